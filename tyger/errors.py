@@ -1,0 +1,99 @@
+"""Every failure kind once: wire code, HTTP status, exit code and what it means.
+
+Nothing else in the tree knows a status or an exit number. `tyger` exits with `Problem.exit_code`; the
+daemon answers with `Problem.status` and a body that carries `code` and `message`. Exit codes follow
+sysexits.h where it has a fitting one; a signal's exit is 128 + its number. A code that is not in this
+table still means failure.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Kind(NamedTuple):
+    """One row: the machine's word, the HTTP status, the exit code, and who should act now."""
+
+    code: str
+    status: int
+    exit_code: int
+    meaning: str
+
+
+RUN_FAILED = Kind("RunFailed", 409, 1, "the run failed or was cancelled; see its reason and its logs")
+USAGE = Kind("Usage", 400, 64, "the command line was wrong; see --help")
+INVALID_INPUT = Kind("InvalidInput", 400, 65, "a value or a file is not valid; correct what the message names")
+BAD_REQUEST = Kind("BadRequest", 400, 65, "a request parameter is not valid")
+PAYLOAD_TOO_LARGE = Kind("PayloadTooLarge", 413, 65, "a request body is larger than is allowed")
+NOT_FOUND = Kind("NotFound", 404, 66, "no such buffer, codespec, run, transfer or file")
+UNAVAILABLE = Kind("Unavailable", 503, 69, "the daemon does not run, or cannot be started")
+INTERNAL = Kind("InternalError", 500, 70, "a defect of ours: report it with the incident id")
+INVALID_ROUTE = Kind("InvalidRoute", 400, 70, "the daemon does not know this path or method")
+API_VERSION_UNSPECIFIED = Kind("ApiVersionUnspecified", 400, 70, "the request names no api-version")
+API_VERSION_UNSUPPORTED = Kind("UnsupportedApiVersion", 400, 70, "the daemon does not speak this api-version")
+API_VERSION_INVALID = Kind("InvalidApiVersion", 400, 70, "the api-version is malformed")
+API_VERSION_AMBIGUOUS = Kind("AmbiguousApiVersion", 400, 70, "two different api-versions were given")
+CONFLICT = Kind("Conflict", 409, 73, "the buffer was already written, or the state cannot be created")
+IO_ERROR = Kind("IOError", 500, 74, "reading or writing failed; the message has the system's own words")
+BUFFER_FAILED = Kind("BufferFailed", 409, 74, "the buffer's writer failed; what it holds is not the whole stream")
+CORRUPT = Kind("Corrupt", 500, 74, "stored bytes do not match their checksum; they were not delivered")
+STORAGE_FULL = Kind("InsufficientStorage", 507, 74, "the disk that holds the state is full")
+PRECONDITION_FAILED = Kind("PreconditionFailed", 412, 75, "it changed meanwhile, or is in another state")
+TRY_AGAIN = Kind("TryAgain", 503, 75, "not now: try again later")
+PROTOCOL = Kind("Protocol", 502, 76, "the peer sent something that is not this protocol")
+FORBIDDEN = Kind("Forbidden", 403, 77, "permission denied")
+CONFIG = Kind("Config", 500, 78, "tygerd.toml is wrong, or the state directory cannot be used")
+
+KINDS: tuple[Kind, ...] = tuple(value for value in globals().copy().values() if isinstance(value, Kind))
+BY_CODE: dict[str, Kind] = {kind.code: kind for kind in KINDS}
+
+
+class Problem(Exception):  # noqa: N818 - a Problem is what the user is told; not each is an error of ours
+    """A failure that has a row in this table. `str()` is one line for a person.
+
+    `details` are further members of the wire error object (for example `apiVersions`). `empty_body` is for
+    the few compatible endpoints whose error answers have no body.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        message: str,
+        *,
+        details: dict[str, object] | None = None,
+        empty_body: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.details = details or {}
+        self.empty_body = empty_body
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+        return self.kind.status
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of a command that ends with this problem."""
+        return self.kind.exit_code
+
+    def body(self) -> dict[str, object]:
+        """The wire body, contract rest-api.md 1.7."""
+        return {"error": {"code": self.kind.code, "message": self.message, **self.details}}
+
+
+def from_wire(status: int, body: object) -> Problem:
+    """The problem that an error answer stands for; an unknown code keeps the status line as its text."""
+    if isinstance(body, dict) and isinstance(error := body.get("error"), dict):
+        code, message = str(error.get("code")), str(error.get("message"))
+        kind = BY_CODE.get(code) or Kind(code, status, 1, "")
+        return Problem(kind, message)
+    kind = next((kind for kind in KINDS if kind.status == status), Kind("Unexpected", status, 1, ""))
+    return Problem(kind, f"unexpected status code {status}")
+
+
+def not_found() -> Problem:
+    """The contract's one 404 text (rest-api.md 1.7)."""
+    return Problem(NOT_FOUND, "The resource was not found")

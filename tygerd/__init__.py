@@ -1,0 +1,1 @@
+"""The daemon: it alone owns credentials, concurrency, retries and durable state."""
