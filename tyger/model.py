@@ -1,0 +1,236 @@
+"""Wire types: one Struct a body, shared by the daemon and the commands. New fields always have defaults.
+
+Source: contract `rest-api.md` (sections 4 to 6). Timestamps are text here (ISO 8601, see `units`); the
+catalog stores integers. A field equal to its default is left out on output (rest-api.md 1.8). What the
+daemon is sent is checked strictly (unknown fields are refused where the contract refuses them); what a
+client reads is decoded tolerantly, so an older client reads a newer daemon.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Quantity = str | int | float
+"""A Kubernetes resource quantity, as text or number on input, canonical text on output."""
+
+
+class Wire(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
+    """Base of all bodies: camelCase names, defaults left out."""
+
+
+class Strict(Wire, forbid_unknown_fields=True):
+    """A body in which an unknown field is an error."""
+
+
+# --- buffers (rest-api.md 4.1) ---------------------------------------------------------------------------
+
+
+class Buffer(Strict):
+    """A buffer as created, shown and listed. On input only `location`, `tags` and `expiresAt` count."""
+
+    id: str | None = None
+    location: str | None = None
+    created_at: str | None = None
+    is_soft_deleted: bool = False
+    expires_at: str | None = None
+    tags: dict[str, str] | None = None
+    e_tag: str | None = None
+
+
+class BufferUpdate(Wire):
+    """Body of `PUT /buffers/{id}`; unknown fields are ignored (rest-api.md 1.8)."""
+
+    id: str | None = None
+    expires_at: str | None = None
+    tags: dict[str, str] | None = None
+
+
+class BufferAccess(Wire):
+    """Answer of `POST /buffers/{id}/access`."""
+
+    uri: str
+
+
+class StorageAccount(Wire):
+    """One place where buffers are kept."""
+
+    name: str
+    location: str
+    endpoint: str
+
+
+# --- codespecs (rest-api.md 5.1) -------------------------------------------------------------------------
+
+
+class BufferParameters(Strict):
+    """The named buffers of a job."""
+
+    inputs: list[str] | None = None
+    outputs: list[str] | None = None
+
+
+class Socket(Wire):
+    """A TCP port of main that is joined to buffers; unknown fields are ignored."""
+
+    port: int
+    input_buffer: str | None = None
+    output_buffer: str | None = None
+
+
+class Overcommittable(Strict):
+    """CPU and memory, as requests or as limits."""
+
+    cpu: Quantity | None = None
+    memory: Quantity | None = None
+
+
+class Resources(Strict):
+    """What main needs."""
+
+    requests: Overcommittable | None = None
+    limits: Overcommittable | None = None
+    gpu: Quantity | None = None
+    shm: Quantity | None = None
+
+
+class CodespecBase(Strict, tag_field="kind", kw_only=True):
+    """What jobs and workers have in common. `image` is required; the service says so in the contract's words."""
+
+    name: str | None = None
+    version: int | None = None
+    created_at: str | None = None
+    image: str
+    command: list[str] | None = None
+    args: list[str] | None = None
+    working_dir: str | None = None
+    env: dict[str, str] | None = None
+    identity: str | None = None
+    resources: Resources | None = None
+    max_replicas: int | None = None
+
+
+class JobCodespec(CodespecBase, tag="job", kw_only=True):
+    """A codespec that a run's job executes."""
+
+    buffers: BufferParameters | None = None
+    sockets: list[Socket] | None = None
+
+
+class WorkerCodespec(CodespecBase, tag="worker", kw_only=True):
+    """A codespec for the workers of a distributed run (Kubernetes only)."""
+
+    endpoints: dict[str, int] | None = None
+
+
+Codespec = JobCodespec | WorkerCodespec
+
+
+# --- runs (rest-api.md 6.1) ------------------------------------------------------------------------------
+
+RunStatus = Literal["Pending", "Running", "Failed", "Succeeded", "Canceling", "Canceled"]
+
+
+class WorkerTarget(Strict):
+    """The worker half of a distributed run."""
+
+    codespec: str | JobCodespec | WorkerCodespec
+    node_pool: str | None = None
+    replicas: int = 1
+
+
+class JobTarget(Strict):
+    """The job: a codespec reference (`name` or `name/versions/N`) or an inline codespec, and its buffers."""
+
+    codespec: str | JobCodespec | WorkerCodespec
+    buffers: dict[str, str] | None = None
+    tags: dict[str, str] | None = None
+    buffer_ttl: str | None = None
+    node_pool: str | None = None
+    replicas: int | None = None
+
+
+class Run(Strict, kw_only=True):
+    """A run. `id` to `finishedAt` are the daemon's; what a client sends there is ignored."""
+
+    id: int | None = None
+    e_tag: str | None = None
+    status: RunStatus | None = None
+    status_reason: str | None = None
+    running_count: int | None = None
+    created_at: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+    kind: Literal["user", "system"] | None = None
+    job: JobTarget
+    worker: WorkerTarget | None = None
+    cluster: str | None = None
+    timeout_seconds: int | None = None
+    tags: dict[str, str] | None = None
+    buffer_access_ttl: str | None = None
+
+
+class RunUpdate(Wire):
+    """Body of `PUT /runs/{id}`; unknown fields are ignored."""
+
+    id: int | None = None
+    tags: dict[str, str] | None = None
+
+
+# --- service ---------------------------------------------------------------------------------------------
+
+
+class Metadata(Wire):
+    """Answer of `GET /metadata` (rest-api.md 3.1)."""
+
+    capabilities: list[str]
+    api_versions: list[str]
+    storage_endpoints: list[str]
+
+
+# --- transfers (ours, docs/design.md "Transfers") --------------------------------------------------------
+
+TransferState = Literal["running", "suspended", "ended", "complete", "failed"]
+
+
+class WriteRequest(Strict):
+    """Body of `POST /transfers`: one descriptor, the read end of a pipe, comes with it.
+
+    `blockSize` in bytes, `flushInterval` in seconds (0: seal only full blocks). `run` is the run on whose
+    behalf the transfer is made, for `transfer list`.
+    """
+
+    buffer: str
+    block_size: int = 4 * 1024 * 1024
+    flush_interval: float = 1.0
+    run: int | None = None
+
+
+class Outcome(Strict):
+    """Body of `POST /transfers/{id}/outcome`: how the producer ended."""
+
+    outcome: Literal["complete", "failed"]
+    reason: str | None = None
+
+
+class Transfer(Wire):
+    """One write or read in progress or lately ended. Sizes in bytes.
+
+    States of a write: `running` (capturing), `suspended` (the daemon was away and the client has not come
+    back yet), `ended` (end of file seen, the client's word is awaited), `complete`, `failed`. A read is
+    `running` while its connection is open. `waiting` says in words what a running transfer waits for.
+    """
+
+    id: str
+    kind: Literal["write", "read"]
+    buffer: str
+    state: TransferState
+    reason: str | None = None
+    waiting: str | None = None
+    bytes: int = 0
+    blocks: int = 0
+    started_at: str | None = None
+    finished_at: str | None = None
+    owner: int | None = None
+    run: int | None = None
