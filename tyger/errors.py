@@ -22,7 +22,7 @@ class Kind(NamedTuple):
 
 RUN_FAILED = Kind("RunFailed", 409, 1, "the run failed or was cancelled; see its reason and its logs")
 USAGE = Kind("Usage", 400, 64, "the command line was wrong; see --help")
-INVALID_INPUT = Kind("InvalidInput", 400, 65, "a value or a file is not valid; correct what the message names")
+INVALID_INPUT = Kind("InvalidInput", 400, 65, "a value or a file is not valid; correct it")
 BAD_REQUEST = Kind("BadRequest", 400, 65, "a request parameter is not valid")
 PAYLOAD_TOO_LARGE = Kind("PayloadTooLarge", 413, 65, "a request body is larger than is allowed")
 NOT_FOUND = Kind("NotFound", 404, 66, "no such buffer, codespec, run, transfer or file")
@@ -35,7 +35,7 @@ API_VERSION_INVALID = Kind("InvalidApiVersion", 400, 70, "the api-version is mal
 API_VERSION_AMBIGUOUS = Kind("AmbiguousApiVersion", 400, 70, "two different api-versions were given")
 CONFLICT = Kind("Conflict", 409, 73, "the buffer was already written, or the state cannot be created")
 IO_ERROR = Kind("IOError", 500, 74, "reading or writing failed; the message has the system's own words")
-BUFFER_FAILED = Kind("BufferFailed", 409, 74, "the buffer's writer failed; what it holds is not the whole stream")
+BUFFER_FAILED = Kind("BufferFailed", 409, 74, "the buffer's writer failed; it holds no whole stream")
 CORRUPT = Kind("Corrupt", 500, 74, "stored bytes do not match their checksum; they were not delivered")
 STORAGE_FULL = Kind("InsufficientStorage", 507, 74, "the disk that holds the state is full")
 PRECONDITION_FAILED = Kind("PreconditionFailed", 412, 75, "it changed meanwhile, or is in another state")

@@ -96,7 +96,7 @@ class Resources(Strict):
 
 
 class CodespecBase(Strict, tag_field="kind", kw_only=True):
-    """What jobs and workers have in common. `image` is required; the service says so in the contract's words."""
+    """What jobs and workers have in common. Only `image` is required."""
 
     name: str | None = None
     version: int | None = None
@@ -197,11 +197,13 @@ TransferState = Literal["running", "suspended", "ended", "complete", "failed"]
 class WriteRequest(Strict):
     """Body of `POST /transfers`: one descriptor, the read end of a pipe, comes with it.
 
-    `blockSize` in bytes, `flushInterval` in seconds (0: seal only full blocks). `run` is the run on whose
-    behalf the transfer is made, for `transfer list`.
+    `id` is the client's own name for the transfer (32 hexadecimal digits): a client that lost the answer sends
+    the same request again. `blockSize` in bytes, `flushInterval` in seconds (0: seal only full blocks). `run`
+    is the run on whose behalf the transfer is made, for `transfer list`.
     """
 
     buffer: str
+    id: str | None = None
     block_size: int = 4 * 1024 * 1024
     flush_interval: float = 1.0
     run: int | None = None

@@ -1,0 +1,385 @@
+"""One blocking HTTP/1.1 exchange on the daemon's socket, descriptors attached.
+
+A connection carries one request and is closed after its answer. Connecting, sending and reading heads and
+whole bodies stand here; the long streams of a transfer are in `streams`. Standard library only: this module
+is on the start path of every command, and the supervisor beside a run uses it too.
+"""
+
+from __future__ import annotations
+
+import array
+import errno
+import json
+import os
+import select
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote, urlencode
+
+from tyger import errors
+
+MAX_HEAD = 64 * 1024
+"""Bytes of status line and headers that we accept; our daemon sends a few hundred."""
+
+ATTEMPTS = 4
+"""How often a request is sent whose connection is reset before a byte of the answer came: a daemon that leaves
+when idle may do so while we connect."""
+
+_RECV = 256 * 1024
+
+
+class Disconnected(errors.Problem):
+    """Nobody answers, or the connection ended before the answer did.
+
+    The request may have been carried out.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(errors.UNAVAILABLE, message)
+
+
+class Channel:
+    """A connected socket and the bytes that were read from it beyond what was asked for.
+
+    Reading raises `Disconnected` at end of file and on a reset. `wake` is a descriptor that, when readable,
+    makes a waiting read raise `Interrupted`.
+    """
+
+    def __init__(self, sock: socket.socket, wake: int | None = None) -> None:
+        self.sock = sock
+        self.pending = bytearray()
+        self._wake = wake
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self.sock.fileno()
+
+    def fill(self) -> None:
+        """Read at least one more byte into `pending`."""
+        self.wait_readable()
+        try:
+            data = self.sock.recv(_RECV)
+        except ConnectionError as error:
+            raise Disconnected(f"the connection to the daemon broke: {error.strerror}") from error
+        if not data:
+            raise Disconnected("the daemon closed the connection")
+        self.pending += data
+
+    def wait_readable(self) -> None:
+        """Block until the socket has something to read; raise `Interrupted` when `wake` fires first."""
+        if self._wake is None:
+            return
+        poller = select.poll()
+        poller.register(self.sock, select.POLLIN)
+        poller.register(self._wake, select.POLLIN)
+        ready = dict(poller.poll())
+        if self._wake in ready:
+            raise Interrupted
+
+    def line(self) -> bytes:
+        """The next line, without its line ending."""
+        searched = 0
+        while (end := self.pending.find(b"\n", searched)) < 0:
+            searched = len(self.pending)
+            self.fill()
+        line = bytes(self.pending[:end])
+        del self.pending[: end + 1]
+        return line.removesuffix(b"\r")
+
+    def take(self, limit: int) -> bytes:
+        """Up to `limit` bytes, at least one."""
+        if not self.pending:
+            self.fill()
+        data = bytes(self.pending[:limit])
+        del self.pending[: len(data)]
+        return data
+
+    def exactly(self, count: int) -> bytes:
+        """Exactly `count` bytes."""
+        while len(self.pending) < count:
+            self.fill()
+        data = bytes(self.pending[:count])
+        del self.pending[:count]
+        return data
+
+    def close(self) -> None:
+        """Close the socket. Idempotent."""
+        self.sock.close()
+
+
+class Interrupted(Exception):  # noqa: N818 - not an error: somebody asked us to stop
+    """A read was ended by its `wake` descriptor."""
+
+
+class Answer:
+    """A whole answer: status, headers (names in lower case) and body."""
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    def json(self) -> object:
+        """The body as JSON; None where there is none."""
+        try:
+            return json.loads(self.body) if self.body else None
+        except ValueError as error:
+            raise errors.Problem(errors.PROTOCOL, f"unable to understand server response: {error}") from error
+
+
+class Stream:
+    """An answer whose body is read as it comes. Closing it tells the daemon that we are gone."""
+
+    def __init__(self, channel: Channel, status: int, headers: dict[str, str]) -> None:
+        self.channel = channel
+        self.status = status
+        self.headers = headers
+        self.trailers: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def fileno(self) -> int:
+        """The socket's descriptor, for poll."""
+        return self.channel.fileno()
+
+    def next_chunk(self) -> int:
+        """The length in bytes of the next chunk, 0 at the end, when `trailers` are filled in.
+
+        The caller takes exactly that many bytes from the channel and then calls `end_chunk`.
+        """
+        line = self.channel.line()
+        try:
+            length = int(line.split(b";", 1)[0], 16)
+        except ValueError:
+            raise errors.Problem(errors.PROTOCOL, f"not a chunk length: {line[:40]!r}") from None
+        if length == 0:
+            self.trailers = _headers(self.channel)
+        return length
+
+    def end_chunk(self) -> None:
+        """Take the line ending behind a chunk."""
+        if self.channel.line():
+            raise errors.Problem(errors.PROTOCOL, "a chunk is longer than it says")
+
+    def pieces(self) -> Iterator[bytes]:
+        """The body, in pieces as they arrive, whatever its framing."""
+        if self.headers.get("transfer-encoding", "").lower() == "chunked":
+            while left := self.next_chunk():
+                while left:
+                    data = self.channel.take(left)
+                    left -= len(data)
+                    yield data
+                self.end_chunk()
+            return
+        if (length := self.headers.get("content-length")) is not None:
+            left = int(length)
+            while left:
+                data = self.channel.take(left)
+                left -= len(data)
+                yield data
+            return
+        while True:
+            try:
+                data = self.channel.take(_RECV)
+            except Disconnected:
+                return
+            yield data
+
+    def lines(self) -> Iterator[bytes]:
+        """The body line by line, without line endings, each as soon as it is there."""
+        rest = bytearray()
+        for piece in self.pieces():
+            rest += piece
+            if b"\n" in piece:
+                *whole, last = rest.split(b"\n")
+                yield from map(bytes, whole)
+                rest = last
+        if rest:
+            yield bytes(rest)
+
+    def close(self) -> None:
+        """Close the connection. Idempotent."""
+        self.channel.close()
+
+
+class Client:
+    """Speaks to the daemon behind one socket. Holds no connection; safe to use from several threads.
+
+    `ensure` is called when nobody answers: it starts a daemon, or raises a `Problem` that says why not.
+    """
+
+    def __init__(self, socket_path: str, *, ensure: Callable[[], None] | None = None) -> None:
+        self.socket_path = socket_path
+        self.ensure = ensure
+        self.server_version: str | None = None
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        body: object | None = None,
+        headers: Mapping[str, str] | None = None,
+        fds: Sequence[int] = (),
+    ) -> Answer:
+        """Send one request and read the whole answer.
+
+        Raises:
+            Problem: the daemon's own, for every answer outside 200 to 299.
+            Disconnected: nobody answers and none could be started, or the answer was cut.
+        """
+        with self.stream(method, path, query=query, body=body, headers=headers, fds=fds) as stream:
+            return Answer(stream.status, stream.headers, _body(method, stream))
+
+    def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        body: object | None = None,
+        headers: Mapping[str, str] | None = None,
+        fds: Sequence[int] = (),
+        wake: int | None = None,
+    ) -> Stream:
+        """Send one request and read the head of its answer; the body is the caller's to read.
+
+        `wake` is a descriptor that ends waiting with `Interrupted`. Raises as `request` does.
+        """
+        head = _head(method, path, query, body, headers or {}, len(fds))
+        for attempt in range(1, ATTEMPTS + 1):
+            channel = Channel(self._connect(), wake)
+            try:
+                _send(channel.sock, head, fds)
+                status, answer_headers = _answer_head(channel)
+            except Disconnected:
+                heard = bool(channel.pending)
+                channel.close()
+                if heard or attempt == ATTEMPTS:
+                    raise
+                continue
+            except BaseException:
+                channel.close()
+                raise
+            self.server_version = answer_headers.get("tyger-version", self.server_version)
+            stream = Stream(channel, status, answer_headers)
+            if 200 <= status < 300:
+                return stream
+            with stream:
+                raise errors.from_wire(status, _error_body(method, stream))
+        raise AssertionError("unreachable")
+
+    def _connect(self) -> socket.socket:
+        try:
+            return connect(self.socket_path)
+        except Disconnected:
+            if self.ensure is None:
+                raise
+        self.ensure()
+        return connect(self.socket_path)
+
+
+def connect(path: str) -> socket.socket:
+    """A connected Unix socket.
+
+    Raises:
+        Disconnected: nobody listens at `path`.
+        Problem: the socket may not be opened (FORBIDDEN), or its path is too long (CONFIG).
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        sock.connect(path)
+    except OSError as error:
+        sock.close()
+        if error.errno in (errno.EACCES, errno.EPERM):
+            raise errors.Problem(
+                errors.FORBIDDEN,
+                f"cannot open {path}: permission denied; ask to be put in the group that owns it",
+            ) from None
+        if error.errno is None:
+            raise errors.Problem(errors.CONFIG, f"the socket path {path} is longer than 107 bytes") from None
+        raise Disconnected(f"no daemon answers on {path}: {os.strerror(error.errno)}") from None
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _head(
+    method: str,
+    path: str,
+    query: Sequence[tuple[str, str]],
+    body: object | None,
+    headers: Mapping[str, str],
+    fd_count: int,
+) -> bytes:
+    data = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
+    target = quote(path, safe="/:@!$&'()*+,;=-._~")
+    lines = [
+        f"{method} {target}?{urlencode([('api-version', '1.0'), *query])} HTTP/1.1",
+        "Host: tyger",
+        "Connection: close",
+        "Content-Type: application/json",
+        *(f"{name}: {value}" for name, value in headers.items()),
+    ]
+    if fd_count:
+        lines.append(f"Tyger-Fds: {fd_count}")
+    if data or method in ("POST", "PUT"):
+        lines.append(f"Content-Length: {len(data)}")
+    return "\r\n".join([*lines, "", ""]).encode() + data
+
+
+def _send(sock: socket.socket, data: bytes, fds: Sequence[int]) -> None:
+    """Send all of `data`; the descriptors ride with its first byte."""
+    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    try:
+        sent = sock.sendmsg([data], ancillary)
+        if sent < len(data):
+            sock.sendall(data[sent:])
+    except ConnectionError as error:
+        # The daemon may have answered (413, say) before it closed: what it said is in the socket.
+        if not select.select([sock], [], [], 0)[0]:
+            raise Disconnected(f"the connection to the daemon broke: {error.strerror}") from error
+
+
+def _answer_head(channel: Channel) -> tuple[int, dict[str, str]]:
+    while True:
+        line = channel.line()
+        parts = line.split(b" ", 2)
+        if len(parts) < 2 or not parts[0].startswith(b"HTTP/1.") or not parts[1].isdigit():
+            raise errors.Problem(errors.PROTOCOL, f"the answer is not HTTP: {line[:40]!r}")
+        headers = _headers(channel)
+        if (status := int(parts[1])) >= 200:
+            return status, headers
+
+
+def _headers(channel: Channel) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    size = 0
+    while line := channel.line():
+        size += len(line)
+        if size > MAX_HEAD:
+            raise errors.Problem(errors.PROTOCOL, "the answer's headers are too long")
+        name, _, value = line.decode("latin-1").partition(":")
+        headers[name.strip().lower()] = value.strip()
+    return headers
+
+
+def _body(method: str, stream: Stream) -> bytes:
+    return b"" if method == "HEAD" or stream.status == 204 else b"".join(stream.pieces())
+
+
+def _error_body(method: str, stream: Stream) -> object:
+    try:
+        return json.loads(_body(method, stream) or b"null")
+    except (ValueError, Disconnected):
+        return None
