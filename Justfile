@@ -1,0 +1,57 @@
+# What there is to do in this checkout. `./just` alone lists the recipes; `./just NAME ARGS` passes ARGS on.
+
+set positional-arguments
+
+export PATH := justfile_directory() / ".venv/bin:" + env("PATH")
+
+# list the recipes
+default:
+    @just --justfile "{{ justfile() }}" --list --unsorted
+
+# the demo: a video and an MRI scan through runs, in a state directory of its own (--bundle: with dist/tyger)
+demo *args: setup
+    @python examples/demo.py "$@"
+
+# everything that CI runs: set-up, checks, all tests (ARGS go to pytest)
+test *args: setup check
+    @pytest -n 2 "$@"
+
+# static checks: lint, format, types, and that the man pages are what the parsers make
+check: setup
+    @ruff check
+    @ruff format --check
+    @mypy
+    @python packaging/man.py --check
+
+# what every store and engine must do
+conformance *args: setup
+    @pytest tests/conformance "$@"
+
+# kill real processes at named points and compare every byte
+crash *args: setup
+    @pytest tests/crash "$@"
+
+# the compatible API and formats, as a foreign client meets them
+compat *args: setup
+    @pytest tests/compat "$@"
+
+# measure, print a table, write bench/results.json (--size 4GiB, --only NAME, --repeat 5)
+bench *args: setup
+    @python bench/bench.py "$@"
+
+# make man/ from the parsers and from tygerd's configuration
+man: setup
+    @python packaging/man.py
+
+# dist/tyger/: tyger and tygerd in one directory that needs no Python
+build: setup
+    @python packaging/build.py
+
+# .venv and Debian packages; does nothing when nothing is missing
+setup:
+    @bash packaging/setup.sh
+
+# remove what the recipes made, .venv too
+clean:
+    rm -rf .venv build dist demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info bench/results*.json
+    find . -name __pycache__ -type d -prune -exec rm -rf {} +

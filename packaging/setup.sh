@@ -1,0 +1,61 @@
+#!/bin/bash
+# Brings .venv and this machine's packages to what pyproject.toml and the recipes need; `just setup` runs it.
+#
+# Does nothing, and uses no network, when nothing is missing. It installs Debian packages only as root or where
+# sudo asks for no password; otherwise it says what is missing and goes on, and the tests that need it are skipped.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+venv=.venv
+stamp=$venv/.setup-stamp
+
+die() {
+    echo "setup: $*" >&2
+    exit 69
+}
+
+# --- Debian packages ------------------------------------------------------------------------------------------
+
+missing=()
+command -v ffmpeg >/dev/null || missing+=(ffmpeg)  # the demo's and the end-to-end tests' job
+command -v bwrap >/dev/null || missing+=(bubblewrap)  # the process engine's sandbox
+command -v objdump >/dev/null || missing+=(binutils)  # PyInstaller looks for shared libraries with it
+# PyInstaller needs the interpreter's shared library. Debian keeps it in a package of its own; another Python that was
+# built without one cannot make the bundle, which `just build` then says.
+missing+=($("$venv/bin/python" - <<'PYTHON'
+import ctypes.util, sys, sysconfig
+version = "%d.%d" % sys.version_info[:2]
+if sys.base_prefix == "/usr" and ctypes.util.find_library(f"python{version}") is None:
+    print(f"libpython{version}")
+PYTHON
+))
+
+if ((${#missing[@]})); then
+    as_root=()
+    [[ $EUID -eq 0 ]] || as_root=(sudo -n)
+    if ! command -v apt-get >/dev/null; then
+        echo "setup: skipped: ${missing[*]} (this is not Debian: install them with your system's own means)" >&2
+    elif ! "${as_root[@]}" true 2>/dev/null; then
+        echo "setup: skipped: ${missing[*]} (not root; as root: apt-get install ${missing[*]})" >&2
+    else
+        echo "setup: apt-get install ${missing[*]}" >&2
+        log=$venv/apt.log
+        export DEBIAN_FRONTEND=noninteractive
+        if ! { "${as_root[@]}" apt-get update && "${as_root[@]}" apt-get install -y --no-install-recommends "${missing[@]}"; } \
+            </dev/null >"$log" 2>&1; then
+            echo "setup: skipped: ${missing[*]} (apt-get failed; its own words are in $log)" >&2
+        fi
+    fi
+fi
+
+# --- Python packages ------------------------------------------------------------------------------------------
+
+wanted=$(sha256sum pyproject.toml)
+if [[ ! -f $stamp || $(<"$stamp") != "$wanted" ]]; then
+    echo "setup: pip install -e .[dev,demo,build] (only after pyproject.toml changed)" >&2
+    log=$venv/pip.log
+    # editable_mode=compat: a path in a .pth file. The default is an import hook that costs each `tyger` 10 ms.
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat \
+        -e '.[dev,demo,build]' >"$log" 2>&1 || die "pip install failed (is there a network?); its own words are in $log"
+    echo "$wanted" >"$stamp"
+fi

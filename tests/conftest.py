@@ -1,0 +1,32 @@
+"""What all tests share: the closing summary of what was skipped, and nothing else.
+
+A test module that was skipped as a whole usually means that the machine lacks something (ffmpeg,
+bubblewrap). Such a run must not look like a complete one, so these modules stand in the last lines.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import pytest
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name every test module of which no test ran, with the reasons that its skips gave."""
+    ran: set[str] = set()
+    skipped: dict[str, list[str]] = defaultdict(list)
+    for outcome, reports in terminalreporter.stats.items():
+        for report in reports:
+            if not isinstance(report, pytest.TestReport | pytest.CollectReport):
+                continue
+            module = report.nodeid.split("::")[0]
+            if outcome == "skipped":
+                reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+                skipped[module].append(reason.removeprefix("Skipped: "))
+            elif outcome in {"passed", "failed", "error", "xfailed", "xpassed"}:
+                ran.add(module)
+    whole = {module: reasons for module, reasons in skipped.items() if module not in ran}
+    if whole:
+        terminalreporter.section("NOT TESTED HERE", red=True, bold=True)
+        for module, reasons in sorted(whole.items()):
+            terminalreporter.line(f"{module}: {len(reasons)} skipped: {'; '.join(sorted(set(reasons)))}")
