@@ -1,0 +1,165 @@
+import sqlite3
+
+import pytest
+import sqlalchemy as sa
+import trio
+
+from tyger import errors
+from tygerd.catalog import db, migrate, schema
+
+
+def tables(path):
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY type, name").fetchall()
+    connection.close()
+    return [(kind, name, " ".join((sql or "").replace("\n", " ").split())) for kind, name, sql in rows]
+
+
+def test_fresh_and_migrated_catalogs_have_one_schema(tmp_path):
+    fresh, migrated = str(tmp_path / "fresh"), str(tmp_path / "migrated")
+    db.Catalog.open(fresh).close()
+    engine = sa.create_engine(f"sqlite:///{migrated}")
+    with engine.begin() as connection:
+        migrate.upgrade(connection, None)
+        assert connection.scalar(sa.select(schema.alembic_version.c.version_num)) == schema.REVISION
+    engine.dispose()
+    assert tables(fresh) == tables(migrated)
+
+
+def test_revisions_are_ordered_and_end_with_the_schema():
+    assert list(migrate.REVISIONS) == sorted(set(migrate.REVISIONS))
+    assert migrate.REVISIONS[-1] == schema.REVISION
+
+
+def test_upgrade_runs_only_the_steps_that_follow(tmp_path):
+    path = str(tmp_path / "c")
+    db.Catalog.open(path).close()
+    engine = sa.create_engine(f"sqlite:///{path}")
+    done = []
+    steps = (*migrate.STEPS, migrate.Step("0002", lambda op: done.append(op.get_bind())))
+    with engine.begin() as connection:
+        migrate.upgrade(connection, "0001", steps)
+        assert connection.scalar(sa.select(schema.alembic_version.c.version_num)) == "0002"
+    engine.dispose()
+    assert len(done) == 1
+
+
+def test_newer_schema_is_refused(tmp_path):
+    path = str(tmp_path / "c")
+    db.Catalog.open(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    with pytest.raises(errors.Problem, match=r"9999.*up to 0001") as caught:
+        db.Catalog.open(path)
+    assert caught.value.kind is errors.CONFIG
+
+
+def test_a_file_that_is_no_catalog_is_refused(tmp_path):
+    path = tmp_path / "c"
+    path.write_bytes(b"these are not the rows you are looking for" * 100)
+    with pytest.raises(errors.Problem, match="not a database") as caught:
+        db.Catalog.open(str(path))
+    assert caught.value.kind is errors.CORRUPT
+
+
+def test_another_programs_database_is_refused(tmp_path):
+    path = str(tmp_path / "c")
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    connection.close()
+    with pytest.raises(errors.Problem, match="made by another version"):
+        db.Catalog.open(path)
+
+
+def test_a_missing_directory_is_refused(tmp_path):
+    with pytest.raises(errors.Problem, match="cannot open the catalog") as caught:
+        db.Catalog.open(str(tmp_path / "no" / "c"))
+    assert caught.value.kind is errors.CONFIG
+
+
+def test_the_installation_id_stays(tmp_path):
+    path = str(tmp_path / "c")
+    first = db.Catalog.open(path)
+    first.close()
+    second = db.Catalog.open(path)
+    second.close()
+    assert first.installation == second.installation
+    assert len(first.installation) == 32
+
+
+def put(connection, key, value):
+    connection.execute(sa.insert(schema.settings).values(key=key, value=value))
+
+
+def get(connection, key):
+    return connection.scalar(sa.select(schema.settings.c.value).where(schema.settings.c.key == key))
+
+
+async def test_a_write_that_raises_changes_nothing(catalog):
+    def half(connection):
+        put(connection, "k", "v")
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await catalog.write(half)
+    assert await catalog.read(get, "k") is None
+
+
+async def test_readers_see_a_snapshot_while_a_writer_writes(catalog):
+    await catalog.write(put, "k", "old")
+    wrote, read = trio.Event(), trio.Event()
+
+    def slow(connection):
+        connection.execute(sa.update(schema.settings).where(schema.settings.c.key == "k").values(value="new"))
+        trio.from_thread.run_sync(wrote.set)
+        trio.from_thread.run(read.wait)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(catalog.write, slow)
+        await wrote.wait()
+        assert await catalog.read(get, "k") == "old"
+        read.set()
+    assert await catalog.read(get, "k") == "new"
+
+
+async def test_writers_take_turns_so_no_update_is_lost(catalog):
+    await catalog.write(put, "n", "0")
+
+    def increment(connection):
+        value = str(int(get(connection, "n")) + 1)
+        connection.execute(sa.update(schema.settings).where(schema.settings.c.key == "n").values(value=value))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(catalog.write, increment)
+    assert await catalog.read(get, "n") == "20"
+
+
+async def test_a_cancelled_write_still_commits_and_is_waited_for(catalog):
+    begun = trio.Event()
+
+    def fn(connection):
+        trio.from_thread.run_sync(begun.set)
+        put(connection, "k", "v")
+
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(catalog.write, fn)
+            await begun.wait()
+            scope.cancel()
+    assert await catalog.read(get, "k") == "v"
+
+
+async def test_a_full_disk_is_said_so(tmp_path):
+    path = str(tmp_path / "c")
+    catalog = db.Catalog.open(path)
+
+    def fill(connection):
+        connection.exec_driver_sql("PRAGMA max_page_count=1")
+        put(connection, "k", "v" * 1_000_000)
+
+    with pytest.raises(errors.Problem) as caught:
+        await catalog.write(fill)
+    catalog.close()
+    assert caught.value.kind is errors.STORAGE_FULL

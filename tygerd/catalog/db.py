@@ -1,0 +1,183 @@
+"""The catalog's database: opening, upgrading, and running queries in worker threads.
+
+`Catalog` is the only way to the database. A query is a plain function of a Connection (see the modules
+beside this one); `read` runs several at a time, each on a snapshot; `write` runs one at a time, each in a
+transaction that commits when the function returns and rolls back when it raises. Checks that a change
+depends on (ETags, states) therefore belong inside the function handed to `write`.
+
+Nothing here decides; nothing here knows buffers or runs.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+import sqlalchemy.exc
+import sqlalchemy.pool
+import trio
+
+from tyger import errors
+from tygerd.catalog import schema
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+READERS = 4  # answers wait for the disk, not for each other; more would only cost memory
+BUSY_SECONDS = 10  # another process has the file only while a person looks into it with sqlite3
+
+
+class Catalog:
+    """An open catalog. `installation` names this state directory for ever, over restarts and upgrades.
+
+    `read` and `write` are for trio tasks; neither can be cancelled once its thread has begun, so that a
+    caller always learns whether a change was made. `open` and `close` block.
+    """
+
+    def __init__(self, engine: sa.Engine, installation: str) -> None:
+        self._reading = engine
+        self._writing = engine.execution_options(begin="BEGIN IMMEDIATE")
+        self._readers = trio.CapacityLimiter(READERS)
+        self._writer = trio.CapacityLimiter(1)
+        self.installation = installation
+
+    @classmethod
+    def open(cls, path: str) -> Catalog:
+        """Open the catalog at `path`, making or upgrading it first.
+
+        Raises Problem: CONFIG when it was written by a newer version or cannot be opened, STORAGE_FULL,
+        CORRUPT. The caller holds the lock of the state directory: two daemons must not upgrade at once.
+        """
+        engine = _engine(path)
+        try:
+            with engine.execution_options(begin="BEGIN IMMEDIATE").begin() as connection:
+                _bring_up_to_date(connection, path)
+                installation = _installation(connection)
+        except sa.exc.DBAPIError as error:
+            engine.dispose()
+            raise _problem(error) from error
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(engine, installation)
+
+    async def read(
+        self, fn: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """`fn(connection, ...)` on a snapshot, in a worker thread. `fn` must not change anything."""
+
+        def call() -> T:
+            try:
+                with self._reading.begin() as connection:
+                    return fn(connection, *args, **kwargs)
+            except sa.exc.DBAPIError as error:
+                raise _problem(error) from error
+
+        return await trio.to_thread.run_sync(call, limiter=self._readers, thread_name="catalog-read")
+
+    async def write(
+        self, fn: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """`fn(connection, ...)` in one transaction, in a worker thread, alone.
+
+        The transaction is over, committed or rolled back, when this returns or raises.
+        """
+
+        def call() -> T:
+            try:
+                with self._writing.begin() as connection:
+                    return fn(connection, *args, **kwargs)
+            except sa.exc.DBAPIError as error:
+                raise _problem(error) from error
+
+        return await trio.to_thread.run_sync(call, limiter=self._writer, thread_name="catalog-write")
+
+    def close(self) -> None:
+        """Close all connections. No read or write may be under way. The last one folds the WAL away."""
+        self._reading.dispose()
+
+
+def _engine(path: str) -> sa.Engine:
+    url = sa.URL.create("sqlite", database=path)
+    engine = sa.create_engine(
+        url,
+        poolclass=sa.pool.QueuePool,
+        pool_size=READERS + 1,
+        max_overflow=0,
+        connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS},
+    )
+    sa.event.listen(engine, "connect", _on_connect)
+    sa.event.listen(engine, "begin", _on_begin)
+    return engine
+
+
+def _on_connect(dbapi: sqlite3.Connection, _record: object) -> None:
+    # Transactions are begun by _on_begin: the driver's own rules begin none before a SELECT or before DDL.
+    dbapi.isolation_level = None
+    for pragma in (
+        "journal_mode=WAL",  # readers never wait for the writer
+        "synchronous=NORMAL",  # a commit survives the death of processes; power loss may undo the last ones
+        "foreign_keys=ON",
+        "cache_size=-2000",  # KiB a connection: a bound on the daemon's memory
+        "case_sensitive_like=ON",  # as everywhere but in SQLite
+    ):
+        dbapi.execute(f"PRAGMA {pragma}").close()
+
+
+def _on_begin(connection: sa.Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+
+
+def _bring_up_to_date(connection: sa.Connection, path: str) -> None:
+    tables = set(sa.inspect(connection).get_table_names())
+    if not tables:
+        schema.metadata.create_all(connection)
+        connection.execute(sa.insert(schema.alembic_version).values(version_num=schema.REVISION))
+        return
+    found = None
+    if schema.alembic_version.name in tables:
+        found = connection.scalar(sa.select(schema.alembic_version.c.version_num))
+    if found == schema.REVISION:
+        return
+    # Alembic costs 10 MiB and 0.2 s: it is imported only when there is something to upgrade.
+    from tygerd.catalog import migrate
+
+    if found is None or found not in migrate.REVISIONS:
+        raise errors.Problem(
+            errors.CONFIG,
+            f"cannot use the catalog {path}: it was made by another version of tygerd"
+            f" (its revision is {found}, this version knows up to {schema.REVISION});"
+            " start the version that made it, or give --state another directory",
+        )
+    migrate.upgrade(connection, found)
+
+
+def _installation(connection: sa.Connection) -> str:
+    query = sa.select(schema.settings.c.value).where(schema.settings.c.key == "installation")
+    known = connection.scalar(query)
+    if isinstance(known, str):
+        return known
+    fresh = secrets.token_hex(16)
+    connection.execute(sa.insert(schema.settings).values(key="installation", value=fresh))
+    return fresh
+
+
+def _problem(error: sa.exc.DBAPIError) -> errors.Problem:
+    """What a failure of the database means, in its own words."""
+    text = str(error.orig)
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    primary = code & 0xFF if isinstance(code, int) else None  # the extended code's low byte is the kind
+    if primary == sqlite3.SQLITE_FULL:
+        return errors.Problem(errors.STORAGE_FULL, f"cannot write the catalog: {text}")
+    if primary in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        return errors.Problem(errors.CORRUPT, f"cannot use the catalog: {text}")
+    if primary in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}:
+        return errors.Problem(errors.CONFIG, f"cannot open the catalog: {text}")
+    if primary == sqlite3.SQLITE_IOERR:
+        return errors.Problem(errors.IO_ERROR, f"cannot read or write the catalog: {text}")
+    if primary in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return errors.Problem(errors.TRY_AGAIN, f"the catalog is in use by another program: {text}")
+    raise error

@@ -1,0 +1,150 @@
+"""The tables of the catalog, as the newest revision has them.
+
+Terms: a timestamp is an integer of microseconds since 1970 UTC; `owner` is the installation id of the
+daemon that looks after a row and `epoch` counts how often that responsibility was taken (today always by
+the one daemon of this state directory); `owner_uid` is the Unix user who asked. Text is compared by bytes.
+
+A change here needs a new module in `migrations/`, listed in `migrate.py`, and a new `REVISION`; a test
+proves that a fresh catalog and a migrated one are the same.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+REVISION = "0001"
+
+metadata = sa.MetaData()
+
+# SQLite numbers rows by itself only for a column declared INTEGER; elsewhere ids are 64 bits wide.
+RowId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+buffers = sa.Table(
+    "buffers",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("location", sa.Text, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("is_soft_deleted", sa.Boolean, nullable=False),
+    sa.Column("expires_at", sa.BigInteger),
+    # False between the row's insertion and the making of its directory: nobody has been told its id yet.
+    sa.Column("is_ready", sa.Boolean, nullable=False),
+    sa.Column("owner_uid", sa.Integer, nullable=False),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("epoch", sa.Integer, nullable=False),
+)
+sa.Index("buffers_by_age", buffers.c.is_soft_deleted, buffers.c.created_at.desc(), buffers.c.id.desc())
+sa.Index(
+    "buffers_by_expiry",
+    buffers.c.expires_at,
+    sqlite_where=buffers.c.expires_at.is_not(None),
+    postgresql_where=buffers.c.expires_at.is_not(None),
+)
+
+buffer_tags = sa.Table(
+    "buffer_tags",
+    metadata,
+    sa.Column("buffer_id", sa.Text, sa.ForeignKey("buffers.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+sa.Index("buffer_tags_by_value", buffer_tags.c.key, buffer_tags.c.value, buffer_tags.c.buffer_id)
+
+codespecs = sa.Table(
+    "codespecs",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("owner_uid", sa.Integer, nullable=False),
+    # JSON without name, version and createdAt.
+    sa.Column("body", sa.Text, nullable=False),
+)
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    sa.Column("id", RowId, primary_key=True),
+    # JSON as it was submitted and resolved; what changes later stands in the columns below and in run_tags.
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("status_reason", sa.Text),
+    sa.Column("running_count", sa.Integer),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("started_at", sa.BigInteger),
+    sa.Column("finished_at", sa.BigInteger),
+    sa.Column("logs_archived_at", sa.BigInteger),
+    # True when nothing more will be done for the run: terminal, logs archived, directories gone.
+    sa.Column("final", sa.Boolean, nullable=False),
+    sa.Column("owner_uid", sa.Integer, nullable=False),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("epoch", sa.Integer, nullable=False),
+    sqlite_autoincrement=True,  # an id is never given twice, even after its row is gone
+)
+sa.Index("runs_by_age", runs.c.created_at.desc(), runs.c.id.desc())
+sa.Index("runs_by_status", runs.c.status, runs.c.created_at.desc(), runs.c.id.desc())
+sa.Index(
+    "runs_unfinished",
+    runs.c.id,
+    sqlite_where=sa.not_(runs.c.final),
+    postgresql_where=sa.not_(runs.c.final),
+)
+
+run_tags = sa.Table(
+    "run_tags",
+    metadata,
+    sa.Column("run_id", sa.BigInteger, sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+sa.Index("run_tags_by_value", run_tags.c.key, run_tags.c.value, run_tags.c.run_id)
+
+idempotency_keys = sa.Table(
+    "idempotency_keys",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("run_id", sa.BigInteger, sa.ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+)
+
+transfers = sa.Table(
+    "transfers",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    # No foreign key: a transfer's history outlives its buffer, and a run's.
+    sa.Column("buffer", sa.Text, nullable=False),
+    sa.Column("run", sa.BigInteger),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("block_size", sa.Integer, nullable=False),
+    sa.Column("flush_interval", sa.Float, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("blocks", sa.BigInteger, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("finished_at", sa.BigInteger),
+    sa.Column("owner_uid", sa.Integer, nullable=False),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("epoch", sa.Integer, nullable=False),
+)
+sa.Index("transfers_by_age", transfers.c.created_at.desc(), transfers.c.id.desc())
+sa.Index("transfers_by_buffer", transfers.c.buffer)
+sa.Index(
+    "transfers_unfinished",
+    transfers.c.id,
+    sqlite_where=transfers.c.finished_at.is_(None),
+    postgresql_where=transfers.c.finished_at.is_(None),
+)
+
+settings = sa.Table(
+    "settings",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+
+# Alembic's own table, in its own layout, so that a fresh catalog can be stamped without importing Alembic.
+alembic_version = sa.Table(
+    "alembic_version",
+    metadata,
+    sa.Column("version_num", sa.String(32), primary_key=True),
+)
