@@ -251,7 +251,7 @@ def _resolve(handler: Handler, annotation: object) -> object:
     """What an annotation stands for. The first parameter's is never resolved: the App is above everybody."""
     if not isinstance(annotation, str):
         return annotation
-    namespace = inspect.getattr_static(handler, "__globals__", {})
+    namespace = getattr(inspect.unwrap(handler), "__globals__", {})
     return typing.get_type_hints(
         type("Annotated", (), {"__annotations__": {"it": annotation}}), globalns=namespace
     )["it"]
