@@ -127,7 +127,6 @@ transfers = sa.Table(
     sa.Column("epoch", sa.Integer, nullable=False),
 )
 sa.Index("transfers_by_age", transfers.c.created_at.desc(), transfers.c.id.desc())
-sa.Index("transfers_by_buffer", transfers.c.buffer)
 sa.Index(
     "transfers_unfinished",
     transfers.c.id,

@@ -124,7 +124,6 @@ def _transfers(op: alembic.operations.Operations) -> None:
         sa.Column("epoch", sa.Integer, nullable=False),
     )
     op.create_index("transfers_by_age", "transfers", [sa.text("created_at DESC"), sa.text("id DESC")])
-    op.create_index("transfers_by_buffer", "transfers", ["buffer"])
     op.create_index(
         "transfers_unfinished",
         "transfers",

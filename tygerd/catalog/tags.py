@@ -1,0 +1,64 @@
+"""Tags of buffers and runs: one pair of tables each, the same queries.
+
+Each function takes the tag table's column that refers to the tagged row (`buffer_tags.c.buffer_id` or
+`run_tags.c.run_id`); the table's other columns are `key` and `value`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+Id = TypeVar("Id", str, int)
+
+
+def carries(
+    tagged: sa.ColumnElement[Any], column: sa.Column[Any], key: str, value: str
+) -> sa.ColumnElement[bool]:
+    """The condition that the row whose id is `tagged` has exactly this tag."""
+    tags = column.table.c
+    return sa.exists().where(column == tagged, tags.key == key, tags.value == value)
+
+
+def filters(
+    tagged: sa.ColumnElement[Any],
+    column: sa.Column[Any],
+    *,
+    tags: Mapping[str, str],
+    exclude: Mapping[str, str] | None = None,
+) -> list[sa.ColumnElement[bool]]:
+    """Conditions: all of `tags`, none of `exclude`."""
+    wanted = [carries(tagged, column, key, value) for key, value in tags.items()]
+    unwanted = [sa.not_(carries(tagged, column, key, value)) for key, value in (exclude or {}).items()]
+    return wanted + unwanted
+
+
+def of(connection: sa.Connection, column: sa.Column[Any], ids: Iterable[Id]) -> dict[Id, dict[str, str]]:
+    """The tags of each of `ids`, in key order; an id without tags maps to an empty dict."""
+    found: dict[Id, dict[str, str]] = {id_: {} for id_ in ids}
+    if not found:
+        return found
+    tags = column.table.c
+    query = sa.select(column, tags.key, tags.value).where(column.in_(list(found))).order_by(column, tags.key)
+    for id_, key, value in connection.execute(query):
+        found[id_][key] = value
+    return found
+
+
+def insert(
+    connection: sa.Connection, column: sa.Column[Any], id_: str | int, tags: Mapping[str, str]
+) -> None:
+    """Give a row without tags these."""
+    if tags:
+        rows = [{column.name: id_, "key": key, "value": value} for key, value in tags.items()]
+        connection.execute(sa.insert(column.table), rows)
+
+
+def replace(
+    connection: sa.Connection, column: sa.Column[Any], id_: str | int, tags: Mapping[str, str]
+) -> None:
+    """Give a row these tags instead of all that it has."""
+    connection.execute(sa.delete(column.table).where(column == id_))
+    insert(connection, column, id_, tags)
