@@ -1,0 +1,256 @@
+"""The demo: a video and an MRI scan go through runs; nothing is mocked, and every result is checked.
+
+It owns a state directory, which it removes together with the daemon in it (`--keep` leaves both). It uses
+the commands as a user would, and the standard library only. What it prints was measured here and now.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import select
+import shlex
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from typing import NamedTuple
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+EXAMPLES = ROOT / "examples"
+CHUNK = 1024 * 1024
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the text is one line for the user."""
+
+
+class Flow(NamedTuple):
+    """One stream through a run: bytes that came out, and seconds since its commands were started."""
+
+    received: int
+    first: float
+    total: float
+
+
+class Scratch:
+    """A place for a daemon and its files that no other daemon shares, and the commands in it."""
+
+    def __init__(self, tyger: list[str], *, keep: bool) -> None:
+        self.tyger = tyger
+        self.keep = keep
+        # Short: a Unix socket's path has room for 107 bytes.
+        self.path = pathlib.Path(tempfile.mkdtemp(prefix="tyger-demo-"))
+        self.socket = self.path / "tyger.sock"
+        for name in ("runtime", "state", "config/tyger"):
+            (self.path / name).mkdir(parents=True, mode=0o700)
+        text = (EXAMPLES / "tygerd.toml").read_text()
+        # The demo has mrd-python where it runs itself.
+        text = text.replace("/opt/mrd/bin", str(pathlib.Path(sys.executable).parent))
+        (self.path / "config/tyger/tygerd.toml").write_text(text)
+        self.environ = {
+            **os.environ,
+            "TYGER_SOCKET": str(self.socket),
+            "XDG_RUNTIME_DIR": str(self.path / "runtime"),
+            "XDG_STATE_HOME": str(self.path / "state"),
+            "XDG_CONFIG_HOME": str(self.path / "config"),
+        }
+        self.environ.pop("TYGER_AUTOSTART", None)
+
+    def output(self, *arguments: str) -> str:
+        """What a `tyger` command prints."""
+        return run_quietly([*self.tyger, *arguments], env=self.environ).decode()
+
+    def close(self) -> None:
+        """Stop the daemon that the commands started, and remove every file."""
+        if self.keep:
+            names = ("TYGER_SOCKET", "XDG_STATE_HOME", "XDG_CONFIG_HOME")
+            say(
+                "kept; for a look around: export "
+                + " ".join(f"{name}={self.environ[name]}" for name in names)
+            )
+            return
+        stop_daemon(str(self.socket))
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def stop_daemon(path: str) -> None:
+    """End the daemon that listens on a socket, and wait until it is gone. None there: nothing to do."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(path)
+        except OSError:
+            return
+        # The kernel tells who called listen().
+        pid, _, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        process = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(process, signal.SIGTERM)
+        if not select.select([process], [], [], 20)[0]:
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+            raise DemoError("the daemon did not stop within 20 s and was killed")
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(process)
+
+
+def say(text: str) -> None:
+    """One line for the user, at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def run_quietly(command: list[str], env: dict[str, str] | None = None) -> bytes:
+    """Run a command to its end and return what it wrote to stdout."""
+    done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=env)
+    if done.returncode:
+        raise DemoError(f"exit code {done.returncode} from {shlex.join(command)}")
+    return done.stdout
+
+
+def through_run(scratch: Scratch, producer: list[str], run_file: str, sink: pathlib.Path) -> Flow:
+    """`PRODUCER | tyger run exec -f RUN_FILE > SINK`; the `> SINK` is this process, which so takes the times.
+
+    The log of the job is shown only when the run fails.
+    """
+    sent_from = time.monotonic()
+    first = 0.0
+    received = 0
+    with (
+        tempfile.TemporaryFile() as log,
+        sink.open("wb") as file,
+        subprocess.Popen(producer, stdout=subprocess.PIPE) as source,
+        subprocess.Popen(
+            [*scratch.tyger, "run", "exec", "--logs", "-f", str(EXAMPLES / run_file)],
+            env=scratch.environ,
+            stdin=source.stdout,
+            stdout=subprocess.PIPE,
+            stderr=log,
+        ) as run,
+    ):
+        if source.stdout is None or run.stdout is None:
+            raise DemoError("the pipes were not made")
+        source.stdout.close()  # the run has its own; only so does a failed run end the producer
+        while chunk := os.read(run.stdout.fileno(), CHUNK):
+            first = first or time.monotonic() - sent_from
+            received += len(chunk)
+            file.write(chunk)
+        code = run.wait()
+        total = time.monotonic() - sent_from
+        if code:
+            log.seek(0)
+            sys.stderr.write(log.read().decode(errors="replace"))
+            raise DemoError(f"exit code {code} from tyger run exec -f {run_file}; its words are above")
+    return Flow(received, first, total)
+
+
+def report(sent: int, flow: Flow) -> None:
+    """The figures of one stream."""
+    mib = 1024 * 1024
+    amount = f"{sent / mib:.1f} MiB in, {flow.received / mib:.2f} MiB out in {flow.total:.2f} s"
+    rate = f"{sent / mib / flow.total:.1f} MiB/s"
+    say(f"  {amount}: {rate}; first byte out after {flow.first * 1000:.0f} ms")
+
+
+def video(scratch: Scratch, seconds: float) -> None:
+    """Part (a). The direct run has the same options, so every decoded frame has to be the same."""
+    say("A video through ffmpeg")
+    ffmpeg = ["ffmpeg", "-nostdin", "-v", "error", "-y"]
+    source, out, direct = (str(scratch.path / name) for name in ("video.nut", "out.nut", "direct.nut"))
+    pattern = [
+        "-f",
+        "lavfi",
+        "-i",
+        f"testsrc2=size=640x480:rate=30:duration={seconds}",
+        "-pix_fmt",
+        "yuv420p",
+    ]
+    run_quietly([*ffmpeg, *pattern, "-c:v", "rawvideo", "-f", "nut", source])
+    say("  $ cat video.nut | tyger run exec -f examples/negate.yml > out.nut")
+    flow = through_run(scratch, ["cat", source], "negate.yml", pathlib.Path(out))
+    run_quietly([*ffmpeg, "-i", source, "-vf", "negate", "-f", "nut", direct])
+    # The MD5 of every decoded frame, with its time stamps.
+    frames, expected = (
+        run_quietly([*ffmpeg, "-i", path, "-f", "framemd5", "-"]).splitlines() for path in (out, direct)
+    )
+    if frames != expected:
+        raise DemoError("out.nut does not decode to the frames that ffmpeg -vf negate makes directly")
+    report(os.path.getsize(source), flow)
+    count = sum(not line.startswith(b"#") for line in frames)
+    say(f"  out.nut decodes to the same {count} frames as ffmpeg -vf negate run directly")
+
+
+def scan(scratch: Scratch, output: pathlib.Path) -> pathlib.Path:
+    """Part (b). Returns the picture's path. `tee` keeps the raw data, which are random, for the comparison."""
+    say("An MRI scan through a reconstruction")
+    tools = [sys.executable, "-m"]
+    raw, images, direct = (scratch.path / name for name in ("phantom.mrd", "images.mrd", "direct.mrd"))
+    say("  $ python -m mrd.tools.phantom | tyger run exec -f examples/mrd-recon.yml > images.mrd")
+    phantom = f"{shlex.join([*tools, 'mrd.tools.phantom'])} | tee {shlex.quote(str(raw))}"
+    flow = through_run(scratch, ["sh", "-c", phantom], "mrd-recon.yml", images)
+    run_quietly([*tools, "mrd.tools.stream_recon", "--input", str(raw), "--output", str(direct)])
+    if images.read_bytes() != direct.read_bytes():
+        raise DemoError("images.mrd differs from what the reconstruction makes directly")
+    report(raw.stat().st_size, flow)
+    say("  images.mrd is byte for byte what the reconstruction makes directly")
+    say("  $ python -m mrd.tools.export_png_images < images.mrd")
+    output.mkdir(parents=True, exist_ok=True)
+    picture = output / "phantom_0000.png"
+    picture.unlink(missing_ok=True)
+    export = [*tools, "mrd.tools.export_png_images"]
+    run_quietly([*export, "-i", str(images), "-o", str(output / "phantom_")])
+    if not picture.exists():
+        raise DemoError("mrd.tools.export_png_images made no picture")
+    return picture
+
+
+def check_programs(program: str) -> None:
+    """Refuse to start without what the demo needs."""
+    if not os.access(program, os.X_OK):
+        raise DemoError(f"{program} is missing; ./just setup installs tyger, ./just build makes the bundle")
+    if shutil.which("ffmpeg") is None:
+        raise DemoError("ffmpeg is missing; on Debian: apt-get install ffmpeg")
+
+
+def main() -> int:
+    """Run both parts; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="./just demo", description="A video and an MRI scan through runs.")
+    parser.add_argument(
+        "--bundle", action="store_true", help="use dist/tyger/tyger, which ./just build makes"
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="leave the daemon and its files for a look around"
+    )
+    parser.add_argument("--seconds", type=float, default=8, help="length of the video (default 8)")
+    parser.add_argument(
+        "--output", type=pathlib.Path, default=ROOT / "demo-output", help="where the picture goes"
+    )
+    options = parser.parse_args()
+    installed = pathlib.Path(sys.executable).with_name("tyger")
+    program = os.environ.get("DEMO_TYGER") or str(ROOT / "dist/tyger/tyger" if options.bundle else installed)
+    try:
+        check_programs(program)
+        scratch = Scratch([program], keep=options.keep)
+        try:
+            say(f"A daemon of its own in {scratch.path}, which the first command starts")
+            video(scratch, options.seconds)
+            picture = scan(scratch, options.output.resolve())
+            say("  $ tyger run counts")
+            say("  " + " ".join(scratch.output("run", "counts").split()))
+            say(f"picture: {picture}")
+        finally:
+            scratch.close()
+    except DemoError as error:
+        sys.stderr.write(f"demo: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
