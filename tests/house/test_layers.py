@@ -17,7 +17,7 @@ ROWS: list[tuple[str, ...]] = [
     ("http",),
     ("runs",),
     ("streams", "conformance"),
-    ("buffers",),
+    ("buffers", "codespecs"),
     ("engines", "stores"),
     ("catalog",),
     ("blocks",),

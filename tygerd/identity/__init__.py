@@ -1,0 +1,1 @@
+"""Who may do what: keys and signatures of access URLs. Secrets live here and are never logged."""
