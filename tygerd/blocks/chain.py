@@ -1,0 +1,59 @@
+"""MD5 of blocks and the SHA-256 chain over them (contract buffers.md section 6).
+
+A chain value is text: standard base64 of SHA-256 over the base64 texts of the value before and of the
+block's MD5. Hashing reads files through buffers of its own and runs in worker threads.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import threading
+
+INITIAL = base64.b64encode(b"0" * 16).decode()
+"""The value before block 0: sixteen ASCII zeros, not zero bytes."""
+
+EMPTY_MD5 = hashlib.md5(b"", usedforsecurity=False).digest()
+
+_CHUNK = 1024 * 1024
+_local = threading.local()
+
+
+def following(previous: str, md5: bytes) -> str:
+    """The chain value of a block whose MD5 (16 bytes) is `md5`, after a block whose value is `previous`."""
+    text = previous.encode() + base64.b64encode(md5)
+    return base64.b64encode(hashlib.sha256(text).digest()).decode()
+
+
+def to_bytes(value: str) -> bytes:
+    """A chain value as the 32 bytes that the journal keeps."""
+    return base64.b64decode(value)
+
+
+def from_bytes(raw: bytes) -> str:
+    """The chain value of 32 bytes."""
+    return base64.b64encode(raw).decode()
+
+
+def file_md5(fd: int, length: int) -> bytes:
+    """MD5 of the first `length` bytes of an open file; blocking. Leaves the file's position alone.
+
+    Reads into a buffer that is kept per thread: a mapped file would turn an I/O error into SIGBUS.
+
+    Raises:
+        EOFError: the file is shorter.
+        OSError: it cannot be read.
+    """
+    buffer = getattr(_local, "buffer", None)
+    if buffer is None:
+        buffer = _local.buffer = memoryview(bytearray(_CHUNK))
+    digest = hashlib.md5(usedforsecurity=False)
+    offset = 0
+    while offset < length:
+        count = os.preadv(fd, [buffer[: min(_CHUNK, length - offset)]], offset)
+        if count == 0:
+            raise EOFError(f"{offset} of {length} bytes")
+        digest.update(buffer[:count])
+        offset += count
+    return digest.digest()

@@ -1,0 +1,1 @@
+"""Where buffers are kept: one protocol, one file a store."""

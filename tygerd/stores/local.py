@@ -1,0 +1,119 @@
+"""The embedded store: directories of blocks under the daemon's state.
+
+A container is `containers/<id>`. Deleting renames it into `trash/` and then unlinks, so that a crash leaves
+either a whole container or rubbish that `sweep` removes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import shutil
+import weakref
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import trio
+
+from tyger import errors
+from tygerd.blocks import container
+from tygerd.stores import base
+
+T = TypeVar("T")
+
+_ID = re.compile(r"[a-zA-Z0-9]{3,63}")
+
+
+class LocalStore:
+    """Containers under `root` (the state directory)."""
+
+    traits = base.Traits(name="local", location="local", event_driven=True)
+
+    def __init__(self, root: str) -> None:
+        self._containers = os.path.join(root, "containers")
+        self._trash = os.path.join(root, "trash")
+        self._open: weakref.WeakValueDictionary[str, container.Container] = weakref.WeakValueDictionary()
+        self._limiter = trio.CapacityLimiter(8)
+
+    async def start(self) -> None:
+        """Make the directories and empty the trash.
+
+        Raises:
+            Problem: STORAGE_FULL or IO_ERROR.
+        """
+        await self._run(self._prepare)
+
+    async def create(self, id: str) -> None:  # noqa: A002 - the contract's word
+        """See `base.Store`."""
+        path = self._path(id)
+        await self._run(lambda: os.makedirs(path, mode=0o700, exist_ok=True))
+
+    async def exists(self, id: str) -> bool:  # noqa: A002
+        """See `base.Store`."""
+        path = self._path(id)
+        return id in self._open or await self._run(lambda: os.path.isdir(path))
+
+    async def open(self, id: str) -> container.Container:  # noqa: A002
+        """See `base.Store`."""
+        if (known := self._open.get(id)) is not None:
+            return known
+        if not await self.exists(id):
+            raise errors.not_found()
+        return self._open.setdefault(id, container.Container(self._path(id)))
+
+    async def delete(self, id: str) -> None:  # noqa: A002
+        """See `base.Store`."""
+        known = self._open.pop(id, None)
+        await self._run(lambda: self._discard(id))
+        if known is not None:
+            known.deleted = True
+            known.close()
+            known.feed.notify()
+
+    async def mark_failed(self, id: str, reason: str) -> None:  # noqa: A002
+        """See `base.Store`. For containers that no transfer of ours is writing."""
+        with contextlib.suppress(errors.Problem):
+            target = await self.open(id)
+            if await self._run(lambda: target.mark_failed(reason)):
+                target.feed.notify()
+
+    async def ids(self) -> list[str]:
+        """See `base.Store`."""
+        return await self._run(lambda: sorted(os.listdir(self._containers)))
+
+    def _path(self, id: str) -> str:  # noqa: A002
+        if not _ID.fullmatch(id):
+            raise errors.not_found()
+        return os.path.join(self._containers, id)
+
+    def _prepare(self) -> None:
+        os.makedirs(self._containers, mode=0o700, exist_ok=True)
+        os.makedirs(self._trash, mode=0o700, exist_ok=True)
+        for name in os.listdir(self._trash):
+            shutil.rmtree(os.path.join(self._trash, name), ignore_errors=True)
+
+    def _discard(self, id: str) -> None:  # noqa: A002
+        rubbish = os.path.join(self._trash, f"{id}-{secrets.token_hex(4)}")
+        try:
+            os.rename(self._path(id), rubbish)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(rubbish, ignore_errors=True)
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        with disk_problems():
+            return await trio.to_thread.run_sync(work, limiter=self._limiter)
+
+
+@contextlib.contextmanager
+def disk_problems() -> Iterator[None]:
+    """Turn the system's refusals into problems that name them."""
+    try:
+        yield
+    except OSError as error:
+        kind = errors.STORAGE_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else errors.IO_ERROR
+        where = f" {error.filename}" if error.filename else ""
+        raise errors.Problem(kind, f"the store cannot use{where}: {error.strerror}") from error
