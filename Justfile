@@ -45,7 +45,7 @@ man: setup
 
 # dist/tyger/: tyger and tygerd in one directory that needs no Python
 build: setup
-    @python packaging/build.py
+    @pyinstaller --noconfirm --log-level WARN --distpath dist --workpath build packaging/bundle/tyger.spec
 
 # .venv and Debian packages; does nothing when nothing is missing
 setup:

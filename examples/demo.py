@@ -187,7 +187,7 @@ def video(scratch: Scratch, seconds: float) -> None:
 
 
 def scan(scratch: Scratch, output: pathlib.Path) -> pathlib.Path:
-    """Part (b). Returns the picture's path. `tee` keeps the raw data, which are random, for the comparison."""
+    """Part (b). Returns the picture's path. `tee` keeps the raw data, which are random, to compare with."""
     say("An MRI scan through a reconstruction")
     tools = [sys.executable, "-m"]
     raw, images, direct = (scratch.path / name for name in ("phantom.mrd", "images.mrd", "direct.mrd"))

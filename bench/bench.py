@@ -1,0 +1,82 @@
+"""Measures what we promise, prints a table and writes JSON. Never a test: a busy machine may miss a figure.
+
+Every figure stands beside a reference that was measured in turns with it, on the same machine, in the same
+minutes; so a ratio means something where an absolute number does not. All files are removed afterwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+import platform
+import sys
+
+import figures
+import rig
+
+from tyger import units
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="./just bench", description="Measure what we promise.")
+    parser.add_argument("--size", type=units.parse_size, default="4GiB", help="of the streams (default 4GiB)")
+    parser.add_argument(
+        "--repeat", type=int, default=5, help="samples of each; the median counts (default 5)"
+    )
+    parser.add_argument("--memory", default="1GiB,8GiB", help="sizes for peak memory (default 1GiB,8GiB)")
+    parser.add_argument("--messages", type=int, default=500, help="for the latency (default 500)")
+    parser.add_argument(
+        "--only", action="append", choices=sorted(figures.FIGURES), help="measure only this one"
+    )
+    parser.add_argument(
+        "--directory", help="where the files go: a disk with twice --size free (default: TMPDIR)"
+    )
+    parser.add_argument("--json", type=pathlib.Path, default=pathlib.Path(__file__).with_name("results.json"))
+    return parser.parse_args(arguments)
+
+
+def table(rows: list[figures.Row]) -> str:
+    cells = [("figure", "reference", "ours", "value", "limit", "")]
+    for row in rows:
+        sign = ">=" if row.more_is_better else "<="
+        value, limit = f"{row.value:.2f} {row.unit}", f"{sign} {row.limit:g} {row.unit}"
+        cells.append((row.figure, row.reference, row.subject, value, limit, "" if row.holds else "MISSED"))
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    )
+
+
+def main(arguments: list[str]) -> int:
+    options = parse(arguments)
+    amounts = figures.Options(
+        size=options.size,
+        repeat=options.repeat,
+        memory_sizes=tuple(units.parse_size(text) for text in options.memory.split(",")),
+        messages=options.messages,
+    )
+    bench = rig.Rig(options.directory)
+    rows: list[figures.Row] = []
+    try:
+        bench.start()
+        for name, measure in figures.FIGURES.items():
+            if options.only is None or name in options.only:
+                print(f"measuring {name} ...", file=sys.stderr)
+                rows += measure(bench, amounts)
+    finally:
+        bench.close()
+    print(table(rows))
+    machine = {"cores": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()}
+    result = {"machine": machine, "options": dataclasses.asdict(amounts)}
+    result["rows"] = [dataclasses.asdict(row) | {"holds": row.holds} for row in rows]
+    options.json.write_text(json.dumps(result, indent=2) + "\n")
+    print(f"written to {options.json}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

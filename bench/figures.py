@@ -1,0 +1,326 @@
+"""The figures that we promise, each measured against something that everybody has on the same machine.
+
+A figure is a function of the rig and the options that returns rows. Every row has the number we promise as a
+limit, and says whether more or less is better.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import rig as rigs
+
+from tyger import client, units
+
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much to measure."""
+
+    size: int
+    repeat: int
+    memory_sizes: tuple[int, ...]
+    messages: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a value in `unit` and the limit it is held to."""
+
+    figure: str
+    reference: str
+    subject: str
+    value: float
+    unit: str
+    limit: float
+    more_is_better: bool
+    samples: dict[str, list[float]]
+
+    @property
+    def holds(self) -> bool:
+        """Whether the value keeps to the limit."""
+        return self.value >= self.limit if self.more_is_better else self.value <= self.limit
+
+
+def rate(size: int, seconds: float) -> str:
+    return f"{size / GIB / seconds:.2f} GiB/s"
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms"
+
+
+def throughput(options: Options, figure: str, pair: rigs.Pair) -> Row:
+    """A row of two rates; the value is how many times the reference's rate the subject's is."""
+    reference, subject = pair.medians()
+    return Row(
+        figure,
+        rate(options.size, reference),
+        rate(options.size, subject),
+        reference / subject,
+        "x",
+        1.5,
+        more_is_better=True,
+        samples={"reference": pair.reference, "subject": pair.subject},
+    )
+
+
+def write(rig: rigs.Rig, options: Options) -> list[Row]:
+    """Into the embedded store, against a shell that writes the same bytes and takes their MD5."""
+    generate = f"{rigs.TYGER} buffer gen {options.size}"
+    file = rig.path / "reference"
+
+    def reference() -> float:
+        os.sync()
+        seconds = rigs.timed(
+            lambda: rig.shell(f"{generate} | {{ tee >(md5sum >/dev/null) >{file}; wait $!; }}")
+        )
+        file.unlink()
+        return seconds
+
+    def subject() -> float:
+        buffer = rig.tyger("buffer", "create")
+        os.sync()
+        command = f"{rigs.TYGER} buffer write {buffer} --block-size 4MiB"
+        seconds = rigs.timed(lambda: rig.shell(f"{generate} | {command} 2>/dev/null"))
+        rig.purge(buffer)
+        return seconds
+
+    return [throughput(options, "write", rigs.in_turns(options.repeat, reference, subject))]
+
+
+def read(rig: rigs.Rig, options: Options) -> list[Row]:
+    """Out of the embedded store into a pipe, against a shell that reads a file and takes its MD5."""
+    generate = f"{rigs.TYGER} buffer gen {options.size}"
+    file = rig.path / "reference"
+    buffer = rig.tyger("buffer", "create")
+    rig.shell(f"{generate} >{file}")
+    rig.shell(f"{rigs.TYGER} buffer write {buffer} --block-size 4MiB <{file} 2>/dev/null")
+    os.sync()
+    pair = rigs.in_turns(
+        options.repeat,
+        lambda: rigs.timed(
+            lambda: rig.shell(f"cat {file} | {{ tee >(md5sum >/dev/null) >/dev/null; wait $!; }}")
+        ),
+        lambda: rigs.timed(
+            lambda: rig.shell(f"{rigs.TYGER} buffer read {buffer} 2>/dev/null | cat >/dev/null")
+        ),
+    )
+    file.unlink()
+    rig.purge(buffer)
+    return [throughput(options, "read", pair)]
+
+
+def memory(rig: rigs.Rig, options: Options) -> list[Row]:
+    """The daemon's peak in a write and a read of each size; it must not grow with the size."""
+    rows = []
+    for size in options.memory_sizes:
+        rig.stop()
+        rig.start()
+        buffer = rig.tyger("buffer", "create")
+        rig.shell(f"{rigs.TYGER} buffer gen {size} | {rigs.TYGER} buffer write {buffer} 2>/dev/null")
+        written = rig.peak_memory()
+        rig.shell(f"{rigs.TYGER} buffer read {buffer} 2>/dev/null | cat >/dev/null")
+        peak = rig.peak_memory()
+        rig.purge(buffer)
+        rows.append(
+            Row(
+                f"peak memory, {units.format_size(size)}",
+                "",
+                f"{written / MIB:.0f} MiB after the write",
+                peak / MIB,
+                "MiB",
+                150,
+                more_is_better=False,
+                samples={"after_write": [written / MIB], "after_read": [peak / MIB]},
+            )
+        )
+    return rows
+
+
+def latency(rig: rigs.Rig, options: Options) -> list[Row]:
+    """A 100-byte message every 20 ms, through the run's two pipes and back."""
+    run_file = rig.path / "echo.yml"
+    echo = ["sh", "-c", "cat <$INPUT_PIPE >$OUTPUT_PIPE"]
+    run_file.write_text(run_text(codespec(echo, inputs=True, outputs=True)))
+    took: list[float] = []
+    arrived = threading.Event()
+    with subprocess.Popen(
+        [rigs.TYGER, "run", "exec", "-f", str(run_file)],
+        env=rig.environ,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        bufsize=0,
+    ) as run:
+        assert run.stdin is not None
+        assert run.stdout is not None
+        output = run.stdout
+
+        def receive() -> None:
+            held = b""
+            while chunk := output.read(65536):
+                now = time.monotonic_ns()
+                held += chunk
+                while len(held) >= 100:
+                    took.append((now - int(held[:20])) / 1e9)
+                    held = held[100:]
+                arrived.set()
+
+        receiver = threading.Thread(target=receive)
+        receiver.start()
+        for number in range(options.messages + 1):
+            due = time.monotonic() + 0.020
+            run.stdin.write(b"%020d" % time.monotonic_ns() + b"." * 80)
+            if number == 0:
+                arrived.wait(30)  # the start of the run is another figure
+            time.sleep(max(0.0, due - time.monotonic()))
+        run.stdin.close()
+        receiver.join()
+    took = sorted(took[1:])
+    if run.returncode or len(took) != options.messages:
+        sys.exit(f"bench: {len(took)} of {options.messages} messages came back, exit code {run.returncode}")
+    return [
+        Row(
+            f"message latency, {name}",
+            "",
+            f"{options.messages} messages",
+            took[min(len(took) - 1, int(len(took) * share))] * 1000,
+            "ms",
+            limit,
+            more_is_better=False,
+            samples={"latency": took},
+        )
+        for name, share, limit in (("p50", 0.5, 8), ("p99", 0.99, 40))
+    ]
+
+
+def show(rig: rigs.Rig, options: Options) -> list[Row]:
+    """A whole command, against an interpreter that imports what it cannot do without."""
+    buffer = rig.tyger("buffer", "create")
+    bare = [sys.executable, "-c", "import click, socket"]
+    pair = rigs.in_turns(
+        options.repeat,
+        lambda: repeated(bare, rig.environ),
+        lambda: repeated([rigs.TYGER, "buffer", "show", buffer], rig.environ),
+    )
+    reference, subject = pair.medians()
+    return [
+        Row(
+            "tyger buffer show",
+            milliseconds(reference),
+            milliseconds(subject),
+            subject / reference,
+            "x",
+            1.5,
+            more_is_better=False,
+            samples={"reference": pair.reference, "subject": pair.subject},
+        )
+    ]
+
+
+def submit(rig: rigs.Rig, options: Options) -> list[Row]:
+    """From the request that makes a run to the moment its job has read a byte, over the bare command."""
+    script = "head -c 1 <$INPUT_PIPE >/dev/null; date +%s%N"
+    control = client.Client(rig.socket)
+    source = rig.tyger("buffer", "create")
+    rig.tyger("buffer", "write", source, stdin=b"x")
+
+    def reference() -> float:
+        reader, writer = os.pipe()
+        os.write(writer, b"x")
+        os.close(writer)
+        start = time.time_ns()
+        done = subprocess.run(
+            ["sh", "-c", script],
+            env={**os.environ, "INPUT_PIPE": f"/dev/fd/{reader}"},
+            pass_fds=(reader,),
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        os.close(reader)
+        return (int(done.stdout) - start) / 1e9
+
+    def subject() -> float:
+        body = {
+            "job": {
+                "codespec": codespec(["sh", "-c", f"{script} >$OUTPUT_PIPE"], inputs=True, outputs=True),
+                "buffers": {"input": source},
+            }
+        }
+        start = time.time_ns()
+        run: Any = json.loads(control.request("POST", "/runs", body=body).body)
+        stamp = rig.tyger("buffer", "read", run["job"]["buffers"]["output"])
+        return (int(stamp) - start) / 1e9
+
+    return [over("submit to first byte at the job", rigs.in_turns(options.repeat, reference, subject), 60)]
+
+
+def execute(rig: rigs.Rig, options: Options) -> list[Row]:
+    """`tyger run exec` of `true`, whole process, over `true`."""
+    run_file = rig.path / "true.yml"
+    run_file.write_text(run_text(codespec(["true"])))
+    command = [rigs.TYGER, "run", "exec", "-f", str(run_file)]
+    pair = rigs.in_turns(
+        options.repeat,
+        lambda: repeated(["true"], rig.environ),
+        lambda: repeated(command, rig.environ, times=3),
+    )
+    return [over("tyger run exec of true", pair, 200)]
+
+
+def over(figure: str, pair: rigs.Pair, limit: float) -> Row:
+    """A row of two durations; the value is what the subject takes more."""
+    reference, subject = pair.medians()
+    return Row(
+        figure,
+        milliseconds(reference),
+        milliseconds(subject),
+        (subject - reference) * 1000,
+        "ms more",
+        limit,
+        more_is_better=False,
+        samples={"reference": pair.reference, "subject": pair.subject},
+    )
+
+
+def repeated(command: list[str], environ: dict[str, str], *, times: int = 10) -> float:
+    """Mean seconds of a short command."""
+
+    def once() -> None:
+        subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+
+    return rigs.timed(lambda: [once() for _ in range(times)]) / times
+
+
+def codespec(command: list[str], *, inputs: bool = False, outputs: bool = False) -> dict[str, object]:
+    """An inline codespec for the rig's image."""
+    buffers = {"inputs": ["input"] if inputs else [], "outputs": ["output"] if outputs else []}
+    return {"kind": "job", "image": "bench", "command": command, "buffers": buffers}
+
+
+def run_text(inline: dict[str, object]) -> str:
+    """A run file. JSON is YAML."""
+    return json.dumps({"job": {"codespec": inline}})
+
+
+FIGURES: dict[str, Callable[[rigs.Rig, Options], list[Row]]] = {
+    "write": write,
+    "read": read,
+    "memory": memory,
+    "latency": latency,
+    "show": show,
+    "submit": submit,
+    "exec": execute,
+}
