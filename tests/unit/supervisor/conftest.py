@@ -1,0 +1,107 @@
+"""A fake daemon and a way to supervise real jobs beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.unit.supervisor import fake_daemon
+from tygerd.supervisor import control, spec
+
+
+class Beside:
+    """One supervisor process, as a daemon sees it."""
+
+    def __init__(self, directory: str, process: subprocess.Popen[bytes]) -> None:
+        self.directory = directory
+        self.process = process
+
+    def connect(self) -> Iterator[dict]:
+        """The events of the control socket; `send` on `self.sock`."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        with control.address(self.directory) as path:
+            self.sock.connect(path)
+        self.file = self.sock.makefile("rb")
+        return map(json.loads, self.file)
+
+    def command(self, **message: object) -> None:
+        self.sock.sendall(json.dumps(message).encode() + b"\n")
+
+    def wait(self) -> spec.Status:
+        assert self.process.wait(30) == 0, self.errors()
+        status = spec.read_status(self.directory)
+        assert status is not None
+        return status
+
+    def errors(self) -> str:
+        with open(os.path.join(self.directory, spec.ERRORS)) as file:
+            return file.read()
+
+    def log(self) -> list[tuple[str, str]]:
+        with open(os.path.join(self.directory, spec.LOG)) as file:
+            return [(line.split(" ", 2)[1], line.split(" ", 2)[2].rstrip("\n")) for line in file]
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(30)
+        if self.process.stdout:
+            self.process.stdout.close()
+        self.close_connection()
+
+    def close_connection(self) -> None:
+        if hasattr(self, "sock"):
+            self.file.close()
+            self.sock.close()
+
+
+@pytest.fixture
+def daemon():
+    with fake_daemon.FakeDaemon() as fake:
+        yield fake
+
+
+@pytest.fixture
+def supervise(tmp_path, daemon):
+    """Start a job under a supervisor: `supervise("shell text", inputs=["in"], outputs=["out"])`."""
+    started: list[Beside] = []
+
+    def start(script: str | list[str], *, inputs=(), outputs=(), run=1, **more) -> Beside:
+        directory = str(tmp_path / str(run))
+        os.mkdir(directory)
+        env = {"PATH": os.environ["PATH"]}
+        for name in (*inputs, *outputs):
+            env[f"{name.upper()}_PIPE"] = spec.pipe_path(directory, name)
+        spec.write_spec(
+            directory,
+            spec.Spec(
+                run=run,
+                argv=["/bin/sh", "-c", script] if isinstance(script, str) else script,
+                env=env,
+                cwd=more.pop("cwd", directory),
+                daemon_socket=daemon.socket,
+                inputs=tuple(spec.Pipe(name, f"buffer-{name}") for name in inputs),
+                outputs=tuple(spec.Pipe(name, f"buffer-{name}") for name in outputs),
+                **more,
+            ),
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tygerd.supervisor", directory],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        )
+        beside = Beside(directory, process)
+        started.append(beside)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n", process.wait(5)
+        return beside
+
+    yield start
+    for beside in started:
+        beside.close()

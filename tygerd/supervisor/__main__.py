@@ -1,0 +1,82 @@
+"""`tygerd supervise DIRECTORY`, and `tygerd supervise --standby`, which waits for the directory on its stdin.
+
+A daemon keeps one supervisor on standby, with everything imported, because starting Python takes longer
+than all the rest of starting a run. A standby whose stdin ends without a line leaves: its daemon is gone. On
+stdout stands one line: `ready` once the control socket can be connected, or `error: ` and why not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sys
+import traceback
+
+from tygerd.supervisor import spec, supervise
+
+
+def main(argv: list[str]) -> int:
+    """Supervise one run to its end. Exit code 0 when the run has a status, whatever that is."""
+    if argv == ["--standby"]:
+        directory = sys.stdin.readline().rstrip("\n")
+        if not directory:
+            return 0
+    elif len(argv) == 1 and not argv[0].startswith("-"):
+        directory = os.path.abspath(argv[0])
+    else:
+        sys.stderr.write("usage: tygerd supervise DIRECTORY | --standby\n")
+        return 64
+    os.umask(0o077)
+    os.chdir("/")
+    try:
+        _lock(directory)
+        setup = spec.read_spec(directory)
+        supervisor = supervise.Supervisor(directory, setup)
+    except (OSError, ValueError) as error:
+        _say(f"error: {error}")
+        return 1
+    _detach(os.path.join(directory, spec.ERRORS))
+    try:
+        supervisor.run(_ready)
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the run must not look alive for ever
+        traceback.print_exc()
+        supervisor.abandon(f"a defect of the run's supervisor: {error!r}; see {spec.ERRORS} in its directory")
+        return 70
+    return 0
+
+
+def _lock(directory: str) -> None:
+    """Make the lock file and hold it while we live. It must not exist: a run is never started twice."""
+    try:
+        fd = os.open(
+            os.path.join(directory, spec.LOCK), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
+        )
+    except FileExistsError:
+        raise FileExistsError("the run was already started") from None
+    fcntl.flock(fd, fcntl.LOCK_EX)  # the descriptor stays open until the process ends
+
+
+def _detach(errors: str) -> None:
+    """Stdin becomes /dev/null, stderr a file in the run's directory; of the caller's only stdout is kept."""
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.close(null)
+    fd = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(fd, 2)
+    os.close(fd)
+
+
+def _ready() -> None:
+    _say("ready")
+    os.dup2(0, 1)
+
+
+def _say(line: str) -> None:
+    """Tell the caller, who may be gone: the run goes on without it."""
+    with contextlib.suppress(BrokenPipeError):
+        os.write(1, f"{line}\n".encode())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

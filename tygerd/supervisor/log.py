@@ -1,0 +1,123 @@
+"""The log of a run: the job's standard output and error, line by line, with the time each line was read.
+
+A record is one line of the file, `<time> <stream> <text>`: the time as RFC 3339 in UTC with nine fractional
+digits and `Z`; the stream `O` or `E`, in lower case where the stream ended without a final newline after the
+text; the text as the job wrote it, any bytes but newline. Records are only appended.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+MAX_LINE = 16 * 1024 * 1024
+"""Bytes of a line that are held in memory. Programs do print lines of some MB; what is longer is recorded as
+several lines, because a job that never prints a newline must not exhaust our memory."""
+
+_READ = 256 * 1024
+
+
+def timestamp(nanoseconds: int) -> str:
+    """Nanoseconds since the epoch as RFC 3339 with nine fractional digits."""
+    seconds, fraction = divmod(nanoseconds, 1_000_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{fraction:09d}Z"
+
+
+class Lines:
+    """Cuts one stream of the job into records. No I/O."""
+
+    def __init__(self, stream: bytes, limit: int = MAX_LINE) -> None:
+        self._limit = limit
+        self._complete = b" " + stream + b" "
+        self._partial = b" " + stream.lower() + b" "
+        self._rest = bytearray()
+
+    def feed(self, data: bytes, nanoseconds: int) -> bytes:
+        """The records that `data` completes, read at this time."""
+        if b"\n" not in data and len(self._rest) + len(data) <= self._limit:
+            self._rest += data
+            return b""
+        self._rest += data
+        *lines, rest = self._rest.split(b"\n")
+        while len(rest) > self._limit:
+            lines.append(rest[: self._limit])
+            del rest[: self._limit]
+        self._rest = rest
+        head = timestamp(nanoseconds).encode() + self._complete
+        return b"".join(head + line + b"\n" for line in lines)
+
+    def end(self, nanoseconds: int) -> bytes:
+        """The record of what follows the last newline, if anything does."""
+        if not self._rest:
+            return b""
+        record = timestamp(nanoseconds).encode() + self._partial + self._rest + b"\n"
+        self._rest = bytearray()
+        return record
+
+
+class Source:
+    """One of the job's two streams: the read end of its pipe, owned, and the records made of it."""
+
+    def __init__(self, fd: int, stream: bytes) -> None:
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._lines = Lines(stream)
+
+    def fileno(self) -> int:
+        """The pipe, for poll; -1 once it has ended."""
+        return self._fd
+
+    def read(self) -> bytes:
+        """The records that what is now in the pipe completes; never blocks. Closes the pipe at its end."""
+        try:
+            data = os.read(self._fd, _READ)
+        except BlockingIOError:
+            return b""
+        return self._lines.feed(data, time.time_ns()) if data else self.close()
+
+    def close(self) -> bytes:
+        """Take no more; the records of an unfinished line. Idempotent."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        return self._lines.end(time.time_ns())
+
+
+class LogFile:
+    """Appends records to the file. What the disk has no room for is kept and tried again."""
+
+    def __init__(self, path: str) -> None:
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._waiting = bytearray()
+        self.size = os.fstat(self._fd).st_size
+
+    @property
+    def blocked(self) -> bool:
+        """Something could not be written: take no more from the job, call `flush` in a while."""
+        return bool(self._waiting)
+
+    def append(self, records: bytes) -> None:
+        """Write records, or keep them where the disk is full."""
+        if not self._waiting:
+            written = self._write(records)
+            records = records[written:]
+        self._waiting += records
+
+    def flush(self) -> None:
+        """Try again to write what is kept."""
+        del self._waiting[: self._write(self._waiting)]
+
+    def close(self) -> None:
+        """Close the file; what is still kept is lost."""
+        os.close(self._fd)
+
+    def _write(self, data: bytes | bytearray) -> int:
+        written = 0
+        with memoryview(data) as view:
+            while written < len(view):
+                try:
+                    written += os.write(self._fd, view[written:])
+                except OSError:  # ENOSPC, EDQUOT, EIO: the job must not die of it, back-pressure is enough
+                    break
+        self.size += written
+        return written

@@ -1,0 +1,238 @@
+"""The job's named pipes: one thread joins each to its buffer, with the client's own transfer code.
+
+Theory of operation. An *input*'s thread opens the FIFO for writing, which blocks until the job opens it, and
+then keeps a read end, too: a job that closes the pipe and opens it again goes on where the pipe stands. When
+the run is over that read end is closed, and an open that still blocks is given a reader, so that the thread
+never stays blocked. A job that doesn't read its input to the end loses the rest; main's exit code judges it.
+
+An *output*'s read end is opened before the job starts and held until the run is over: a fresh read end gives
+no event until a writer came, and a job's open for writing never blocks. The first end of file ends the
+buffer; what a second writer then writes fails the run. An output that was never opened is an empty buffer.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from typing import Literal
+
+from tyger import client as client_module
+from tyger import errors, streams
+from tygerd.supervisor import ending, spec
+
+State = Literal["waiting", "open", "complete", "failed", "closed", "skipped"]
+"""`closed`: the job ended before it had read its whole input. `skipped`: it never opened its input."""
+
+
+def make(directory: str, pipes: tuple[spec.Pipe, ...]) -> None:
+    """Make the FIFOs; those that are there already are ours from an attempt that never started a job."""
+    os.makedirs(os.path.join(directory, spec.PIPES), mode=0o711, exist_ok=True)
+    for pipe in pipes:
+        path = spec.pipe_path(directory, pipe.name)
+        try:
+            os.mkfifo(path, pipe.mode)
+        except FileExistsError:
+            continue
+        os.chmod(path, pipe.mode)  # whatever the umask
+
+
+class Pipe(threading.Thread):
+    """What inputs and outputs share. `state` and `bytes` may be read at any time."""
+
+    def __init__(self, directory: str, pipe: spec.Pipe, setup: spec.Spec, end: ending.Ending) -> None:
+        super().__init__(name=f"pipe {pipe.name}", daemon=True)
+        self.pipe = pipe
+        self.setup = setup
+        self.end = end
+        self.state: State = "waiting"
+        self.bytes = 0
+        self.stop = streams.Stop()
+        self.client = client_module.Client(setup.daemon_socket)
+        # Opened once, by what it is: a job may unlink or replace the name, and we would block for ever.
+        self._place = os.open(spec.pipe_path(directory, pipe.name), os.O_PATH | os.O_CLOEXEC)
+
+    def run(self) -> None:
+        """Move the bytes; whatever goes wrong fails the run by the buffer's name."""
+        try:
+            self.state = self.move()
+        except errors.Problem as problem:
+            self._failed(problem.message)
+        except OSError as error:
+            self._failed(error.strerror or str(error))
+        except Exception as error:  # the thread must not end in silence: the run would wait for it
+            self._failed(f"a defect of the supervisor: {error!r}")
+            raise
+        finally:
+            self.end.report()
+
+    def move(self) -> State:
+        """The whole life of the transfer."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """The run is over: let go of what blocks because the job never opened its end. Idempotent."""
+
+    def close(self) -> None:
+        """Release what is held; after the thread has ended."""
+        os.close(self._place)
+        self.stop.close()
+
+    def _open(self, flags: int) -> int:
+        return os.open(f"/proc/self/fd/{self._place}", flags | os.O_CLOEXEC)
+
+    def _failed(self, message: str) -> None:
+        self.state = "failed"
+        self.end.fail(f"buffer '{self.pipe.name}': {message}")
+
+    def _progress(self, count: int, _waiting: str | None) -> None:
+        self.bytes = count
+
+
+class Input(Pipe):
+    """From a buffer into the job."""
+
+    def __init__(self, directory: str, pipe: spec.Pipe, setup: spec.Spec, end: ending.Ending) -> None:
+        super().__init__(directory, pipe, setup, end)
+        self._lock = threading.Lock()
+        self._reader = -1
+        self._opened = self._released = False
+
+    def move(self) -> State:
+        """Wait for the job to open the pipe, then fill it."""
+        fd = self._open(os.O_WRONLY)
+        try:
+            return self._fill(fd) if self._hold() else "skipped"
+        finally:
+            self._let_go()
+            os.close(fd)
+
+    def _fill(self, fd: int) -> State:
+        self.state = "open"
+        try:
+            result = streams.read(
+                self.client,
+                self.pipe.buffer,
+                fd,
+                stop=self.stop,
+                on_progress=self._progress,
+                retry_for=self.setup.retry_for,
+            )
+        except BrokenPipeError:
+            return "closed"
+        except errors.Problem as problem:
+            self._failed(problem.message)
+            # The job must not take what it got for the whole: no end of file before it is stopped.
+            _wait(self.end.over)
+            return "failed"
+        return "complete" if result.state == "complete" else "closed"
+
+    def _hold(self) -> bool:
+        """The job came: keep a read end, too. False when the run is over instead."""
+        with self._lock:
+            if not self._released:
+                self._reader = self._open(os.O_RDONLY | os.O_NONBLOCK)
+                self._opened = True
+            return self._opened
+
+    def _let_go(self) -> None:
+        with self._lock:
+            if self._reader >= 0:
+                os.close(self._reader)
+                self._reader = -1
+
+    def release(self) -> None:
+        """End an open that still blocks by becoming its reader, or a write by going away."""
+        with self._lock:
+            if self._released:
+                return
+            self._released = True
+            if not self._opened:
+                self._reader = self._open(os.O_RDONLY | os.O_NONBLOCK)
+                return  # the thread closes it
+        self.stop.request("the job has ended")
+        self._let_go()
+
+
+class Output(Pipe):
+    """From the job into a buffer."""
+
+    def __init__(self, directory: str, pipe: spec.Pipe, setup: spec.Spec, end: ending.Ending) -> None:
+        super().__init__(directory, pipe, setup, end)
+        self._first = self._open(os.O_RDONLY | os.O_NONBLOCK)
+        self._second = -1
+
+    def move(self) -> State:
+        """Wait for the first writer, pass the pipe to the daemon, then watch for a second writer."""
+        try:
+            _wait(self._first, self.end.over)
+            if self._first not in _wait(self._first, seconds=0):
+                return self._write_nothing()
+            self.state = "open"
+            state = self._write(self._first)
+            while not self._watch(None):
+                pass
+            return state
+        finally:
+            os.close(self._first)
+            if self._second >= 0:
+                os.close(self._second)
+
+    def _write_nothing(self) -> State:
+        """The job never opened the pipe: an empty buffer, complete if main succeeded."""
+        reader, writer = os.pipe()
+        os.close(writer)
+        try:
+            return self._write(reader)
+        finally:
+            os.close(reader)
+
+    def _write(self, fd: int) -> State:
+        result = streams.write(
+            self.client,
+            self.pipe.buffer,
+            fd,
+            verdict=self._verdict,
+            stop=self.stop,
+            block_size=self.setup.block_size,
+            flush_interval=self.setup.flush_interval,
+            run=self.setup.run,
+            on_progress=self._progress,
+            retry_for=self.setup.retry_for,
+        )
+        self.bytes = result.bytes
+        if result.state == "complete":
+            return "complete"
+        if not self.end.failed:
+            self._failed(result.reason or "the buffer failed")
+        return "failed"
+
+    def _verdict(self) -> tuple[str, str | None]:
+        """At end of file: the buffer is whole if main then ends well, or goes on for a while."""
+        deadline = time.monotonic() + ending.SETTLE
+        while not self.end.wanted and (left := deadline - time.monotonic()) > 0 and not self._watch(left):
+            pass
+        return ("failed", self.end.result()[1]) if self.end.failed else ("complete", None)
+
+    def _watch(self, seconds: float | None) -> bool:
+        """Watch for a second writer, at most so long; True once the run is over, or fails by what we saw."""
+        if self._second < 0:
+            # A fresh read end gives no event until somebody comes; the first one stays at end of file.
+            self._second = self._open(os.O_RDONLY | os.O_NONBLOCK)
+        ready = _wait(self._second, self.end.over, seconds=seconds)
+        if ready.get(self._second, 0) & select.POLLIN:
+            self._failed("the job wrote to its pipe again after closing it: end of file had ended the buffer")
+            return True
+        if self._second in ready:  # opened and closed, nothing was written
+            os.close(self._second)
+            self._second = -1
+        return self.end.over in ready
+
+
+def _wait(*fds: int, seconds: float | None = None) -> dict[int, int]:
+    """Wait until one of the descriptors is readable or at its end; their poll events."""
+    poller = select.poll()
+    for fd in fds:
+        poller.register(fd, select.POLLIN)
+    return dict(poller.poll(None if seconds is None else seconds * 1000))

@@ -1,0 +1,317 @@
+"""The supervision of one run: starts its job, watches it, stops it, and says how it ended.
+
+Theory of operation. One main loop sleeps in poll; the only other threads are those of the pipes. A run goes
+through four phases, and only forward: `starting`; `running` (main lives); `stopping` (there is a cause to end
+it: TERM was sent to everything, KILL follows after the grace); `ending` (main is gone: whatever it left
+behind is killed, then the pipes are released, the log is read to its end and the transfers finish). Then the
+status is written, told, and the process ends. Phases are derived from what has happened; there are no flags
+to disagree.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+
+from tygerd.supervisor import control, ending, log, pipes, spec, tree
+
+RETRY_LOG = 1.0
+"""Seconds between attempts to write a log for which the disk has no room."""
+
+LEFTOVERS = 10.0
+"""Seconds after main's end that we wait for what cannot be killed (a set-uid program, an uninterruptible
+call) and for pipes that a job handed to somebody outside its tree."""
+
+LONGEST_SLEEP = 60.0
+"""Seconds: poll's clock stands still while the machine is suspended, the timeout's does not."""
+
+
+def boottime() -> float:
+    """Seconds since boot, counting suspension: the clock of timeouts."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Supervisor:
+    """One run. Use once, from the process's main thread: it handles signals and reaps every child."""
+
+    def __init__(self, directory: str, setup: spec.Spec) -> None:
+        self._directory = directory
+        self._setup = setup
+        self._end = ending.Ending()
+        self._listener = control.Listener(directory)
+        self._log = log.LogFile(os.path.join(directory, spec.LOG))
+        self._sources: list[log.Source] = []
+        pipes.make(directory, setup.inputs + setup.outputs)
+        self._inputs = [pipes.Input(directory, pipe, setup, self._end) for pipe in setup.inputs]
+        self._outputs = [pipes.Output(directory, pipe, setup, self._end) for pipe in setup.outputs]
+        self._signals, self._signals_in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._main: subprocess.Popen[bytes] | None = None
+        self._children = False
+        self._started_at: int | None = None
+        self._timeout_at: float | None = None
+        self._kill_at: float | None = None
+        self._gone_at: float | None = None
+        self._over = False
+
+    def run(self, ready: Callable[[], None]) -> spec.Status:
+        """Supervise until the end. `ready` is called once peers can connect, before the job starts."""
+        self._take_signals()
+        tree.become_subreaper()
+        ready()
+        self._start()
+        while not self._finished():
+            self._handle(self._wait())
+            self._advance()
+        status = self._status()
+        self._store(status)
+        self._listener.broadcast({"event": "finished", "status": status._asdict()})
+        self._close()
+        return status
+
+    # --- starting ----------------------------------------------------------------------------------------
+
+    def _take_signals(self) -> None:
+        """Signals wake the loop. They get handlers, because the job would inherit that one is ignored."""
+        signal.set_wakeup_fd(self._signals_in, warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: None)
+
+    def _start(self) -> None:
+        """Start the job, then the threads: a fork is safe only while there is one thread."""
+        setup = self._setup
+        out, out_in = os.pipe2(os.O_CLOEXEC)
+        err, err_in = os.pipe2(os.O_CLOEXEC)
+        self._sources = [log.Source(out, b"O"), log.Source(err, b"E")]
+        try:
+            self._main = subprocess.Popen(
+                setup.argv,
+                env=setup.env,
+                cwd=setup.cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=out_in,
+                stderr=err_in,
+                start_new_session=True,
+                # The job must not outlive a supervisor that is killed; a sandbox sees to that itself.
+                preexec_fn=None if setup.sandboxed else tree.die_with_parent,  # noqa: PLW1509 - one thread
+            )
+        except (OSError, subprocess.SubprocessError, ValueError) as error:
+            self._end.fail(_cannot_start(setup, error))
+            return
+        finally:
+            os.close(out_in)
+            os.close(err_in)
+        self._children = True
+        self._started_at = time.time_ns() // 1000
+        if setup.timeout is not None:
+            self._timeout_at = boottime() + setup.timeout
+        for thread in self._pipes:
+            thread.start()
+        self._listener.broadcast({"event": "started", "startedAt": self._started_at})
+
+    # --- the loop ----------------------------------------------------------------------------------------
+
+    @property
+    def _pipes(self) -> list[pipes.Pipe]:
+        return [*self._inputs, *self._outputs]
+
+    @property
+    def _phase(self) -> str:
+        if self._gone_at is not None:
+            return "ending"
+        if self._end.wanted:
+            return "stopping"
+        return "starting" if self._main is None else "running"
+
+    def _finished(self) -> bool:
+        return (
+            self._over
+            and not any(thread.is_alive() for thread in self._pipes)
+            and not any(source.fileno() >= 0 for source in self._sources)
+        )
+
+    def _wait(self) -> dict[int, int]:
+        """Sleep until something happens or is due."""
+        poller = select.poll()
+        for fd in (self._signals, self._end.changed, self._listener.fileno()):
+            poller.register(fd, select.POLLIN)
+        self._listener.forget_closed()
+        for peer in self._listener.peers:
+            poller.register(peer, select.POLLIN | (select.POLLOUT if peer.waiting else 0))
+        due = [LONGEST_SLEEP]
+        if self._log.blocked:
+            due.append(RETRY_LOG)
+        else:
+            for source in self._sources:
+                if source.fileno() >= 0:
+                    poller.register(source, select.POLLIN)
+        if self._gone_at is not None:
+            due.append(self._gone_at + LEFTOVERS - boottime())
+        else:
+            due += [at - boottime() for at in (self._kill_at, self._timeout_at) if at is not None]
+        return dict(poller.poll(max(0.0, min(due)) * 1000 + 1))  # +1: never wake just before something is due
+
+    def _handle(self, events: dict[int, int]) -> None:
+        if self._signals in events and signal.SIGTERM in os.read(self._signals, 512):
+            self._end.fail("the supervisor of the run was stopped (SIGTERM)")
+            self._give_up()
+        if self._end.changed in events:
+            self._end.acknowledge()
+        for peer in [peer for peer in self._listener.peers if peer.fileno() in events]:
+            peer.flush()
+            for message in peer.receive():
+                self._command(peer, message)
+        if self._listener.fileno() in events and (new := self._listener.accept()):
+            hello = {"protocol": "tyger-supervisor", "version": spec.VERSION, "run": self._setup.run}
+            new.send({"event": "hello", **hello})
+            new.send(self._state())
+        self._read_log(events)
+
+    def _read_log(self, events: dict[int, int]) -> None:
+        before = self._log.size
+        if self._log.blocked:
+            self._log.flush()
+        for source in self._sources:
+            if source.fileno() in events:
+                self._log.append(source.read())
+        if self._log.size > before:
+            self._listener.broadcast({"event": "log", "size": self._log.size}, droppable=True)
+
+    def _advance(self) -> None:
+        """Do what is due now, given all that has happened."""
+        now = boottime()
+        if self._children:
+            code, self._children = tree.reap(self._main.pid if self._main else None)
+            if code is not None:
+                self._main_ended(code)
+        if self._gone_at is None and self._main is not None:
+            self._stop_main(now)
+        elif not self._over:
+            self._end_tree(now)
+        if self._gone_at is not None and now >= self._gone_at + LEFTOVERS:
+            for source in self._sources:
+                self._log.append(source.close())
+
+    def _main_ended(self, code: int) -> None:
+        if self._main is not None:
+            self._main.returncode = code  # we have reaped it, not subprocess
+        self._end.exited(code)
+        self._gone_at = boottime()
+        self._listener.broadcast({"event": "exited", "exitCode": code})
+
+    def _stop_main(self, now: float) -> None:
+        """Main lives: see whether it has to end."""
+        if self._timeout_at is not None and now >= self._timeout_at:
+            self._end.fail(
+                "DeadlineExceeded: the run was active longer than its timeout of "
+                f"{self._setup.timeout:g} seconds"
+            )
+        if not self._end.wanted:
+            return
+        if self._kill_at is None:
+            self._kill_at = now + self._setup.cancel_grace
+            # A sandbox that gets TERM takes the job with it, without a grace.
+            spare = self._main.pid if self._setup.sandboxed and self._main else None
+            tree.send(signal.SIGTERM, spare=spare)
+        elif now >= self._kill_at:
+            tree.kill()
+            self._kill_at = now + 1.0
+
+    def _end_tree(self, now: float) -> None:
+        """Main is gone, or never was: kill what it left, then let the pipes end."""
+        if self._gone_at is None:
+            self._gone_at = now
+        if self._children and now < self._gone_at + LEFTOVERS:
+            tree.kill()
+            return
+        self._over = True
+        self._end.finish()
+        for thread in self._pipes:
+            thread.release()
+
+    # --- peers -------------------------------------------------------------------------------------------
+
+    def _state(self) -> control.Message:
+        return {
+            "event": "state",
+            "phase": self._phase,
+            "startedAt": self._started_at,
+            "log": self._log.size,
+            "pipes": {
+                thread.pipe.name: {"state": thread.state, "bytes": thread.bytes} for thread in self._pipes
+            },
+        }
+
+    def _command(self, peer: control.Peer, message: control.Message) -> None:
+        match message.get("command"):
+            case "cancel":
+                self._end.cancel(str(message.get("reason") or "Canceled by user"))
+                self._give_up()
+            case "state":
+                peer.send(self._state())
+            case None:
+                peer.send({"event": "error", "message": "not a command"})
+            case other:
+                peer.send({"event": "error", "message": f"unknown command {other!r}"})
+
+    def _give_up(self) -> None:
+        """Main may have ended already while a transfer still goes on, for its daemon may be away."""
+        if self._over:
+            for thread in self._pipes:
+                thread.stop.request("the run was stopped")
+
+    # --- the end -----------------------------------------------------------------------------------------
+
+    def _status(self) -> spec.Status:
+        status, reason, code = self._end.result()
+        return spec.Status(
+            run=self._setup.run,
+            status=status,
+            reason=reason,
+            exit_code=code,
+            started_at=self._started_at,
+            finished_at=time.time_ns() // 1000,
+            inputs={thread.pipe.name: thread.state for thread in self._inputs},
+            outputs={thread.pipe.name: thread.state for thread in self._outputs},
+        )
+
+    def _store(self, status: spec.Status) -> None:
+        """Write the result; a full disk only delays it."""
+        while True:
+            try:
+                spec.write_status(self._directory, status)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                time.sleep(RETRY_LOG)
+            else:
+                return
+
+    def _close(self) -> None:
+        self._listener.close()
+        self._log.close()
+        for thread in self._pipes:
+            thread.close()
+        self._end.close()
+        signal.set_wakeup_fd(-1)
+        os.close(self._signals)
+        os.close(self._signals_in)
+
+    def abandon(self, reason: str) -> None:
+        """After a defect of ours: kill the job and leave a status, so that the run doesn't look alive."""
+        self._end.fail(reason)
+        tree.kill()
+        with contextlib.suppress(OSError):
+            spec.write_status(self._directory, self._status())
+
+
+def _cannot_start(setup: spec.Spec, error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        what = setup.cwd if error.filename == setup.cwd else setup.argv[0]
+        return f"cannot start '{what}': {error.strerror}"
+    return f"cannot start '{setup.argv[0]}': {error}"
