@@ -230,6 +230,8 @@ def check(route: Route) -> None:
         refuse("the path does not start with /")
     if route.body is not None and route.streams_body:
         refuse("a body is decoded or streamed, not both")
+    if route.fds and route.streams_body:
+        refuse("descriptors come with a body that is read before the handler is called")
     if not inspect.iscoroutinefunction(route.handler):
         refuse("the handler is not an async function")
     signature = inspect.signature(route.handler)

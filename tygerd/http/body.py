@@ -1,0 +1,164 @@
+"""JSON bodies: bytes in, a typed value out, every failure in the contract's words (rest-api.md 1.8).
+
+msgspec does the typing. Around it: names in any letter case, trailing commas, numbers given as text, and,
+where a route asks for it, normalisation (empty text, empty collections and objects of nothing count as
+absent).
+"""
+
+from __future__ import annotations
+
+import re
+import typing
+from typing import Any
+
+import msgspec
+
+from tyger import errors
+
+MAX_DEPTH = 64
+"""Levels of nesting that are looked at: System.Text.Json's own limit, and far below Python's."""
+
+
+def decode(data: bytes, kind: Any, *, normalized: bool) -> Any:
+    """The value of type `kind` that `data` holds.
+
+    Raises:
+        Problem: INVALID_INPUT.
+    """
+    value = _parse(data)
+    if value is None:
+        raise errors.Problem(errors.INVALID_INPUT, "null is not a valid input value")
+    try:
+        value = _fit(value, kind, "$", normalized, MAX_DEPTH)
+        if normalized and value is None:
+            raise errors.Problem(errors.INVALID_INPUT, "An empty object is not a valid input value")
+        return msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise _refusal(_reword(str(error))) from None
+
+
+def _refusal(detail: str) -> errors.Problem:
+    return errors.Problem(errors.INVALID_INPUT, f"Error deserializing input: {detail}")
+
+
+# --- JSON, a little more tolerant --------------------------------------------------------------------------
+
+# A text, or a comma with nothing but blanks between it and a closing bracket.
+_TEXT_OR_TRAILING_COMMA = re.compile(rb'("(?:[^"\\]|\\.)*+")|,(?=\s*[}\]])', re.DOTALL)
+
+
+def _parse(data: bytes) -> object:
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        first = error
+    try:
+        return msgspec.json.decode(_TEXT_OR_TRAILING_COMMA.sub(lambda match: match[1] or b"", data))
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        detail = str(first) if isinstance(first, msgspec.DecodeError) else "the JSON is malformed"
+        raise _refusal(detail) from None
+
+
+# --- the walk: names, unknown names, normalisation ---------------------------------------------------------
+
+
+def _fit(value: object, kind: Any, path: str, normalized: bool, depth: int) -> object:
+    """`value` with the names that `kind` uses and, if `normalized`, without what is empty: None then."""
+    if depth == 0:
+        raise _refusal(f"The JSON is nested too deeply. Path: {path}")
+    if isinstance(value, dict):
+        struct = _struct_for(value, kind, path)
+        if struct is None:
+            inner = _item_type(kind)
+            fitted = {
+                name: _fit(item, inner, f"{path}.{name}", False, depth - 1) for name, item in value.items()
+            }
+            return fitted if fitted or not normalized else None
+        return _fit_struct(value, struct, path, normalized, depth)
+    if isinstance(value, list):
+        inner = _item_type(kind)
+        items = [_fit(item, inner, f"{path}[{i}]", False, depth - 1) for i, item in enumerate(value)]
+        return items if items or not normalized else None
+    return None if normalized and value == "" else value
+
+
+def _fit_struct(
+    value: dict[str, object], struct: type[msgspec.Struct], path: str, normalized: bool, depth: int
+) -> object:
+    info = struct.__struct_config__
+    known = {field.encode_name.lower(): field for field in msgspec.structs.fields(struct)}
+    fitted: dict[str, object] = {}
+    unknown = []
+    for name, item in value.items():
+        if info.tag_field is not None and name.lower() == info.tag_field:
+            fitted[info.tag_field] = item
+        elif (field := known.get(name.lower())) is None:
+            unknown.append(name)
+        else:
+            inner = _fit(item, field.type, f"{path}.{field.encode_name}", normalized, depth - 1)
+            # A required value keeps what it is, however empty.
+            fitted[field.encode_name] = item if inner is None and field.required else inner
+    if unknown and info.forbid_unknown_fields:
+        names = ", ".join(f"'{name}'" for name in unknown)
+        raise _refusal(f"Object contains unrecognized properties {names}. Path: {path}")
+    return None if normalized and all(item is None for item in fitted.values()) else fitted
+
+
+def _choices(kind: Any) -> list[Any]:
+    """The members of a union, or the one type."""
+    origin = typing.get_origin(kind)
+    if origin is typing.Annotated:
+        return _choices(typing.get_args(kind)[0])
+    return list(typing.get_args(kind)) if _is_union(kind) else [kind]
+
+
+def _is_union(kind: Any) -> bool:
+    return typing.get_origin(kind) is typing.Union or isinstance(kind, type(int | str))
+
+
+def _structs(kind: Any) -> list[type[msgspec.Struct]]:
+    return [
+        choice for choice in _choices(kind) if isinstance(choice, type) and issubclass(choice, msgspec.Struct)
+    ]
+
+
+def _struct_for(value: dict[str, object], kind: Any, path: str) -> type[msgspec.Struct] | None:
+    """The Struct that an object is to become: the tag decides between several."""
+    structs = _structs(kind)
+    if len(structs) < 2:
+        return structs[0] if structs else None
+    field = structs[0].__struct_config__.tag_field
+    tags = {struct.__struct_config__.tag: struct for struct in structs}
+    given = [item for name, item in value.items() if name.lower() == field]
+    if not given:
+        raise _refusal(f"Missing discriminator property '{field}'. Path: {path}")
+    chosen = tags.get(given[-1]) if isinstance(given[-1], str) else None
+    if chosen is None:
+        words = " or ".join(f"'{tag}'" for tag in tags)
+        raise _refusal(f"Invalid value for the property '{field}'. It can be either {words}. Path: {path}")
+    return chosen
+
+
+def _item_type(kind: Any) -> Any:
+    """What a list or a map of this type holds."""
+    for choice in _choices(kind):
+        if arguments := typing.get_args(choice):
+            return arguments[-1]
+    return None
+
+
+# --- msgspec's words ---------------------------------------------------------------------------------------
+
+_PLACE = re.compile(r" - at `(?P<path>[^`]*)`$")
+_MISSING = re.compile(r"Object missing required field `(?P<name>[^`]*)`")
+
+
+def _reword(message: str) -> str:
+    """What msgspec says as the contract's clients know it: `<detail>. Path: $.job.codespec`."""
+    place = _PLACE.search(message)
+    detail, path = (message[: place.start()], place["path"]) if place else (message, "$")
+    if missing := _MISSING.match(detail):
+        detail = f"The object is missing required properties including: '{missing['name']}'"
+    elif detail.startswith(("Expected `str | object`", "Expected `object | str`")):
+        detail = "Expected string or object"
+    return f"{detail}. Path: {path}"

@@ -1,0 +1,162 @@
+"""The state directory: private, of a version we know, on a disk that locks, held by one daemon at a time.
+
+Also the reserve: a file that is given up when the disk is full, so that the catalog and the journals, which
+say what there is, can still be written.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from typing import Self
+
+from tyger import errors
+
+VERSION = 1
+"""Of the layout below the directory, docs/design.md "State on disk". Higher ones are refused."""
+
+RESERVE = 1024 * 1024
+"""Bytes: several thousand rows or journal records."""
+
+NETWORK = {"nfs", "nfs4", "cifs", "smb3"}
+"""File systems whose locks and renames do not hold what the journals and the lock need."""
+
+
+class StateDirectory:
+    """An open, locked state directory. The lock goes with the process, however it ends."""
+
+    def __init__(self, path: str, lock: int) -> None:
+        self.path = path
+        self._lock = lock
+
+    @classmethod
+    def open(cls, path: str) -> Self:
+        """Make it if need be, check it and lock it.
+
+        Raises:
+            Problem: CONFIG: it cannot be used, or another daemon holds it; STORAGE_FULL: the disk is full.
+        """
+        try:
+            os.makedirs(path, mode=0o700, exist_ok=True)
+            refuse_network(path)
+            lock = os.open(os.path.join(path, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                _lock(lock, path)
+                _check_version(path)
+            except BaseException:
+                os.close(lock)
+                raise
+        except OSError as error:
+            raise _unusable(path, error) from None
+        state = cls(path, lock)
+        state.restore_reserve()
+        return state
+
+    def close(self) -> None:
+        """Let the lock go."""
+        os.close(self._lock)
+
+    @property
+    def _reserve(self) -> str:
+        return os.path.join(self.path, "reserve")
+
+    def restore_reserve(self) -> bool:
+        """Make the reserve, if there is room for it; whether it is there. Blocks on the disk."""
+        try:
+            fd = os.open(self._reserve, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(fd, 0, RESERVE)
+            finally:
+                os.close(fd)
+        except OSError:
+            self.release_reserve()
+            return False
+        return True
+
+    def release_reserve(self) -> None:
+        """Give the reserve's room to the catalog and the journals."""
+        try:
+            os.truncate(self._reserve, 0)
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+
+
+def refuse_network(path: str) -> None:
+    """Refuse a directory on a network file system.
+
+    Raises:
+        Problem: CONFIG, naming the file system's type.
+    """
+    kind = filesystem_of(path)
+    if kind in NETWORK:
+        raise errors.Problem(
+            errors.CONFIG,
+            f"the state directory {path} is on {kind}: choose one on a local disk with --state",
+        )
+
+
+def filesystem_of(path: str) -> str:
+    """The type of the file system that holds `path` (`ext4`, `nfs4`), empty when the kernel does not say."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as info:
+            fields = dict(line.split(":", 1) for line in info if ":" in line)
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
+            for line in mounts:
+                before, _, after = line.partition(" - ")
+                if before.split()[0] == fields.get("mnt_id", "").strip():
+                    return after.split()[0]
+    except OSError:
+        return ""
+    finally:
+        os.close(fd)
+    return ""
+
+
+def _lock(fd: int, path: str) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
+        raise errors.Problem(
+            errors.CONFIG, f"another daemon (process {holder}) uses the state directory {path}"
+        ) from None
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+
+
+def _check_version(path: str) -> None:
+    file = os.path.join(path, "version")
+    try:
+        with open(file, encoding="ascii", errors="replace") as stored:
+            text = stored.read(100).strip()
+    except FileNotFoundError:
+        _write_version(file)
+        return
+    if not text.isdecimal():
+        raise errors.Problem(
+            errors.CONFIG, f"{file} holds no version: is {path} a state directory of tygerd?"
+        )
+    if int(text) > VERSION:
+        raise errors.Problem(
+            errors.CONFIG,
+            f"the state in {path} is of version {text} and this tygerd knows {VERSION}: use the newer tygerd",
+        )
+
+
+def _write_version(file: str) -> None:
+    """Write a new directory's version, whole or not at all."""
+    fd = os.open(file + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, f"{VERSION}\n".encode())
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.rename(file + ".new", file)
+
+
+def _unusable(path: str, error: OSError) -> errors.Problem:
+    kind = errors.STORAGE_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else errors.CONFIG
+    return errors.Problem(kind, f"cannot use the state directory {path}: {os.strerror(error.errno or 0)}")
