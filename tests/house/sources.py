@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import pathlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -39,15 +40,24 @@ def modules() -> dict[str, Source]:
     return found
 
 
+def nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node of a tree but those that only a type checker sees."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            continue
+        yield node
+        yield from nodes(node)
+
+
 @functools.cache
 def imports(name: str) -> frozenset[str]:
-    """Every module that `name` imports, wherever in the file, as full dotted names.
+    """Every module that `name` imports when it runs, wherever in the file, as full dotted names.
 
     `from a import b` counts as `a.b` where that is a module of ours, else as `a`.
     """
     source = modules()[name]
     found: set[str] = set()
-    for node in ast.walk(source.tree):
+    for node in nodes(source.tree):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

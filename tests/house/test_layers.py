@@ -118,7 +118,7 @@ def test_modules_are_imported_not_objects(name: str) -> None:
     """`from tyger import errors`, not `from tyger.errors import Problem`: it shows where a name is from."""
     wrong = [
         f"line {node.lineno}: from {node.module} import {alias.name}"
-        for node in ast.walk(sources.modules()[name].tree)
+        for node in sources.nodes(sources.modules()[name].tree)
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in sources.PACKAGES
         for alias in node.names
         if f"{node.module}.{alias.name}" not in sources.modules()
