@@ -1,7 +1,8 @@
 """Queries about buffers: plain functions of a Connection, for `Catalog.read` and `Catalog.write`.
 
-Timestamps are microseconds (`units.to_micros`). A row that is not ready (its directory is not made yet) is
-seen by no query here but `unready`. Which changes of state are allowed is `buffers.states`' affair.
+Timestamps are microseconds (`units.to_micros`). A row that is not ready (its directory is being made, or
+being removed) is seen by no query here but `unready`. Which changes of state are allowed is `buffers.states`'
+affair.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Filter:
 def insert(connection: sa.Connection, row: BufferRow) -> None:
     """Add a buffer that is not ready."""
     values = {name: getattr(row, name) for name in _COLUMNS}
-    connection.execute(sa.insert(_buffers).values(values, is_ready=False))
+    connection.execute(sa.insert(_buffers).values({**values, "is_ready": False}))
     tag_queries.insert(connection, _TAGS, row.id, row.tags)
 
 
@@ -59,7 +60,7 @@ def set_ready(connection: sa.Connection, ids: Collection[str]) -> None:
 
 
 def unready(connection: sa.Connection) -> list[str]:
-    """What an interrupted creation left; nobody was told these ids."""
+    """What is being made or removed; at the start of a daemon, what a crash interrupted."""
     return list(connection.scalars(sa.select(_buffers.c.id).where(sa.not_(_buffers.c.is_ready))))
 
 
@@ -148,12 +149,14 @@ def soft_delete_expired(connection: sa.Connection, *, now: int, expires_at: int)
     return connection.execute(change.values(is_soft_deleted=True, expires_at=expires_at)).rowcount
 
 
-def purgeable(connection: sa.Connection, *, now: int, limit: int) -> list[str]:
-    """Soft-deleted buffers whose expiry has come, the longest expired first."""
+def claim_purgeable(connection: sa.Connection, *, now: int, limit: int) -> list[str]:
+    """Soft-deleted buffers whose expiry has come, the longest expired first; from now on they do not show."""
     query = sa.select(_buffers.c.id).where(
         _buffers.c.is_ready, _buffers.c.is_soft_deleted, _buffers.c.expires_at <= now
     )
-    return list(connection.scalars(query.order_by(_buffers.c.expires_at).limit(limit)))
+    claimed = list(connection.scalars(query.order_by(_buffers.c.expires_at).limit(limit)))
+    connection.execute(sa.update(_buffers).where(_buffers.c.id.in_(claimed)).values(is_ready=False))
+    return claimed
 
 
 def next_expiry(connection: sa.Connection) -> int | None:

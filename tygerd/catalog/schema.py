@@ -27,7 +27,7 @@ buffers = sa.Table(
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("is_soft_deleted", sa.Boolean, nullable=False),
     sa.Column("expires_at", sa.BigInteger),
-    # False between the row's insertion and the making of its directory: nobody has been told its id yet.
+    # False while its directory is being made (nobody has been told the id yet) or removed.
     sa.Column("is_ready", sa.Boolean, nullable=False),
     sa.Column("owner_uid", sa.Integer, nullable=False),
     sa.Column("owner", sa.Text, nullable=False),

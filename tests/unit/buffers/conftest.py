@@ -1,0 +1,33 @@
+import pytest
+
+from tygerd import config
+from tygerd.buffers import service
+from tygerd.catalog import db
+from tygerd.identity import keys
+from tygerd.stores import local
+
+DAY = 86400.0
+
+
+@pytest.fixture
+def catalog(tmp_path):
+    opened = db.Catalog.open(str(tmp_path / "catalog.sqlite3"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+async def store(tmp_path):
+    started = local.LocalStore(str(tmp_path))
+    await started.start()
+    return started
+
+
+@pytest.fixture
+def signer(tmp_path):
+    return keys.load_or_create(str(tmp_path / "keys"))
+
+
+@pytest.fixture
+def buffers(catalog, store, signer):
+    return service.Buffers(catalog, store, signer, "/run/tyger/tyger.sock", config.Buffers())

@@ -1,0 +1,162 @@
+from datetime import timedelta
+
+import pytest
+import trio
+
+from tyger import errors, model, units
+from tygerd import clock, config
+from tygerd.buffers import expiry, service, states
+from tygerd.catalog import buffers as queries
+from tygerd.stores import base
+
+LIFETIMES = states.Lifetimes(active=timedelta(0), soft_deleted=timedelta(days=1))
+PAST = "2020-01-01T00:00:00Z"
+
+
+class MemoryStore:
+    """A store that keeps names only; deletions of the names in `stuck` fail."""
+
+    traits = base.Traits(name="local", location="local", event_driven=True)
+
+    def __init__(self):
+        self.names = set()
+        self.stuck = set()
+        self.full = False
+        self.removed = trio.Event()
+
+    async def create(self, id):  # noqa: A002
+        if self.full:
+            raise errors.Problem(errors.STORAGE_FULL, "No space left on device")
+        self.names.add(id)
+
+    async def exists(self, id):  # noqa: A002
+        return id in self.names
+
+    async def delete(self, id):  # noqa: A002
+        if id in self.stuck:
+            raise errors.Problem(errors.IO_ERROR, "cannot remove it")
+        self.names.discard(id)
+        self.removed.set()
+
+    async def ids(self):
+        return sorted(self.names)
+
+
+@pytest.fixture
+def memory():
+    return MemoryStore()
+
+
+@pytest.fixture
+def buffers(catalog, memory, signer):
+    return service.Buffers(catalog, memory, signer, "/s", config.Buffers())
+
+
+@pytest.fixture
+def reaper(catalog, memory):
+    return expiry.Reaper(catalog, memory, LIFETIMES)
+
+
+async def make(buffers, expires_at=None):
+    return (await buffers.create(model.Buffer(expires_at=expires_at), 0)).id
+
+
+async def test_an_expired_active_buffer_becomes_soft_deleted(buffers, reaper, memory):
+    kept, expired = await make(buffers), await make(buffers, PAST)
+    assert await reaper.work()
+    shown = await buffers.get(expired, soft_deleted=True)
+    left = units.parse_timestamp(shown.expires_at) - clock.now()
+    assert timedelta(hours=23) < left <= timedelta(days=1)
+    assert await buffers.get(kept)
+    assert memory.names == {kept, expired}
+
+
+async def test_an_expired_soft_deleted_buffer_is_removed(buffers, reaper, memory, catalog):
+    kept, purged = await make(buffers), await make(buffers)
+    await buffers.move("delete", kept)
+    await buffers.move("delete", purged, timedelta(0))
+    assert await reaper.work()
+    assert memory.names == {kept}
+    with pytest.raises(errors.Problem, match="not found"):
+        await buffers.get(purged, soft_deleted=True)
+    assert await catalog.read(queries.unready) == []
+    assert await buffers.get(kept, soft_deleted=True)
+
+
+async def test_what_cannot_be_removed_does_not_show_and_is_tried_again(buffers, reaper, memory, catalog):
+    ids = {await make(buffers) for _ in range(3)}
+    stuck = max(ids)
+    memory.stuck = {stuck}
+    await buffers.move_all("delete", service.Filter(), timedelta(0))
+    assert not await reaper.work()
+    assert memory.names == {stuck}
+    assert await catalog.read(queries.unready) == [stuck]
+    memory.stuck = set()
+    assert await reaper.work()
+    assert memory.names == set()
+    assert await catalog.read(queries.unready) == []
+
+
+async def removed(store):
+    with trio.fail_after(5):
+        await store.removed.wait()
+
+
+async def test_what_a_crash_interrupted_is_removed_after_the_next_start(buffers, memory, catalog, signer):
+    kept, half_made = await make(buffers), await make(buffers)
+
+    def undo(connection):
+        connection.exec_driver_sql("UPDATE buffers SET is_ready = 0 WHERE id = ?", (half_made,))
+
+    await catalog.write(undo)
+    with pytest.raises(errors.Problem, match="not found"):
+        await buffers.get(half_made)
+    restarted = service.Buffers(catalog, memory, signer, "/s", config.Buffers())
+    await restarted.start()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(restarted.run)
+        await removed(memory)
+        nursery.cancel_scope.cancel()
+    assert memory.names == {kept}
+
+
+async def test_what_could_not_be_made_leaves_nothing(buffers, memory, catalog):
+    memory.full = True
+    with pytest.raises(errors.Problem, match="No space left"):
+        await make(buffers)
+    assert len(await catalog.read(queries.unready)) == 1
+    assert await buffers._reaper.work()
+    assert await catalog.read(queries.unready) == []
+
+
+async def test_more_than_one_page(buffers, reaper, memory, catalog):
+    await buffers.create_many([{}] * 3, 0)
+    await buffers.move_all("delete", service.Filter(), timedelta(0))
+    now = units.to_micros(clock.now())
+    first = await catalog.write(queries.claim_purgeable, now=now, limit=2)
+    assert len(first) == 2
+    assert await reaper.work()
+    assert memory.names == set(first)
+
+
+async def test_running_waits_for_the_next_expiry_and_is_woken(buffers, memory):
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(buffers.run)
+        buffer = await make(buffers)
+        await buffers.move("delete", buffer, timedelta(milliseconds=20))
+        await removed(memory)
+        nursery.cancel_scope.cancel()
+
+
+async def test_running_outlives_a_failure(buffers, memory, caplog):
+    buffer = await make(buffers)
+    memory.stuck = {buffer}
+    await buffers.move("delete", buffer, timedelta(0))
+    other = await make(buffers)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(buffers.run)
+        await buffers.move("delete", other, timedelta(0))
+        await removed(memory)
+        nursery.cancel_scope.cancel()
+    assert memory.names == {buffer}
+    assert f"cannot remove buffer {buffer}: cannot remove it" in caplog.text

@@ -1,0 +1,275 @@
+"""The buffers service: everything the API and the runs ask about buffers.
+
+A change is one transaction with its checks inside (`If-Match` too). A row is written before its directory is
+made, and shows once both are there; when a buffer is removed it ceases to show before its directory goes.
+What a crash leaves half-made or half-gone, the reaper removes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from tyger import errors, model, units
+from tygerd import clock, config
+from tygerd.buffers import access, expiry, ids, states, tags
+from tygerd.catalog import buffers as queries
+from tygerd.catalog import db, etags
+from tygerd.identity import sas
+from tygerd.stores import base
+
+Filter = queries.Filter
+
+
+class Page(NamedTuple):
+    """A page of a list. `last` is where the next one continues, None on the last page."""
+
+    items: list[model.Buffer]
+    last: tuple[int, str] | None
+
+
+class Buffers:
+    """All buffers of this daemon. Methods raise `Problem` in the contract's words (rest-api.md 4)."""
+
+    def __init__(
+        self,
+        catalog: db.Catalog,
+        store: base.Store,
+        signer: sas.Signer,
+        socket: str,
+        settings: config.Buffers,
+    ) -> None:
+        self._catalog = catalog
+        self._store = store
+        self._lifetimes = states.Lifetimes(
+            active=timedelta(seconds=settings.active_lifetime),
+            soft_deleted=timedelta(seconds=settings.soft_deleted_lifetime),
+        )
+        self._reaper = expiry.Reaper(catalog, store, self._lifetimes)
+        self.urls = access.AccessUrls(signer, socket)
+
+    async def start(self) -> None:
+        """Before the first request: note what a crash left half-made or half-gone, for `run` to remove."""
+        self._reaper.discard(await self._catalog.read(queries.unready))
+
+    async def run(self) -> None:
+        """Expire and remove buffers, until cancelled."""
+        await self._reaper.run()
+
+    # --- creating ----------------------------------------------------------------------------------------
+
+    async def create(self, wanted: model.Buffer, owner_uid: int) -> model.Buffer:
+        """One buffer as a client asked for it: `location`, `tags` and `expiresAt` count."""
+        location = self._store.traits.location
+        if wanted.location is not None and wanted.location.lower() != location:
+            raise errors.Problem(errors.INVALID_INPUT, f"Buffer location can only be '{location}.")
+        (made,) = await self.create_many([wanted.tags or {}], owner_uid, _moment(wanted.expires_at))
+        return made
+
+    async def create_many(
+        self, wanted: Sequence[Mapping[str, str]], owner_uid: int, expires_at: datetime | None = None
+    ) -> list[model.Buffer]:
+        """A buffer for each set of tags; all of them or none, also when cancelled."""
+        for one in wanted:
+            tags.check(one)
+        now = units.to_micros(clock.now())
+        rows = [
+            queries.BufferRow(
+                id=ids.new(),
+                location=self._store.traits.location,
+                created_at=now,
+                is_soft_deleted=False,
+                expires_at=None if expires_at is None else units.to_micros(expires_at),
+                owner_uid=owner_uid,
+                owner=self._catalog.installation,
+                epoch=1,
+                tags=dict(sorted(one.items())),
+            )
+            for one in wanted
+        ]
+        new_ids = [row.id for row in rows]
+        try:
+            await self._catalog.write(_insert_all, rows)
+            for buffer_id in new_ids:
+                await self._store.create(buffer_id)
+            await self._catalog.write(queries.set_ready, new_ids)
+        except BaseException:
+            self._reaper.discard(new_ids)
+            raise
+        if expires_at is not None:
+            self._reaper.wake()
+        return [_shown(row) for row in rows]
+
+    # --- looking -----------------------------------------------------------------------------------------
+
+    async def get(self, buffer_id: str, *, soft_deleted: bool = False) -> model.Buffer:
+        """The buffer, if it is in that state; its expiry does not matter."""
+        row = await self._catalog.read(queries.get, buffer_id)
+        if row is None or row.is_soft_deleted != soft_deleted:
+            raise errors.not_found()
+        return _shown(row)
+
+    async def page(
+        self, *, limit: int, soft_deleted: bool, chosen: Filter, after: tuple[int, str] | None
+    ) -> Page:
+        """Newest first, expired ones included; each item has `tags`, if only `{}`."""
+        rows = await self._catalog.read(
+            queries.page, limit=limit + 1, soft_deleted=soft_deleted, chosen=chosen, after=after
+        )
+        more, rows = limit < len(rows), rows[:limit]
+        last = (rows[-1].created_at, rows[-1].id) if more and rows else None
+        return Page([_shown(row, always_tags=True) for row in rows], last)
+
+    async def count(self, *, soft_deleted: bool | None, chosen: Filter) -> int:
+        """How many there are that have not expired."""
+        now = units.to_micros(clock.now())
+        return await self._catalog.read(queries.count, soft_deleted=soft_deleted, chosen=chosen, now=now)
+
+    async def require_active(self, buffer_ids: Sequence[str]) -> None:
+        """Refuse the first that is missing, soft-deleted or expired: INVALID_INPUT."""
+        now = units.to_micros(clock.now())
+        usable = await self._catalog.read(queries.usable, buffer_ids, now)
+        for buffer_id in buffer_ids:
+            if buffer_id not in usable:
+                raise errors.Problem(errors.INVALID_INPUT, f"The buffer '{buffer_id}' was not found")
+
+    # --- changing ----------------------------------------------------------------------------------------
+
+    async def update(
+        self,
+        buffer_id: str,
+        change: model.BufferUpdate,
+        *,
+        soft_deleted: bool = False,
+        if_match: str | None = None,
+    ) -> model.Buffer:
+        """Replace the tags; set the expiry if one is given. Tags are not validated (contract 2.1)."""
+        if change.id is not None and change.id != buffer_id:
+            raise errors.Problem(
+                errors.BAD_REQUEST,
+                "The buffer ID in the URL does not match the buffer ID in the request body.",
+            )
+        moment = _moment(change.expires_at)
+
+        def apply(connection: sa.Connection) -> model.Buffer:
+            row = queries.get(connection, buffer_id)
+            if row is None or row.is_soft_deleted != soft_deleted:
+                raise errors.not_found()
+            if if_match not in {None, "", "*", _etag(row)}:
+                raise errors.Problem(errors.PRECONDITION_FAILED, "ETag does not match")
+            queries.set_tags(connection, buffer_id, change.tags or {})
+            if moment is not None:
+                queries.set_expiry(connection, buffer_id, units.to_micros(moment))
+            return _shown(_existing(connection, buffer_id), always_tags=change.tags is not None)
+
+        changed = await self._catalog.write(apply)
+        if moment is not None:
+            self._reaper.wake()
+        return changed
+
+    async def move(
+        self, operation: states.Operation, buffer_id: str, ttl: timedelta | None = None
+    ) -> model.Buffer:
+        """Delete, restore or purge one buffer."""
+        now = clock.now()
+        moment = units.to_micros(now)
+        expires_at = states.expiry(operation, now, ttl, self._lifetimes)
+
+        def apply(connection: sa.Connection) -> model.Buffer:
+            row = queries.get(connection, buffer_id)
+            if row is None:
+                raise errors.not_found()
+            current = states.state(is_soft_deleted=row.is_soft_deleted, expires_at=row.expires_at, now=moment)
+            states.check(operation, current)
+            queries.set_state(
+                connection,
+                buffer_id,
+                is_soft_deleted=states.ends_soft_deleted(operation),
+                expires_at=expires_at,
+            )
+            return _shown(_existing(connection, buffer_id))
+
+        moved = await self._catalog.write(apply)
+        self._reaper.wake()
+        return moved
+
+    async def move_all(
+        self, operation: states.Operation, chosen: Filter, ttl: timedelta | None = None
+    ) -> int:
+        """The same for all that are chosen, in the right state and not expired; how many."""
+        now = clock.now()
+        count = await self._catalog.write(
+            queries.set_states,
+            was_soft_deleted=states.starts_soft_deleted(operation),
+            is_soft_deleted=states.ends_soft_deleted(operation),
+            expires_at=states.expiry(operation, now, ttl, self._lifetimes),
+            chosen=chosen,
+            now=units.to_micros(now),
+        )
+        self._reaper.wake()
+        return count
+
+    # --- access ------------------------------------------------------------------------------------------
+
+    async def access_url(self, buffer_id: str, *, writeable: bool, ttl: timedelta | None = None) -> str:
+        """A URL for the data plane. Soft-deleted and expired buffers have theirs until they are removed."""
+        match ids.kind(buffer_id):
+            case "unstarted":
+                return "temporary"
+            case "relayed":
+                raise errors.Problem(errors.INVALID_INPUT, "Ephemeral buffers are not supported.")
+            case "stored" if await self._catalog.read(queries.get, buffer_id) is not None:
+                return self.urls.url(buffer_id, writeable=writeable, ttl=ttl)
+        raise errors.not_found()
+
+    def storage_accounts(self) -> list[model.StorageAccount]:
+        """Where buffers are kept."""
+        traits = self._store.traits
+        return [
+            model.StorageAccount(name=traits.name, location=traits.location, endpoint=self.urls.endpoint())
+        ]
+
+
+def _insert_all(connection: sa.Connection, rows: Sequence[queries.BufferRow]) -> None:
+    for row in rows:
+        queries.insert(connection, row)
+
+
+def _existing(connection: sa.Connection, buffer_id: str) -> queries.BufferRow:
+    row = queries.get(connection, buffer_id)
+    if row is None:
+        raise LookupError(f"buffer {buffer_id} vanished inside its own transaction")
+    return row
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else units.parse_timestamp(text)
+    except errors.Problem as problem:
+        detail = f"Error deserializing input: {problem.message} Path: $.expiresAt"
+        raise errors.Problem(errors.INVALID_INPUT, detail) from None
+
+
+def _etag(row: queries.BufferRow) -> str:
+    return etags.of_buffer(
+        row.id, is_soft_deleted=row.is_soft_deleted, expires_at=row.expires_at, tags=row.tags
+    )
+
+
+def _shown(row: queries.BufferRow, *, always_tags: bool = False) -> model.Buffer:
+    return model.Buffer(
+        id=row.id,
+        location=row.location,
+        created_at=units.format_timestamp(units.from_micros(row.created_at)),
+        is_soft_deleted=row.is_soft_deleted,
+        expires_at=_printed(row.expires_at),
+        tags=row.tags if row.tags or always_tags else None,
+        e_tag=_etag(row),
+    )
+
+
+def _printed(micros: int | None) -> str | None:
+    return None if micros is None else units.format_timestamp(units.from_micros(micros))
