@@ -124,9 +124,8 @@ class Container:
             record = book.record(number)
             if record is None or record.kind != journal.BLOCK:
                 return None
-            return Block(
-                number, record.length, record.md5, chain.from_bytes(record.chain), self.block_path(number)
-            )
+            path = self.block_path(number) if record.length else None
+            return Block(number, record.length, record.md5, chain.from_bytes(record.chain), path)
         if blob := self._put_blob(names.block_name(number)):
             return Block(number, blob.length, blob.md5, blob.meta.get(CHAIN_KEY), blob.path)
         return None
@@ -177,7 +176,7 @@ class Container:
         if block is None:
             return None
         meta = {CHAIN_KEY: block.chain} if block.chain else {}
-        return Blob(block.length, block.md5, meta, block.path if block.length else None)
+        return Blob(block.length, block.md5, meta, block.path)
 
     def staging(self) -> tuple[int, str]:
         """A new file to receive a blob's bytes: its descriptor, the caller's to close, and its path."""

@@ -58,7 +58,7 @@ class Writer:
         book.refresh()
         book.cut_tail()
         writer = cls(target, book, sync=sync)
-        if (last := book.last()) is not None and last.kind == journal.BLOCK:
+        if (last := writer._last_block()) is not None:
             writer._advance(last.offset + last.length, last.number + 1, chain.from_bytes(last.chain))
         if target.end() is None and not writer.terminated():
             writer._adopt()
@@ -66,8 +66,14 @@ class Writer:
 
     def terminated(self) -> bool:
         """Whether the empty last block is there."""
+        last = self._last_block()
+        return last is not None and last.length == 0
+
+    def _last_block(self) -> journal.Record | None:
         last = self._book.last()
-        return last is not None and last.kind == journal.BLOCK and last.length == 0
+        if last is not None and last.kind != journal.BLOCK:
+            last = self._book.record(self._book.count - 2)
+        return last
 
     def block_file(self, number: int) -> int:
         """A descriptor, open for reading and writing, of block `number`'s file, which is made if need be.
