@@ -55,7 +55,11 @@ def heading(name: str, section: int, summary: str) -> list[str]:
 
 def terms(rows: list[tuple[str, str]]) -> list[str]:
     """A list of terms, each with what it means."""
-    return [line for term, meaning in rows for line in (".TP", f".B {escape(term)}", escape(meaning))]
+    return [
+        line
+        for term, meaning in rows
+        for line in (".TP", f".B {escape(term)}", escape(" ".join(meaning.split())))
+    ]
 
 
 def prose(text: str) -> Iterator[str]:
@@ -75,9 +79,13 @@ def prose(text: str) -> Iterator[str]:
 
 
 def summary_of(command: click.Command) -> str:
-    """A command's first sentence, for lists."""
-    text = command.get_short_help_str(limit=1000).rstrip(".")
-    return text[:1].lower() + text[1:]
+    """A command's first sentence, as it is written."""
+    return command.get_short_help_str(limit=1000).rstrip(".") + "."
+
+
+def clause(sentence: str) -> str:
+    """A sentence as the NAME section of a page wants it."""
+    return sentence[:1].lower() + sentence[1:].rstrip(".")
 
 
 def options_of(context: click.Context) -> list[tuple[str, str]]:
@@ -115,7 +123,7 @@ def tyger_page(top: click.Context) -> list[str]:
         ".SH DESCRIPTION",
         *prose(top.command.help or ""),
         ".SH COMMANDS",
-        *terms([(f"tyger-{noun.info_name}(1)", summary_of(noun.command) + ".") for noun in nouns]),
+        *terms([(f"tyger-{noun.info_name}(1)", summary_of(noun.command)) for noun in nouns]),
         ".SH OPTIONS",
         "Every command takes these, before or behind its name.",
         *terms(options_of(top)),
@@ -140,7 +148,7 @@ def exit_codes() -> list[tuple[str, str]]:
 
 def noun_page(noun: click.Context) -> list[str]:
     """tyger-NOUN(1): all commands of one noun, or the one command that has no noun."""
-    page = heading(f"tyger-{noun.info_name}", 1, summary_of(noun.command))
+    page = heading(f"tyger-{noun.info_name}", 1, clause(summary_of(noun.command)))
     commands = leaves_of(noun)
     page += [".SH SYNOPSIS", *(line for leaf in commands for line in usage_of(leaf))]
     page += [".SH DESCRIPTION", *prose(noun.command.help or "")]
@@ -149,7 +157,8 @@ def noun_page(noun: click.Context) -> list[str]:
     else:
         page.append(".SH COMMANDS")
         for leaf in commands:
-            page += [f".SS {escape(leaf.command_path)}", *usage_of(leaf)[1:], *prose(leaf.command.help or "")]
+            _, name, operands = usage_of(leaf)
+            page += [f".SS {name.removeprefix('.B ')} {operands}", *prose(leaf.command.help or "")]
             page += terms(options_of(leaf))
     return [*page, ".SH SEE ALSO", "tyger(1)"]
 
