@@ -68,6 +68,8 @@ class Problem(Exception):  # noqa: N818 - a Problem is what the user is told; no
         self.message = message
         self.details = details or {}
         self.empty_body = empty_body
+        self.remote = False
+        """Whether the daemon said it; its code is then shown to the user (contract cli.md 1.8)."""
 
     @property
     def status(self) -> int:
@@ -89,7 +91,9 @@ def from_wire(status: int, body: object) -> Problem:
     if isinstance(body, dict) and isinstance(error := body.get("error"), dict):
         code, message = str(error.get("code")), str(error.get("message"))
         kind = BY_CODE.get(code) or Kind(code, status, 1, "")
-        return Problem(kind, message)
+        problem = Problem(kind, message)
+        problem.remote = True
+        return problem
     kind = next((kind for kind in KINDS if kind.status == status), Kind("Unexpected", status, 1, ""))
     return Problem(kind, f"unexpected status code {status}")
 

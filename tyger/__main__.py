@@ -1,0 +1,152 @@
+"""`tyger`: argv in, exit code out. Each end of a command becomes a message and a code, never a traceback.
+
+Owns the process's edges: descriptors 0 to 2 that were not open, signals, a reader that went away. Commands
+are found through `tyger.cli.root`, which imports only the one that is called.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tyger.cli import output
+
+SIGINT, SIGPIPE = 2, 13
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code (`tyger.errors`, or 128 + n after signal n)."""
+    closed = _occupy_standard_descriptors()
+    console = None
+    try:
+        from tyger.cli import output
+
+        console = output.Console(os.environ, closed)
+        code = _run(list(sys.argv[1:] if argv is None else argv), console)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 128 + SIGINT
+    except BrokenPipeError:
+        _discard_stdout()
+        return 128 + SIGPIPE
+    except Exception as error:  # noqa: BLE001 - the one place where a defect becomes an exit code
+        return _report_unexpected(error, console)
+    return code
+
+
+def _run(argv: list[str], console: output.Console) -> int:
+    import click
+
+    from tyger import errors
+    from tyger.cli import root, session
+
+    if instruction := os.environ.get("_TYGER_COMPLETE"):
+        from click import shell_completion
+
+        return shell_completion.shell_complete(root.command, {}, "tyger", "_TYGER_COMPLETE", instruction)
+    invocation = session.Session(console, os.environ)
+    try:
+        with root.command.make_context("tyger", argv, obj=invocation) as context:
+            root.command.invoke(context)
+        code = 0
+    except click.exceptions.Exit as done:
+        code = done.exit_code
+    except session.Exit as done:
+        code = done.code
+    except click.ClickException as error:
+        console.error(_usage_text(error))
+        context_of_error = getattr(error, "ctx", None)
+        path = context_of_error.command_path if context_of_error else "tyger"
+        console.hint(f"Run '{path} --help' for usage.")
+        return errors.USAGE.exit_code
+    except session.Fatal as fatal:
+        console.log("fatal", fatal.message, error=_problem_text(fatal.cause))
+        code = fatal.cause.exit_code
+    except errors.Problem as problem:
+        console.error(_problem_text(problem))
+        code = problem.exit_code
+    invocation.warn_of_other_version()
+    return code
+
+
+def _problem_text(problem: Exception) -> str:
+    """What the daemon said carries its code, as the contract has it (cli.md 1.8)."""
+    from tyger import errors
+
+    if isinstance(problem, errors.Problem) and problem.remote:
+        return f"{problem.kind.code}: {problem.message}"
+    return str(problem)
+
+
+def _usage_text(error: Exception) -> str:
+    """A complaint of click's in the contract's words (cli.md 1.2)."""
+    import click
+
+    if isinstance(error, click.NoSuchOption):
+        near = f" (did you mean {error.possibilities[0]}?)" if error.possibilities else ""
+        return f"unknown flag: {error.option_name}{near}"
+    if isinstance(error, click.BadOptionUsage) and "requires an argument" in error.message:
+        return f"flag needs an argument: {error.option_name}"
+    if isinstance(error, click.ClickException):
+        return error.format_message().rstrip(".")
+    return str(error)
+
+
+def _report_unexpected(error: Exception, console: output.Console | None) -> int:
+    from tyger import errors
+
+    if os.environ.get("TYGER_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exc()
+    if isinstance(error, OSError) and error.strerror:
+        named = f"{error.filename}: " if error.filename else ""
+        text, code = f"{named}{error.strerror}", errors.IO_ERROR.exit_code
+    else:
+        where = _last_frame(error)
+        text = (
+            f"this is a defect of tyger: {type(error).__name__}: {error} ({where}); TYGER_DEBUG=1 shows more"
+        )
+        code = errors.INTERNAL.exit_code
+    if console is not None:
+        console.error(text)
+    return code
+
+
+def _last_frame(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "no place known"
+    return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
+
+
+def _occupy_standard_descriptors() -> frozenset[int]:
+    """Open /dev/null on each of 0 to 2 that is closed, so that no socket or file of ours gets its number."""
+    closed = set()
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            closed.add(fd)
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != fd:
+                os.dup2(opened, fd)
+                os.close(opened)
+    return frozenset(closed)
+
+
+def _discard_stdout() -> None:
+    """Let what the interpreter still holds for standard output go nowhere instead of failing at exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

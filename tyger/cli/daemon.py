@@ -1,0 +1,77 @@
+"""`tyger status` and `tyger version`: what the daemon does and which one it is."""
+
+from __future__ import annotations
+
+import contextlib
+
+import click
+
+import tyger
+from tyger import client, errors
+from tyger.cli import groups, session
+
+
+@click.command(
+    cls=groups.Command,
+    name="status",
+    help=groups.describe(
+        "Print what the daemon does: its version, sockets and paths, its runs and transfers, its disk.\n\n"
+        "Where no daemon runs, one is started (unless TYGER_AUTOSTART=0).",
+        examples=("tyger status", "tyger status --format json"),
+        exit_status="0 when the daemon answers, 69 when it does not and cannot be started.",
+    ),
+    short_help="Show what the daemon does.",
+)
+@click.option(
+    "--format",
+    "layout",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Lines for people, or JSON.",
+)
+@click.pass_obj
+def status(invocation: session.Session, layout: str) -> None:
+    """GET /status."""
+    answer = invocation.ask("GET", "/status")
+    if layout == "json":
+        invocation.console.json(answer)
+        return
+    for line in _lines(answer):
+        invocation.console.text(line)
+
+
+def _lines(value: dict[str, object], prefix: str = "") -> list[str]:
+    """`name: value` lines; members of members as `outer.inner`."""
+    lines: list[str] = []
+    for name, content in value.items():
+        if isinstance(content, dict):
+            lines += _lines(content, f"{prefix}{name}.")
+        elif isinstance(content, list):
+            lines.append(f"{prefix}{name}: {', '.join(str(item) for item in content)}")
+        elif isinstance(content, bool):
+            lines.append(f"{prefix}{name}: {'yes' if content else 'no'}")
+        else:
+            lines.append(f"{prefix}{name}: {content}")
+    return lines
+
+
+@click.command(
+    cls=groups.Command,
+    name="version",
+    help=groups.describe(
+        "Print the version of this command, and of the daemon when one runs. Starts none.",
+        examples=("tyger version",),
+        exit_status="0.",
+    ),
+    short_help="Show the versions of command and daemon.",
+)
+@click.pass_obj
+def version(invocation: session.Session) -> None:
+    """Says its own without anybody's help; the daemon's only when it is there."""
+    invocation.console.text(f"tyger version {tyger.__version__}")
+    with contextlib.suppress(errors.Problem):
+        there = client.Client(invocation.paths.socket)
+        there.request("GET", "/metadata")
+        if there.server_version:
+            invocation.console.text(f"tygerd version {there.server_version}")

@@ -1,0 +1,268 @@
+"""The shared grammar of flag values (contract cli.md 1.4, 1.5) as click types, and options of many commands.
+
+A bad value is a usage error in the contract's words, `invalid argument "x" for "-p, --dop" flag: why`.
+What the values mean is for `tyger.units`; nothing here talks to anybody.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from tyger import errors, units
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+STATUSES = ("canceled", "canceling", "failed", "pending", "running", "succeeded")
+
+_BUFFER_TTL = re.compile(r"\d+[.]\d\d:\d\d(:\d\d)?", re.ASCII)
+
+
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+else:  # generic only for the type checker: older releases of click cannot subscript it
+    _ParamType = click.ParamType
+
+
+class Value(_ParamType):
+    """A type made from a function of the text that raises ValueError or Problem with a reason."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The parsed value; a default that is not text stays as it is."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except (ValueError, errors.Problem) as error:
+            raise click.UsageError(_refusal(value, param, str(error)), ctx) from None
+
+
+def _refusal(value: str, param: click.Parameter | None, why: str) -> str:
+    if isinstance(param, click.Option):
+        names = ", ".join(sorted(param.opts, key=len))
+        return f'invalid argument "{value}" for "{names}" flag: {why}'
+    return why
+
+
+def _integer(text: str) -> int:
+    if not re.fullmatch(r"[-+]?[0-9]{1,18}", text):
+        raise ValueError(f"'{text}' is not a whole number")
+    return int(text)
+
+
+def _at_least_one(text: str) -> int:
+    if (number := _integer(text)) < 1:
+        raise ValueError("it must be at least 1")
+    return number
+
+
+def _run_id(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise ValueError(f"invalid run ID '{text}': it is a whole number, as `tyger run list` shows it")
+    return int(text)
+
+
+def parse_pairs(text: str) -> list[tuple[str, str]]:
+    """One occurrence of a map flag: `a=b`, or several as one CSV record `a=b,c=d` (cli.md 1.4).
+
+    Raises:
+        ValueError: a part has no `=`.
+    """
+    count = text.count("=")
+    parts = [text.strip('"')] if count == 1 else _csv(text) if count else [text]
+    pairs = []
+    for part in parts:
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise ValueError(f"{part} must be formatted as key=value")
+        pairs.append((key, value))
+    return pairs
+
+
+def _ports(text: str) -> list[tuple[str, int]]:
+    pairs = []
+    for part in text.split(","):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise ValueError(f"{part} must be formatted as key=value")
+        pairs.append((key, _integer(value)))
+    return pairs
+
+
+def _csv(text: str) -> list[str]:
+    import csv
+
+    try:
+        return next(csv.reader([text], strict=True), [])
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
+
+
+def _statuses(text: str) -> list[str]:
+    chosen = [status.strip().lower() for status in text.split(",")]
+    if not set(chosen) <= set(STATUSES):
+        raise ValueError("must be " + ", ".join(f"'{status}'" for status in STATUSES))
+    return chosen
+
+
+def _buffer_ttl(text: str) -> str:
+    if not _BUFFER_TTL.fullmatch(text):
+        raise ValueError(f"invalid buffer TTL format: {text} (should be D.HH:MM)")
+    return text
+
+
+def _since(text: str) -> str:
+    import datetime as dt
+
+    from tyger.cli import dates
+
+    return dates.parse_since(text, dt.datetime.now(dt.UTC).astimezone())
+
+
+def _block_size(text: str) -> int:
+    if (size := units.parse_size(text)) < 1:
+        raise ValueError("a block has at least one byte")
+    return size
+
+
+def _interval(text: str) -> float:
+    """Seconds; empty means 0 (cli.md 4.6)."""
+    if (seconds := units.parse_duration(text or "0")) < 0:
+        raise ValueError("it cannot be negative")
+    return seconds
+
+
+INTEGER = Value("integer", _integer)
+COUNT = Value("integer", _at_least_one)
+RUN_ID = Value("run id", _run_id)
+SIZE = Value("size", units.parse_size)
+BLOCK_SIZE = Value("size", _block_size)
+INTERVAL = Value("duration", _interval)
+DURATION = Value("duration", units.parse_duration)
+TTL = Value("ttl", units.parse_ttl)
+BUFFER_TTL = Value("ttl", _buffer_ttl)
+SINCE = Value("time", _since)
+PAIRS = Value("map", parse_pairs)
+PORTS = Value("map", _ports)
+LIST = Value("list", _csv)
+STATUS_LIST = Value("statuses", _statuses)
+
+
+def _merged(_context: click.Context, _parameter: click.Parameter, values: Sequence[Any]) -> dict[str, Any]:
+    """Repeated map flags as one map; the last one wins."""
+    return {key: value for pairs in values for key, value in pairs}
+
+
+def _joined(_context: click.Context, _parameter: click.Parameter, values: Sequence[Any]) -> list[Any]:
+    """Repeated list flags as one list, without repeats of an entry."""
+    return list(dict.fromkeys(item for items in values for item in items))
+
+
+def _appended(
+    _context: click.Context, _parameter: click.Parameter, values: Sequence[Any]
+) -> list[Any] | None:
+    """Repeated list flags as one list, None where the flag was not given."""
+    return [item for items in values for item in items] if values else None
+
+
+def map_option(*names: str, help: str, hidden: bool = False) -> Callable[[F], F]:  # noqa: A002 - click's own word
+    """An option that takes `key=value` and may be repeated; its value is a dict."""
+    return click.option(
+        *names, type=PAIRS, metavar="KEY=VALUE", multiple=True, callback=_merged, help=help, hidden=hidden
+    )
+
+
+def port_map_option(*names: str, help: str) -> Callable[[F], F]:  # noqa: A002
+    """An option that takes `name=port`, several with commas; its value is a dict."""
+    return click.option(*names, type=PORTS, metavar="NAME=PORT", multiple=True, callback=_merged, help=help)
+
+
+def list_option(*names: str, metavar: str, help: str) -> Callable[[F], F]:  # noqa: A002
+    """An option that takes a comma list and may be repeated; its value is a list, or None when not given."""
+    return click.option(*names, type=LIST, metavar=metavar, multiple=True, callback=_appended, help=help)
+
+
+def status_option() -> Callable[[F], F]:
+    """`--status`, a set of run statuses."""
+    return click.option(
+        "--status",
+        "statuses",
+        type=STATUS_LIST,
+        metavar="STATUS",
+        multiple=True,
+        callback=_joined,
+        help="Only runs in this state: " + ", ".join(STATUSES) + ". Several with commas, or repeat the flag.",
+    )
+
+
+def limit_option() -> Callable[[F], F]:
+    """`--limit`."""
+    return click.option(
+        "-l",
+        "--limit",
+        type=INTEGER,
+        metavar="N",
+        help="How many to list at most. Default: 1000, with a warning when there are more.",
+    )
+
+
+def since_option(what: str) -> Callable[[F], F]:
+    """`--since`."""
+    return click.option(
+        "-s",
+        "--since",
+        type=SINCE,
+        metavar="TIME",
+        help=f"Only {what} after this time: 2026-01-31T12:00:00Z (or with an offset), 2026-01-31 or"
+        " '2026-01-31 12:00' in local time, '2 hours ago', today, yesterday.",
+    )
+
+
+def access_ttl_option() -> Callable[[F], F]:
+    """`--access-ttl`, hidden as in the original."""
+    return click.option(
+        "--access-ttl",
+        type=TTL,
+        metavar="TTL",
+        hidden=True,
+        help="Life of the access URL, D.HH:MM:SS, from 30 seconds to one hour.",
+    )
+
+
+# --- positionals -----------------------------------------------------------------------------------------
+
+
+def one(name: str, what: str, kind: Value | None = None) -> Callable[[F], F]:
+    """Exactly one positional word, with the messages the contract has for `what`."""
+
+    def check(context: click.Context, _parameter: click.Parameter, values: Sequence[Any]) -> Any:
+        if context.resilient_parsing:
+            return None
+        if not values:
+            raise click.UsageError(f"one {what} positional argument is required", context)
+        if len(values) > 1:
+            rest = " ".join(str(value) for value in values[1:])
+            raise click.UsageError(f"unexpected positional arguments after the {what}: [{rest}]", context)
+        return values[0]
+
+    return click.argument(name, nargs=-1, type=kind, metavar=name.upper().replace("_", "-"), callback=check)
+
+
+def exactly_one(name: str, kind: Value | None = None) -> Callable[[F], F]:
+    """Exactly one positional word, with the contract's counting message."""
+
+    def check(context: click.Context, _parameter: click.Parameter, values: Sequence[Any]) -> Any:
+        if context.resilient_parsing:
+            return None
+        if len(values) != 1:
+            raise click.UsageError(f"accepts 1 arg(s), received {len(values)}", context)
+        return values[0]
+
+    return click.argument(name, nargs=-1, type=kind, metavar=name.upper().replace("_", "-"), callback=check)

@@ -1,0 +1,227 @@
+"""The only code that prints. Standard output is data, standard error is for people.
+
+Data: JSON in the contract's layouts (cli.md 1.6), text and bytes. For people: `Error:` lines, log records
+in three forms (cli.md 1.3) and, on a terminal, one live line that records are printed above. A `Console`
+may be used from several threads. Writing data raises `Problem` when the descriptor refuses it, and
+`BrokenPipeError` when its reader has gone; what people would have read is dropped silently instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import os
+import select
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+
+from tyger import errors
+from tyger.cli import fields
+
+STDIN, STDOUT, STDERR = 0, 1, 2
+
+LEVELS = ("trace", "debug", "info", "warn", "error", "fatal")
+FORMATS = ("pretty", "plain", "json")
+
+_MARKS = {"trace": "TRC", "debug": "DBG", "info": "INF", "warn": "WRN", "error": "ERR", "fatal": "FTL"}
+_COLOURS = {"trace": 34, "debug": 33, "info": 32, "warn": 33, "error": 31, "fatal": 31}
+
+_CLEAR_LINE = "\r\x1b[2K"
+
+
+def dumps(value: object, *, indent: int | None = None, prefix: str = "") -> str:
+    """JSON as the contract prints it; every line but the first begins with `prefix`. No final newline."""
+    separators = (",", ":") if indent is None else (",", ": ")
+    text = json.dumps(value, indent=indent, separators=separators, ensure_ascii=False)
+    # These occur in JSON only inside strings, so replacing them in the whole text is safe.
+    for character, escape in (
+        ("<", "\\u003c"),
+        (">", "\\u003e"),
+        ("&", "\\u0026"),
+        ("\u2028", "\\u2028"),
+        ("\u2029", "\\u2029"),
+    ):
+        text = text.replace(character, escape)
+    return text.replace("\n", "\n" + prefix) if prefix else text
+
+
+class Console:
+    """The process's output. `closed` are those of the descriptors 0 to 2 that were not open at its start."""
+
+    def __init__(self, environ: Mapping[str, str], closed: frozenset[int] = frozenset()) -> None:
+        self.closed = closed
+        self.level = "info"
+        self.stderr_is_terminal = STDERR not in closed and os.isatty(STDERR)
+        self.format = "pretty" if self.stderr_is_terminal else "plain"
+        self._colours = not environ.get("NO_COLOR")
+        self._can_redraw = self.stderr_is_terminal and environ.get("TERM", "") not in ("", "dumb")
+        self._live = ""
+        self._lock = threading.RLock()
+
+    # --- data -------------------------------------------------------------------------------------------
+
+    def data(self, text: str | bytes) -> None:
+        """Write to standard output, all of it, at once."""
+        if STDOUT in self.closed:
+            raise errors.Problem(errors.IO_ERROR, "standard output is closed")
+        content = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+        try:
+            _write(STDOUT, content)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise errors.Problem(
+                errors.IO_ERROR, f"cannot write to standard output: {error.strerror}"
+            ) from error
+
+    def text(self, line: str) -> None:
+        """One line of text."""
+        self.data(line + "\n")
+
+    def one(self, table: fields.Table, value: object) -> None:
+        """One object, pretty."""
+        self.data(dumps(table(value), indent=2) + "\n")
+
+    def json(self, value: object) -> None:
+        """Any value, pretty."""
+        self.data(dumps(value, indent=2) + "\n")
+
+    def several(self, table: fields.Table, values: Sequence[object]) -> None:
+        """Several objects, pretty."""
+        self.data(dumps([table(value) for value in values], indent=2) + "\n")
+
+    def codespec(self, value: object) -> None:
+        """A codespec as `codespec show` lays it out: every line but the first is two further in."""
+        self.data(dumps(fields.CODESPEC(value), indent=2, prefix="  ") + "\n")
+
+    def page(self, table: fields.Table, values: Sequence[object]) -> None:
+        """A list that came as one page: the array, four further in."""
+        self.data(dumps([table(value) for value in values], indent=2, prefix="  ") + "\n")
+
+    def pages(self, table: fields.Table, values: Iterable[object]) -> None:
+        """A list that comes in several pages: printed while it is fetched, two further in."""
+        separator = "[\n  "
+        for value in values:
+            self.data(separator + dumps(table(value), indent=2, prefix="  "))
+            separator = ",\n  "
+        self.data("\n]\n")
+
+    # --- for people -------------------------------------------------------------------------------------
+
+    def error(self, text: str) -> None:
+        """The line a failed command ends with."""
+        self._above(f"Error: {' '.join(text.splitlines())}\n")
+
+    def hint(self, text: str) -> None:
+        """A further line for a person, behind an error."""
+        self._above(text + "\n")
+
+    def ask(self, question: str) -> str:
+        """Put a question on standard error and read one line from standard input; empty at its end."""
+        self._above(question)
+        answer = bytearray()
+        while (character := os.read(STDIN, 1)) not in (b"", b"\n"):
+            answer += character
+        return answer.decode("utf-8", "replace")
+
+    def warning(self, text: str) -> None:
+        """A warning that is not a log record (contract cli.md 1.6)."""
+        yellow, end = ("\x1b[33m", "\x1b[0m") if self._colours and self.stderr_is_terminal else ("", "")
+        self._above(f"{yellow}{text}{end}\n")
+
+    def raw(self, line: bytes) -> None:
+        """A line of a run's logs on standard error, as it came."""
+        with self._lock:
+            self._erase()
+            self._people(line + b"\n")
+            self._redraw()
+
+    def log(self, level: str, message: str, /, **values: object) -> None:
+        """A log record; dropped when below the level in force."""
+        if LEVELS.index(level) < LEVELS.index(self.level):
+            return
+        now = dt.datetime.now(dt.UTC).astimezone()
+        if self.format == "json":
+            record = {"level": level, **values, "time": _zulu(now.isoformat()), "message": message}
+            self._above(dumps(record) + "\n")
+            return
+        stamp = _zulu(now.isoformat(timespec="milliseconds"))
+        names = sorted(values, key=lambda name: (name != "error", name))
+        if self.format == "pretty" and self._colours:
+            stamp, mark = f"\x1b[90m{stamp}\x1b[0m", f"\x1b[{_COLOURS[level]}m{_MARKS[level]}\x1b[0m"
+            pairs = [f"\x1b[36m{name}=\x1b[0m{_quote(values[name])}" for name in names]
+            message = f"\x1b[1m{message}\x1b[0m" if message else ""
+        else:
+            mark = _MARKS[level]
+            pairs = [f"{name}={_quote(values[name])}" for name in names]
+        self._above(" ".join(part for part in (stamp, mark, message, *pairs) if part) + "\n")
+
+    def live(self, text: str) -> None:
+        """Replace the live line; an empty text removes it. Nothing happens where there is no terminal."""
+        if not self._can_redraw:
+            return
+        with self._lock:
+            width = _columns()
+            self._erase()
+            self._live = text[: width - 1]
+            self._redraw()
+
+    @property
+    def has_live_line(self) -> bool:
+        """Whether `live` shows anything: standard error is a terminal that can be redrawn."""
+        return self._can_redraw
+
+    def _above(self, text: str) -> None:
+        with self._lock:
+            self._erase()
+            self._people(text.encode("utf-8", "replace"))
+            self._redraw()
+
+    def _erase(self) -> None:
+        if self._live:
+            self._people(_CLEAR_LINE.encode())
+
+    def _redraw(self) -> None:
+        if self._live:
+            self._people(self._live.encode())
+
+    def _people(self, content: bytes) -> None:
+        if STDERR in self.closed:
+            return
+        with contextlib.suppress(OSError):  # nobody can be told that standard error is gone
+            _write(STDERR, content)
+
+
+def _write(fd: int, content: bytes) -> None:
+    """Write all, also to a descriptor that somebody else made non-blocking."""
+    view = memoryview(content)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            select.select([], [fd], [])
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(STDERR).columns or 80
+    except OSError:
+        return 80
+
+
+def _zulu(stamp: str) -> str:
+    return stamp.removesuffix("+00:00") + "Z" if stamp.endswith("+00:00") else stamp
+
+
+def _quote(value: object) -> str:
+    """A field's value as Go's loggers print it: quoted when it is more than one plain word."""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if text and all("!" <= character <= "~" and character not in '"\\' for character in text):
+        return text
+    escapes = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
+    quoted = "".join(
+        escapes.get(character) or (character if character.isprintable() else f"\\u{ord(character):04x}")
+        for character in text
+    )
+    return f'"{quoted}"'

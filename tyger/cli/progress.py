@@ -1,0 +1,118 @@
+"""How a transfer is doing, for people: log records, or one live line on a terminal (contract cli.md 4.7).
+
+A `Meter` is called from the transfer's thread with bytes and what it waits for; it says little and seldom.
+Nothing here prints by itself; `output` does.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from tyger import units
+from tyger.cli import output
+
+RECORD_EVERY = 1.0
+"""Seconds between `Transfer progress` records at least."""
+
+REDRAW_EVERY = 0.2
+"""Seconds between two states of the live line at least: as fast as one reads, slow enough to cost nothing."""
+
+
+class Board:
+    """The live line: named parts in the order they first came. Without a terminal it is never drawn."""
+
+    def __init__(self, console: output.Console, *, drawn: bool) -> None:
+        self.console = console
+        self.drawn = drawn and console.has_live_line
+        self._parts: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def set(self, name: str, text: str) -> None:
+        """Show `text` as this part."""
+        if not self.drawn:
+            return
+        with self._lock:
+            self._parts[name] = text
+            line = "  ".join(part for part in self._parts.values() if part)
+        self.console.live(line)
+
+    def close(self) -> None:
+        """Remove the line; parts set later are not shown."""
+        self.drawn = False
+        self.console.live("")
+
+
+class Meter:
+    """Measures one transfer. `label` names it on the live line, `values` are the fields of its records."""
+
+    def __init__(self, board: Board, label: str, **values: object) -> None:
+        self._board = board
+        self._console = board.console
+        self._label = label
+        self._values = values
+        self._started: float | None = None
+        self._recorded = (0.0, 0)
+        self._drawn = 0.0
+        self._rate = 0.0
+        self._waiting: str | None = None
+
+    def __call__(self, done: int, waiting: str | None) -> None:
+        """Take note of the bytes so far. Called at any rate, from the transfer's thread."""
+        now = time.monotonic()
+        if self._started is None and done:
+            self._started = now
+            self._recorded = (now, 0)
+            self._console.log("info", "Transfer starting", **self._values)
+        if waiting != self._waiting:
+            self._waiting = waiting
+            if waiting:
+                self._console.log("warn", "Transfer waits", reason=waiting, **self._values)
+        since, before = self._recorded
+        if self._started is not None and now - since >= RECORD_EVERY and done != before:
+            self._rate = (done - before) / (now - since)
+            self._recorded = (now, done)
+            if not self._board.drawn:
+                self._console.log(
+                    "info",
+                    "Transfer progress",
+                    throughput=bits(self._rate),
+                    totalCompletedData=binary(done),
+                    **self._values,
+                )
+        if now - self._drawn >= REDRAW_EVERY:
+            self._drawn = now
+            self._board.set(
+                self._label, f"{self._label} {binary(done)} {bits(self._rate)} {waiting or ''}".rstrip()
+            )
+
+    def complete(self, done: int) -> None:
+        """The transfer is over, and well."""
+        elapsed = 0.0 if self._started is None else time.monotonic() - self._started
+        self._board.set(self._label, f"{self._label} {binary(done)} done")
+        self._console.log(
+            "info",
+            "Transfer complete",
+            avgThroughput=bits(done / elapsed if elapsed else 0.0),
+            elapsed=units.format_duration(round(elapsed, 3)),
+            totalCompletedData=binary(done),
+            **self._values,
+        )
+
+
+def binary(count: float) -> str:
+    """Bytes in powers of 1024, as `3.4GiB`."""
+    return _scaled(count, 1024, ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"))
+
+
+def bits(rate: float) -> str:
+    """Bytes a second as decimal bits a second, as `1.2Gbps`."""
+    return _scaled(8 * rate, 1000, ("bps", "kbps", "Mbps", "Gbps", "Tbps", "Pbps"))
+
+
+def _scaled(value: float, base: int, names: tuple[str, ...]) -> str:
+    power = 0
+    while value >= base and power + 1 < len(names):
+        value /= base
+        power += 1
+    return f"{value:.1f}{names[power]}" if power and value < 10 else f"{value:.0f}{names[power]}"

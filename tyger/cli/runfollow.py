@@ -1,0 +1,131 @@
+"""A run seen from outside: its snapshots as they change, and its log lines as they are written.
+
+Both ride out a daemon that is away for a while: they ask again, from where they were. Blocking; each is
+the work of one thread, and ends early when its `Stop` is requested.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tyger import client, errors, streams
+from tyger.cli import session
+
+TERMINAL = frozenset({"Succeeded", "Failed", "Canceled"})
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
+"""Seconds between attempts to reach a daemon that is away: doubled each time, with this ceiling."""
+
+
+class Patience:
+    """Pauses between attempts; says once that it waits, and once that the wait is over."""
+
+    def __init__(self, invocation: session.Session, stop: streams.Stop) -> None:
+        self._console = invocation.console
+        self._stop = stop
+        self._pause = FIRST_PAUSE
+        self._said = False
+
+    def reached(self) -> None:
+        """The daemon answered."""
+        if self._said:
+            self._console.log("info", "The daemon is back")
+        self._said, self._pause = False, FIRST_PAUSE
+
+    def again(self, problem: errors.Problem) -> bool:
+        """Wait before the next attempt; False when it is time to stop. Raises what waiting can't mend."""
+        if problem.kind is not errors.UNAVAILABLE or problem.remote:
+            raise problem
+        if not self._said and self._pause > 4 * FIRST_PAUSE:  # a mere restart is over by then
+            self._console.log("warn", "The daemon is away; waiting for it", error=problem.message)
+            self._said = True
+        stopped = self._stop.wait(self._pause)
+        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        return not stopped
+
+
+def snapshots(invocation: session.Session, run_id: int, stop: streams.Stop) -> Iterator[dict[str, Any]]:
+    """The run as it is, then again at each change, up to and with its terminal state.
+
+    Raises:
+        Problem: the daemon's own (unknown run, ...).
+    """
+    patience = Patience(invocation, stop)
+    while True:
+        lost = client.Disconnected("the watch stream ended before the run did")
+        try:
+            path, query = f"/runs/{run_id}", [("watch", "true")]
+            with invocation.stream("GET", path, query=query, wake=stop.fileno()) as stream:
+                for line in stream.lines():
+                    if not line:
+                        continue
+                    patience.reached()
+                    run = _decoded(line)
+                    yield run
+                    if run.get("status") in TERMINAL:
+                        return
+        except client.Interrupted:
+            return
+        except errors.Problem as problem:
+            if not patience.again(problem):
+                return
+            continue
+        if not patience.again(lost):
+            return
+
+
+def log_lines(
+    invocation: session.Session,
+    run_id: int,
+    stop: streams.Stop,
+    emit: Callable[[bytes], None],
+    *,
+    timestamps: bool,
+    is_over: Callable[[], bool],
+    tail: int | None = None,
+    since: str | None = None,
+) -> None:
+    """Call `emit` with each log line (no line ending), the old ones first, until the run's log ends.
+
+    After a cut it goes on behind the last line's time. A log that ends while `is_over()` is false was
+    ended by a daemon that leaves, and is asked for again.
+
+    Raises:
+        Problem: the daemon's own (unknown run, ...).
+    """
+    patience = Patience(invocation, stop)
+    last = b""
+    while True:
+        query = [("follow", "true"), ("timestamps", "true")]
+        if last:
+            query.append(("since", last.decode("ascii", "replace")))
+        else:
+            query += [("tailLines", str(tail))] if tail is not None else []
+            query += [("since", since)] if since is not None else []
+        resumed_at = last
+        try:
+            path = f"/runs/{run_id}/logs"
+            with invocation.stream("GET", path, query=query, wake=stop.fileno()) as stream:
+                patience.reached()
+                for line in stream.lines():
+                    stamp, _, rest = line.partition(b" ")
+                    if resumed_at and stamp <= resumed_at:
+                        continue
+                    last = stamp
+                    emit(line if timestamps else rest)
+            if is_over() or stop.wait(FIRST_PAUSE):
+                return
+        except client.Interrupted:
+            return
+        except errors.Problem as problem:
+            if not patience.again(problem):
+                return
+
+
+def _decoded(line: bytes) -> dict[str, Any]:
+    try:
+        return session.as_object(json.loads(line))
+    except ValueError as error:
+        raise errors.Problem(errors.PROTOCOL, f"unable to understand server response: {error}") from None

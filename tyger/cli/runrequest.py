@@ -1,0 +1,144 @@
+"""The request for a new run: the run file, with the flags of `run create` and `exec` over it (cli.md 6.1)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+
+from tyger import errors, units
+from tyger.cli import flags, session
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PULL_UNSUPPORTED = "The --pull parameter is only supported when running Tyger in Docker."
+
+
+def options(function: F) -> F:
+    """The flags that `create` and `exec` share."""
+    decorators = [
+        click.option("-f", "--file", "path", metavar="FILE", help="Read the run from this YAML file."),
+        click.option(
+            "-c",
+            "--codespec",
+            metavar="NAME",
+            help="Codespec to execute; replaces the file's, also an inline one.",
+        ),
+        click.option(
+            "--version",
+            metavar="N",
+            help="Version of the codespec; counts only with --codespec. Default: the latest.",
+        ),
+        click.option(
+            "-r", "--replicas", type=flags.INTEGER, metavar="N", help="Replicas of the job. Default: 1."
+        ),
+        click.option("--node-pool", metavar="NAME", help="Node pool of the job; only on Kubernetes."),
+        flags.map_option(
+            "-b",
+            "--buffer",
+            "buffers",
+            help="Buffer for a parameter of the codespec, as NAME=ID; _ is an ephemeral one. May be repeated."
+            " Parameters without one get a new buffer.",
+        ),
+        flags.map_option("--buffer-tag", "buffer_tags", help="Tag of the new buffers. May be repeated."),
+        click.option(
+            "--buffer-ttl",
+            type=flags.BUFFER_TTL,
+            metavar="TTL",
+            help="Life of the new buffers: D.HH:MM or D.HH:MM:SS.",
+        ),
+        click.option(
+            "--worker-codespec", metavar="NAME", help="Codespec of the workers; only on Kubernetes."
+        ),
+        click.option(
+            "--worker-version", metavar="N", help="Version of the workers' codespec. Default: the latest."
+        ),
+        click.option(
+            "--worker-replicas", type=flags.INTEGER, metavar="N", help="Number of workers. Default: 1."
+        ),
+        click.option("--worker-node-pool", metavar="NAME", help="Node pool of the workers."),
+        click.option("--cluster", metavar="NAME", help="Cluster to run in; only on Kubernetes."),
+        click.option(
+            "--timeout",
+            type=flags.DURATION,
+            metavar="DURATION",
+            help="The run fails when it takes longer, such as 90s or 2h30m; whole seconds. Default: 12h.",
+        ),
+        flags.map_option("--tag", "tags", help="Tag of the run. May be repeated."),
+        click.option("--pull", is_flag=True, help="Pull the images first; only on Docker."),
+        click.option(
+            "--buffer-access-ttl",
+            type=flags.TTL,
+            metavar="TTL",
+            hidden=True,
+            help="Life of the access URLs that the run gets, D.HH:MM:SS.",
+        ),
+    ]
+    for decorate in reversed(decorators):
+        function = decorate(function)
+    return function
+
+
+def build(invocation: session.Session, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of POST /runs. `given` are the values of `options`.
+
+    Raises:
+        Problem: the file is wrong, or the job (or worker) has no codespec.
+    """
+    run: dict[str, Any] = {}
+    if given["path"] is not None:
+        from tyger.cli import specs
+
+        run = specs.read_run(given["path"])
+    job = _target(run.get("job", {}), given, "")
+    _merge(job, "buffers", given["buffers"])
+    _merge(job, "tags", given["buffer_tags"])
+    _put(job, "bufferTtl", given["buffer_ttl"])
+    run["job"] = job
+    if "worker" in run or any(
+        given[f"worker_{name}"] for name in ("codespec", "version", "replicas", "node_pool")
+    ):
+        run["worker"] = _target(run.get("worker", {}), given, "worker_")
+    _put(run, "cluster", given["cluster"])
+    _merge(run, "tags", given["tags"])
+    if given["timeout"] is not None:
+        run["timeoutSeconds"] = int(given["timeout"])
+    if given["buffer_access_ttl"] is not None:
+        run["bufferAccessTtl"] = units.format_ttl(given["buffer_access_ttl"])
+    for name in ("job", "worker"):
+        if name in run and not run[name].get("codespec"):
+            raise errors.Problem(
+                errors.INVALID_INPUT,
+                f"a codespec for the {name} must be specified, with a flag or in the run file",
+            )
+    if given["pull"]:
+        invocation.console.log("warn", PULL_UNSUPPORTED)
+    return run
+
+
+def submit(invocation: session.Session, run: Mapping[str, Any]) -> dict[str, Any]:
+    """Create the run; repeating it after a lost answer would not make a second one. Raises `Problem`."""
+    return invocation.ask("POST", "/runs", body=run, headers={"Idempotency-Key": str(uuid.uuid4())})
+
+
+def _target(from_file: Mapping[str, Any], given: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    target = dict(from_file)
+    if reference := given[prefix + "codespec"]:
+        version = given[prefix + "version"]
+        target["codespec"] = f"{reference}/versions/{version}" if version else reference
+    _put(target, "replicas", given[prefix + "replicas"])
+    _put(target, "nodePool", given[prefix + "node_pool"])
+    return target
+
+
+def _put(target: dict[str, Any], name: str, value: object) -> None:
+    """Set a field where the flag was given; 0 and empty text count as not given (cli.md 6.1)."""
+    if value:
+        target[name] = value
+
+
+def _merge(target: dict[str, Any], name: str, pairs: Mapping[str, str]) -> None:
+    if pairs:
+        target[name] = {**target.get(name, {}), **pairs}

@@ -1,0 +1,165 @@
+"""One invocation of `tyger`: the flags all commands share, the console, and the way to the daemon.
+
+The daemon is looked for, or started, when the first request is made, not before. `Session` is what click
+hands to each command (`context.obj`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import click
+
+import tyger
+from tyger import client as client_module
+from tyger import errors, paths
+from tyger.cli import flags, output
+
+if TYPE_CHECKING:
+    from tyger.cli import signals
+
+
+class Fatal(Exception):  # noqa: N818 - it is a way to end, not a kind of error
+    """Ends the command with a log record of level fatal (cli.md 1.2), and the exit code of `cause`."""
+
+    def __init__(self, message: str, cause: errors.Problem) -> None:
+        super().__init__(message)
+        self.message = message
+        self.cause = cause
+
+
+class Exit(Exception):  # noqa: N818 - as above
+    """Ends the command with this exit code, everything said already."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Session:
+    """What one command needs to do its work."""
+
+    def __init__(self, console: output.Console, environ: Mapping[str, str]) -> None:
+        self.console = console
+        self.environ = environ
+        self.interrupts: signals.Interrupts | None = None
+        self._socket: str | None = None
+        self._headers: dict[str, str] = {}
+        self._client: client_module.Client | None = None
+
+    def configure(self, name: str, value: Any, parameter: click.Parameter, context: click.Context) -> None:
+        """Apply one persistent flag.
+
+        Raises:
+            UsageError: the value is none of those it may be.
+        """
+        match name:
+            case "log_level":
+                self.console.level = _choice(value, output.LEVELS[:-1], parameter, context)
+            case "log_format" if value:
+                self.console.format = _choice(value, output.FORMATS, parameter, context)
+            case "socket":
+                self._socket = value
+            case "baggage":
+                self._headers["baggage"] = _baggage(value, context)
+            case _:
+                pass
+
+    @property
+    def paths(self) -> paths.Paths:
+        """Where this invocation looks for the daemon."""
+        return paths.locate(self.environ, socket=self._socket)
+
+    @property
+    def client(self) -> client_module.Client:
+        """The way to the daemon; made on first use. Starts a daemon when nobody answers."""
+        if self._client is None:
+            where = self.paths
+
+            def ensure() -> None:
+                from tyger import autostart
+
+                autostart.ensure(where)
+
+            self._client = client_module.Client(where.socket, ensure=ensure)
+        return self._client
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        body: object | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> client_module.Answer:
+        """One request to the daemon, with this invocation's headers. Raises `Problem`."""
+        return self.client.request(
+            method, path, query=query, body=body, headers={**self._headers, **(headers or {})}
+        )
+
+    def stream(
+        self, method: str, path: str, *, query: Sequence[tuple[str, str]] = (), wake: int | None = None
+    ) -> client_module.Stream:
+        """One request whose answer is read as it comes. Raises `Problem`."""
+        return self.client.stream(method, path, query=query, headers=self._headers, wake=wake)
+
+    def ask(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+        """One request that is answered with a JSON object.
+
+        Raises:
+            Problem: the daemon's, or PROTOCOL when the answer is something else.
+        """
+        return as_object(self.request(method, path, **arguments).json())
+
+    def warn_of_other_version(self) -> None:
+        """One warning when the daemon that answered is of another version than this command."""
+        said = self._client.server_version if self._client is not None else None
+        if said is not None and said != tyger.__version__:
+            self.console.log(
+                "warn",
+                "The daemon is of another version; restart it after an upgrade.",
+                command=tyger.__version__,
+                daemon=said,
+            )
+
+
+def as_object(value: object) -> dict[str, Any]:
+    """`value`, which must be a JSON object.
+
+    Raises:
+        Problem: PROTOCOL.
+    """
+    if not isinstance(value, dict):
+        raise errors.Problem(errors.PROTOCOL, "unable to understand server response: not a JSON object")
+    return value
+
+
+def segment(text: str, what: str) -> str:
+    """Text from the user that becomes one segment of a path (the client escapes it).
+
+    Raises:
+        Problem: INVALID_INPUT when it would become another path; `what` names it.
+    """
+    if text in ("", ".", "..") or "/" in text:
+        raise errors.Problem(errors.INVALID_INPUT, f"invalid {what} '{text}'")
+    return text
+
+
+def _choice(value: str, choices: Sequence[str], parameter: click.Parameter, context: click.Context) -> str:
+    if (chosen := value.lower()) not in choices:
+        names = ", ".join(f"'{choice}'" for choice in sorted(choices))
+        raise click.UsageError(
+            f'invalid argument "{value}" for "{parameter.opts[0]}" flag: must be {names}', context
+        )
+    return chosen
+
+
+def _baggage(entries: Sequence[str], context: click.Context) -> str:
+    try:
+        pairs = [pair for entry in entries for pair in flags.parse_pairs(entry)]
+    except ValueError as error:
+        raise click.UsageError(f"invalid baggage entry: {error}", context) from None
+    return ",".join(f"{quote(key, safe='')}={quote(value, safe='')}" for key, value in pairs)

@@ -1,0 +1,72 @@
+"""INT, TERM and HUP while bytes or a run are in flight: the first is obeyed in order, the second at once.
+
+A command that holds nothing leaves signals to their defaults. Signals that were ignored when we started
+(`nohup`, background jobs) stay ignored. Must be used from the main thread; `received` may be asked from
+any.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Self
+
+_OBEYED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupts:
+    """While entered, calls `on_first(number)` for the first signal; the second ends the process.
+
+    `received()` also knows a signal whose handler Python has not run yet: the kernel-side handler writes to a
+    pipe at once, whichever thread it interrupts. So a Ctrl-C that ended our producer is known before that
+    producer's end of file can be taken for a good one.
+    """
+
+    def __init__(self, on_first: Callable[[int], None]) -> None:
+        self._on_first = on_first
+        self._number: int | None = None
+        self._told = False
+        self._previous: dict[int, object] = {}
+        self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._previous_wakeup = -1
+
+    def __enter__(self) -> Self:
+        self._previous_wakeup = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        for number in _OBEYED:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal returned
+        signal.set_wakeup_fd(self._previous_wakeup)
+        os.close(self._reader)
+        os.close(self._writer)
+
+    def received(self) -> int | None:
+        """The first signal that came, or None."""
+        if self._number is None:
+            with contextlib.suppress(BlockingIOError):
+                numbers = [number for number in os.read(self._reader, 64) if number in self._previous]
+                if numbers and self._number is None:
+                    self._number = numbers[0]
+        return self._number
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self._told:
+            os._exit(128 + number)
+        self._told = True
+        if self._number is None:
+            self._number = number
+        self._on_first(number)
+
+
+def name(number: int) -> str:
+    """`SIGINT`, for messages."""
+    return signal.Signals(number).name
