@@ -23,7 +23,8 @@ ROWS: list[tuple[str, ...]] = [
     ("blocks",),
     ("supervisor",),
     ("identity", "config"),
-    ("osutil", "clock", "logs"),
+    ("osutil", "logs"),
+    ("clock",),
 ]
 LEVEL = {part: level for level, row in enumerate(ROWS) for part in row}
 
