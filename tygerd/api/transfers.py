@@ -7,30 +7,30 @@ from __future__ import annotations
 
 import stat
 from os import fstat
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from tyger import errors, model
+from tygerd.api import context
 from tygerd.http import messages
 from tygerd.http.router import Route
 from tygerd.osutil import fds
 from tygerd.streams import transfers, write
 
-if TYPE_CHECKING:
-    from tygerd.app import App
-
 _encode = msgspec.json.Encoder().encode
 
 
-async def create(app: App, request: messages.Request, body: model.WriteRequest) -> messages.StreamResponse:
+async def create(
+    app: context.App, request: messages.Request, body: model.WriteRequest
+) -> messages.StreamResponse:
     """Begin a write, and stay with it."""
     pipe = _pipe(request)
     entry = await app.transfers.create_write(body, request.peer.uid)
     return _attachment(app, request, entry, pipe)
 
 
-async def attach(app: App, request: messages.Request) -> messages.StreamResponse:
+async def attach(app: context.App, request: messages.Request) -> messages.StreamResponse:
     """Come back to a write, after the daemon was away."""
     pipe = _pipe(request)
     entry = await app.transfers.find_write(request.params["id"])
@@ -49,7 +49,7 @@ def _pipe(request: messages.Request) -> fds.OwnedFd:
 
 
 def _attachment(
-    app: App, request: messages.Request, entry: write.Write, pipe: fds.OwnedFd
+    app: context.App, request: messages.Request, entry: write.Write, pipe: fds.OwnedFd
 ) -> messages.StreamResponse:
     async def run(sink: messages.Sink) -> None:
         async def report(event: dict[str, Any]) -> None:
@@ -69,19 +69,19 @@ def _attachment(
     )
 
 
-async def say(app: App, request: messages.Request, body: model.Outcome) -> messages.Response:
+async def say(app: context.App, request: messages.Request, body: model.Outcome) -> messages.Response:
     """Hear how the producer ended."""
     entry = await app.transfers.find_write(request.params["id"])
     await entry.say(body.outcome, body.reason)
     return messages.Response(body=transfers.describe_write(entry))
 
 
-async def cancel(app: App, request: messages.Request) -> messages.Response:
+async def cancel(app: context.App, request: messages.Request) -> messages.Response:
     """Fail a write that is not over."""
     return messages.Response(body=await app.transfers.cancel(request.params["id"]))
 
 
-async def read(app: App, request: messages.Request) -> messages.StreamResponse:
+async def read(app: context.App, request: messages.Request) -> messages.StreamResponse:
     """Stream a buffer's verified bytes, waiting for those that are not yet written."""
     buffer = request.params["buffer"]
     offset = _number(request, "offset") or 0
@@ -93,6 +93,7 @@ async def read(app: App, request: messages.Request) -> messages.StreamResponse:
             while (piece := await ahead.next()) is not None:
                 await sink.send_file(*piece)
                 entry.bytes += piece.length
+            entry.whole = True
 
     return messages.StreamResponse(
         run, 200, [("Content-Type", "application/octet-stream"), ("Trailer", "Tyger-Error")]
@@ -108,12 +109,12 @@ def _number(request: messages.Request, name: str) -> int | None:
     return int(text)
 
 
-async def index(app: App, request: messages.Request) -> messages.Response:  # noqa: ARG001 - a handler's shape
+async def index(app: context.App, request: messages.Request) -> messages.Response:  # noqa: ARG001 - a handler's shape
     """List transfers."""
     return messages.Response(body={"items": app.transfers.list()})
 
 
-async def show(app: App, request: messages.Request) -> messages.Response:
+async def show(app: context.App, request: messages.Request) -> messages.Response:
     """Show one transfer."""
     return messages.Response(body=app.transfers.show(request.params["id"]))
 

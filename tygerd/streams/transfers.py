@@ -52,6 +52,8 @@ class Read:
     started_at: int
     bytes: int = 0
     waiting: bool = False
+    whole: bool = False
+    """Set when everything that was asked for has been delivered."""
     finished_at: int | None = None
     reason: str | None = None
 
@@ -214,6 +216,8 @@ class Transfers:
             entry.reason = problem.message
             raise
         finally:
+            if not entry.whole and entry.reason is None:
+                entry.reason = "its client went away"
             del self._reads[entry.id]
             entry.finished_at = units.to_micros(clock.now())
             self._bytes_read += entry.bytes
