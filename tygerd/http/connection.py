@@ -103,13 +103,14 @@ class Connection:
 
     async def _serve_one(self) -> bool:
         """Serve one request; whether another may follow."""
-        request = messages.Request("", "", peer=self._peer, id=self._site.next_id())
         try:
             head = await self._head()
         except errors.Problem as problem:
             if self._framing.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-                await self._sender.whole(problems.answer(problem, request.id), request.id, _CLOSE)
+                refused = self._site.next_id()
+                await self._sender.whole(problems.answer(problem, refused), refused, _CLOSE)
             return False
+        request = messages.Request("", "", peer=self._peer, id=self._site.next_id())
         self._sender.head_only = head.method == b"HEAD"
         try:
             answer = await self._answer(head, request)

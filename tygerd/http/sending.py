@@ -7,6 +7,7 @@ it is cancelled or fails in the middle of an answer: the caller then cuts it.
 from __future__ import annotations
 
 import contextlib
+import http
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -60,7 +61,9 @@ class Sender:
         """Send a status and headers, with those that every answer has (rest-api.md 1.6)."""
         common = [("Date", clock.http_date()), ("Request-Id", request_id), ("Tyger-Version", self._version)]
         fields = [(name.encode(), value.encode("latin-1")) for name, value in (*headers, *extra, *common)]
-        await self.send_event(h11.Response(status_code=status, headers=fields))
+        # Clients of the compatible API show the whole status line to their users.
+        reason = http.HTTPStatus(status).phrase.encode()
+        await self.send_event(h11.Response(status_code=status, reason=reason, headers=fields))
 
     async def whole(self, answer: messages.Response, request_id: str, *extra: tuple[str, str]) -> None:
         """Send a complete answer."""

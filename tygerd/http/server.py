@@ -10,7 +10,7 @@ import errno
 import json
 import logging
 import socket
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import trio
 
@@ -32,8 +32,7 @@ RESOURCE_PAUSE = 0.1
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
+class Statistics(NamedTuple):
     """What the server holds."""
 
     connections: int

@@ -6,6 +6,7 @@ say what there is, can still be written.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -49,38 +50,39 @@ class StateDirectory:
                 raise
         except OSError as error:
             raise _unusable(path, error) from None
-        state = cls(path, lock)
-        state.restore_reserve()
-        return state
+        return cls(path, lock)
 
     def close(self) -> None:
         """Let the lock go."""
         os.close(self._lock)
 
-    @property
-    def _reserve(self) -> str:
-        return os.path.join(self.path, "reserve")
+    def tend_reserve(self) -> None:
+        """Give the reserve's room to the catalog and the journals when the disk is full, take it back after.
 
-    def restore_reserve(self) -> bool:
-        """Make the reserve, if there is room for it; whether it is there. Blocks on the disk."""
-        try:
+        Blocks on the disk.
+        """
+        free = os.statvfs(self.path)
+        room = free.f_bavail * free.f_frsize
+        if room < RESERVE // 4:
+            self._release()
+        elif room > 4 * RESERVE:
+            self._restore()
+
+    def _restore(self) -> None:
+        with contextlib.suppress(OSError):
             fd = os.open(self._reserve, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 os.posix_fallocate(fd, 0, RESERVE)
             finally:
                 os.close(fd)
-        except OSError:
-            self.release_reserve()
-            return False
-        return True
 
-    def release_reserve(self) -> None:
-        """Give the reserve's room to the catalog and the journals."""
-        try:
+    def _release(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
             os.truncate(self._reserve, 0)
-        except OSError as error:
-            if error.errno != errno.ENOENT:
-                raise
+
+    @property
+    def _reserve(self) -> str:
+        return os.path.join(self.path, "reserve")
 
 
 def refuse_network(path: str) -> None:

@@ -1,0 +1,1 @@
+"""What system tests share: real programs in directories of their own."""

@@ -1,0 +1,300 @@
+"""A small complete daemon for the commands' tests: buffers in memory, runs whose program is a Python function.
+
+It speaks the wire of docs/design.md ("Transfers") and contract rest-api.md on a Unix socket, one thread a
+connection, and takes descriptors. `requests` records what was asked. Answers of a path may be overridden with
+`answers[(method, path)] = (status, body, headers)`.
+"""
+
+import array
+import contextlib
+import json
+import os
+import select
+import shutil
+import socket
+import tempfile
+import threading
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+CREATED = "2026-01-02T03:04:05.678901+00:00"
+
+
+class Request:
+    def __init__(self, method, target, headers, body, fds, sock):
+        parts = urlsplit(target)
+        self.method, self.path = method, unquote(parts.path)
+        self.query = [
+            pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] != "api-version"
+        ]
+        self.headers, self.raw_body, self.fds, self.sock = headers, body, fds, sock
+
+    @property
+    def body(self):
+        return json.loads(self.raw_body) if self.raw_body else None
+
+    def asked(self, name, default=None):
+        return dict(self.query).get(name, default)
+
+
+class Failure(Exception):
+    def __init__(self, status, code, message):
+        super().__init__(message)
+        self.status, self.body = status, {"error": {"code": code, "message": message}}
+
+
+def not_found():
+    return Failure(404, "NotFound", "The resource was not found")
+
+
+class Buffer:
+    """Bytes that grow until the buffer is complete or failed."""
+
+    def __init__(self, name):
+        self.name, self.data, self.state, self.reason = name, bytearray(), "new", None
+        self.changed = threading.Condition()
+
+    def update(self, data=b"", state=None, reason=None):
+        with self.changed:
+            self.data += data
+            if state and self.state not in ("complete", "failed"):
+                self.state, self.reason = state, reason
+            self.changed.notify_all()
+
+    def wait(self, ready):
+        with self.changed:
+            assert self.changed.wait_for(ready, 10)
+
+    @property
+    def ended(self):
+        return self.state in ("complete", "failed")
+
+
+class FakeDaemon:
+    """`program(input bytes) -> (output bytes, status, reason)` is what each run does."""
+
+    def __init__(self, program=lambda data: (data, "Succeeded", None), version="0.1.0"):
+        self.directory = tempfile.mkdtemp(prefix="tyger-")
+        self.path = os.path.join(self.directory, "s")
+        self.program, self.version = program, version
+        self.requests, self.answers = [], {}
+        self.buffers, self.codespecs, self.runs, self.outcomes, self.logs = {}, {}, {}, {}, {}
+        self.changed = threading.Condition()
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(self.path)
+        self._listening.listen()
+        self._threads = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._listening.close()
+        shutil.rmtree(self.directory)
+
+    def buffer(self, name, data=None, state="complete"):
+        self.buffers[name] = Buffer(name)
+        if data is not None:
+            self.buffers[name].update(data, state)
+        return self.buffers[name]
+
+    def asked(self, method, path):
+        return [request for request in self.requests if (request.method, request.path) == (method, path)]
+
+    # --- serving ----------------------------------------------------------------------------------------
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                sock, _ = self._listening.accept()
+                threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    def _serve(self, sock):
+        with sock, contextlib.suppress(ConnectionError):
+            request = self._read(sock)
+            if request is None:
+                return
+            self.requests.append(request)
+            try:
+                status, body, headers = self._answer(request)
+            except Failure as failure:
+                status, body, headers = failure.status, failure.body, {}
+            finally:
+                for fd in request.fds:
+                    os.close(fd)
+            if status:
+                data = body if isinstance(body, bytes) else json.dumps(body).encode()
+                self._head(sock, status, {**headers, "Content-Length": len(data)})
+                sock.sendall(data)
+
+    def _read(self, sock):
+        data, fds = b"", []
+        while b"\r\n\r\n" not in data:
+            piece, ancillary, _, _ = sock.recvmsg(65536, socket.CMSG_SPACE(64))
+            if not piece:
+                return None
+            for _, _, raw in ancillary:
+                fds += array.array("i", raw)
+            data += piece
+        head, _, body = data.partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        while len(body) < int(headers.get("content-length", 0)):
+            body += sock.recv(65536)
+        method, target, _ = first.split(" ")
+        return Request(method, target, headers, body, fds, sock)
+
+    def _head(self, sock, status, headers):
+        lines = [f"HTTP/1.1 {status} Said", f"Tyger-Version: {self.version}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        sock.sendall("\r\n".join([*lines, "", ""]).encode())
+
+    def _chunked(self, request, status=200, **headers):
+        self._head(request.sock, status, {"Transfer-Encoding": "chunked", **headers})
+        return lambda data: request.sock.sendall(b"%x\r\n%s\r\n" % (len(data), data))
+
+    def _answer(self, request):
+        if (answer := self.answers.get((request.method, request.path))) is not None:
+            if callable(answer):
+                return answer(request)
+            return (*answer, {}) if len(answer) == 2 else answer
+        match request.method, request.path.strip("/").split("/"):
+            case "GET", ["metadata"]:
+                return 200, {"capabilities": [], "apiVersions": ["1.0"], "storageEndpoints": []}, {}
+            case "POST", ["buffers"]:
+                return 201, self._resource(f"buf{len(self.buffers)}"), {}
+            case "GET", ["buffers", name]:
+                return 200, self._resource(name), {}
+            case "POST", ["transfers"]:
+                return self._write(request)
+            case "POST", ["transfers", name, "outcome"]:
+                self.outcomes[name] = request.body
+                buffer = next(each for each in self.buffers.values() if getattr(each, "transfer", "") == name)
+                state = "complete" if request.body["outcome"] == "complete" else "failed"
+                buffer.update(state=state, reason=request.body.get("reason"))
+                return 200, {}, {}
+            case "GET", ["transfers", "read", name]:
+                return self._deliver(request, name)
+            case "GET", ["codespecs", *reference]:
+                if reference[0] not in self.codespecs:
+                    raise not_found()
+                return 200, self.codespecs[reference[0]], {}
+            case "POST", ["runs"]:
+                return self._create(request)
+            case "POST", ["runs", number, "cancel"]:
+                self.move(int(number), "Canceled", "Canceled by user")
+                return 202, self.runs[int(number)], {}
+            case "GET", ["runs", number]:
+                if int(number) not in self.runs:
+                    raise not_found()
+                if request.asked("watch") == "true":
+                    return self._watch(request, int(number))
+                return 200, self.runs[int(number)], {}
+            case "GET", ["runs", number, "logs"]:
+                send = self._chunked(request)
+                for line in self.logs.get(int(number), []):
+                    send(line + b"\n")
+                return self._end(request)
+        raise not_found()
+
+    def _resource(self, name):
+        self.buffers.setdefault(name, Buffer(name))
+        return {"id": name, "location": "local", "createdAt": CREATED, "eTag": "1", "isSoftDeleted": False}
+
+    def _end(self, request, trailer=b""):
+        request.sock.sendall(b"0\r\n" + trailer + b"\r\n")
+        return None, None, {}
+
+    # --- transfers --------------------------------------------------------------------------------------
+
+    def _write(self, request):
+        body = request.body
+        buffer = self.buffers.get(body["buffer"])
+        if buffer is None:
+            raise not_found()
+        if buffer.state != "new":
+            raise Failure(409, "Conflict", f"the buffer '{buffer.name}' was already written")
+        buffer.transfer, buffer.state = body["id"], "writing"
+        send = self._chunked(request, 201)
+
+        def event(**values):
+            send(json.dumps(values).encode() + b"\n")
+
+        event(event="attached", transfer={"id": body["id"]})
+        reader = request.fds[0]
+        while True:
+            ready = select.select([reader, request.sock], [], [], 10)[0]
+            if request.sock in ready:  # the client has gone
+                buffer.update(state="failed", reason="the client went away")
+                return None, None, {}
+            data = os.read(reader, 1 << 20)
+            if not data:
+                break
+            buffer.update(data)
+            event(event="progress", bytes=len(buffer.data), blocks=1)
+        event(event="eof", bytes=len(buffer.data))
+        buffer.wait(lambda: buffer.ended)
+        event(event=buffer.state, bytes=len(buffer.data), blocks=1, reason=buffer.reason)
+        return self._end(request)
+
+    def _deliver(self, request, name):
+        buffer = self.buffers.get(name)
+        if buffer is None:
+            raise not_found()
+        send = self._chunked(request, Trailer="Tyger-Error")
+        sent = int(request.asked("offset"))
+        while True:
+            buffer.wait(lambda: buffer.ended or len(buffer.data) > sent)
+            if len(buffer.data) > sent:
+                data = bytes(buffer.data[sent : sent + 65536])
+                send(data)
+                sent += len(data)
+            elif buffer.state == "failed":
+                return self._end(request, b"Tyger-Error: BufferFailed: its writer failed: gone\r\n")
+            else:
+                return self._end(request)
+
+    # --- runs -------------------------------------------------------------------------------------------
+
+    def _create(self, request):
+        run, number = request.body, len(self.runs) + 1
+        codespec = run["job"]["codespec"]
+        if isinstance(codespec, str):
+            codespec = self.codespecs[codespec.partition("/")[0]]
+        names = codespec.get("buffers", {})
+        mapped = run["job"].setdefault("buffers", {})
+        for name in [*names.get("inputs", []), *names.get("outputs", [])]:
+            mapped.setdefault(name, f"run{number}-{name}")
+            self.buffers.setdefault(mapped[name], Buffer(mapped[name]))
+        self.runs[number] = {**run, "id": number, "status": "Running", "createdAt": CREATED}
+        inputs = [self.buffers[mapped[name]] for name in names.get("inputs", [])]
+        outputs = [self.buffers[mapped[name]] for name in names.get("outputs", [])]
+        threading.Thread(target=self._execute, args=(number, inputs, outputs), daemon=True).start()
+        return 201, self.runs[number], {"Location": f"/runs/{number}"}
+
+    def _execute(self, number, inputs, outputs):
+        for buffer in inputs:
+            buffer.wait(lambda buffer=buffer: buffer.ended)
+        if any(buffer.state == "failed" for buffer in inputs):
+            self.move(number, "Failed", "an input buffer failed")
+            return
+        output, status, reason = self.program(b"".join(bytes(buffer.data) for buffer in inputs))
+        for buffer in outputs:
+            buffer.update(output, "complete" if status == "Succeeded" else "failed", reason)
+        self.move(number, status, reason)
+
+    def move(self, number, status, reason):
+        with self.changed:
+            if self.runs[number]["status"] == "Running":
+                self.runs[number].update(status=status, statusReason=reason)
+            self.changed.notify_all()
+
+    def _watch(self, request, number):
+        send = self._chunked(request)
+        run = self.runs[number]
+        send(json.dumps(run).encode() + b"\n")
+        if run["status"] == "Running":
+            with self.changed:
+                assert self.changed.wait_for(lambda: run["status"] != "Running", 10)
+            send(json.dumps(run).encode() + b"\n")
+        return self._end(request)

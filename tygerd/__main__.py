@@ -1,0 +1,114 @@
+"""`tygerd`: argv in, exit code out. Picks a subcommand and imports only what that one needs.
+
+`tygerd supervise` starts once a run and must do so in some 20 ms: nothing is imported here before it is
+chosen.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+USAGE = """\
+usage: tygerd COMMAND ...
+
+  serve      the daemon; see: tygerd serve --help
+  pump       move one buffer to or from a named pipe, in a pod
+  supervise  the process beside a run; started by the daemon
+  version    print the version
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one subcommand to its end; its exit code."""
+    command, *rest = (sys.argv[1:] if argv is None else argv) or [""]
+    match command:
+        case "supervise":
+            from tygerd.supervisor import __main__ as supervisor
+
+            return supervisor.main(rest)
+        case "serve":
+            return _serve(rest)
+        case "pump":
+            from tygerd.streams import pump
+
+            return pump.main(rest)
+        case "version" | "--version":
+            import tyger
+
+            sys.stdout.write(f"tygerd {tyger.__version__}\n")
+            return 0
+        case "--help" | "-h" | "help":
+            sys.stdout.write(USAGE)
+            return 0
+    from tyger import errors
+
+    sys.stderr.write(USAGE if not command else f"tygerd: unknown command {command}\n{USAGE}")
+    return errors.USAGE.exit_code
+
+
+def serve_parser() -> argparse.ArgumentParser:
+    """The arguments of `tygerd serve`; the man page is made from it too."""
+    import argparse
+
+    from tygerd import logs
+
+    parser = argparse.ArgumentParser("tygerd serve", description="Run the daemon in the foreground.")
+    parser.add_argument("--config", metavar="FILE", help="configuration, see tygerd.toml(5)")
+    parser.add_argument("--socket", metavar="PATH", help="Unix socket to listen on")
+    parser.add_argument("--state", metavar="DIRECTORY", help="where buffers, runs and the catalog are kept")
+    parser.add_argument(
+        "--system", action="store_true", help="use the system's places instead of the user's own"
+    )
+    parser.add_argument(
+        "--idle-exit",
+        metavar="SECONDS",
+        type=float,
+        help="leave after this time without a connection, transfer or run",
+    )
+    parser.add_argument(
+        "--log-format",
+        choices=logs.FORMATS,
+        help="how to log on stderr (default: human on a terminal, journal under systemd, else json)",
+    )
+    parser.add_argument("--autostarted", action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+def _serve(argv: list[str]) -> int:
+    from tyger import errors
+
+    try:
+        options = serve_parser().parse_args(argv)
+    except SystemExit as ended:
+        return errors.USAGE.exit_code if ended.code else 0
+    if options.autostarted:
+        _leave_parent()
+    from tygerd import app
+
+    return app.serve(
+        app.Options(
+            config=options.config,
+            socket=options.socket,
+            state=options.state,
+            system=options.system,
+            idle_exit=options.idle_exit,
+            log_format=options.log_format,
+            autostarted=options.autostarted,
+        )
+    )
+
+
+def _leave_parent() -> None:
+    """Go on as nobody's child: the command that started us waits for this process, not for the daemon."""
+    import os
+
+    if os.fork():
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""What handlers may use: the App, put together by `tygerd.app`, which is above this package.
+
+No start order and no logic here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tyger import paths as paths_module
+from tygerd import config as config_module
+from tygerd.buffers import service as buffers_service
+from tygerd.catalog import db
+from tygerd.http import server
+from tygerd.identity import sas
+from tygerd.stores import local
+from tygerd.streams import transfers as transfers_service
+
+
+@dataclass
+class App:
+    """The parts of a running daemon.
+
+    `started` is `clock.boottime()` at the start; `connections` the server's own figures.
+    """
+
+    version: str
+    started: float
+    paths: paths_module.Paths
+    config: config_module.Config
+    catalog: db.Catalog
+    store: local.LocalStore
+    signer: sas.Signer
+    buffers: buffers_service.Buffers
+    transfers: transfers_service.Transfers
+    connections: Callable[[], server.Statistics]
+
+    def unfinished(self) -> int:
+        """Transfers that are not over: the daemon must not leave by itself."""
+        now = self.transfers.statistics()
+        return now.writing + now.reading + now.suspended

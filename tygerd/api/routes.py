@@ -1,0 +1,13 @@
+"""The API as one table: every resource's rows, in the order of the documentation."""
+
+from __future__ import annotations
+
+from tygerd.api import blobs, buffers, service, transfers
+from tygerd.http import router
+
+ROUTES: list[router.Route] = [
+    *service.ROUTES,
+    *buffers.ROUTES,
+    *blobs.ROUTES,
+    *transfers.ROUTES,
+]

@@ -1,0 +1,113 @@
+"""What the daemon says about itself: metadata, health, status, metrics, its own API."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+
+from tyger import errors, model
+from tygerd import clock
+from tygerd.api import context, openapi
+from tygerd.catalog import schema
+from tygerd.http import messages, router
+
+logger = logging.getLogger(__name__)
+
+CAPABILITIES = ["LocalBuffers"]
+"""Words of the contract that hold for the process engine and the local store (rest-api.md 3.1)."""
+
+
+async def metadata(app: context.App, _request: messages.Request) -> messages.Response:
+    """What a client needs to know before it logs in."""
+    answer = model.Metadata(
+        capabilities=CAPABILITIES,
+        api_versions=router.API_VERSIONS,
+        storage_endpoints=[app.buffers.urls.endpoint()],
+    )
+    return messages.Response(body=answer)
+
+
+async def healthcheck(app: context.App, _request: messages.Request) -> messages.Response:
+    """Whether the catalog answers and the state directory can be used."""
+    text_type = [("Content-Type", "text/plain")]
+    try:
+        await app.catalog.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar_one())
+    except errors.Problem as problem:
+        logger.error("not healthy: %s", problem)  # noqa: TRY400 - no defect
+        return messages.Response(503, b"Unhealthy", text_type)
+    return messages.Response(200, b"Healthy", text_type)
+
+
+async def database_version(_app: context.App, _request: messages.Request) -> messages.Response:
+    """The catalog's revision."""
+    return messages.Response(body={"id": int(schema.REVISION)})
+
+
+async def status(app: context.App, request: messages.Request) -> messages.Response:
+    """What the daemon is doing, for people."""
+    body = {
+        "version": app.version,
+        "pid": os.getpid(),
+        "uptimeSeconds": round(clock.boottime() - app.started, 3),
+        "mode": "system" if app.paths.system else "user",
+        "socket": app.paths.socket,
+        "state": app.paths.state,
+        "config": app.paths.config,
+        "uid": os.geteuid(),
+        "clientUid": request.peer.uid,
+        **{
+            part: {_camel(name): value for name, value in figures.items()}
+            for part, figures in _statistics(app)
+        },
+    }
+    return messages.Response(body=body)
+
+
+async def metrics(app: context.App, _request: messages.Request) -> messages.Response:
+    """All figures in Prometheus' text format."""
+    lines = [
+        "# TYPE tyger_uptime_seconds gauge",
+        f"tyger_uptime_seconds {clock.boottime() - app.started:.3f}",
+    ]
+    for part, figures in _statistics(app):
+        for name, value in figures.items():
+            counter = name.endswith("_total")
+            metric = f"tyger_{part}_{name}"
+            lines += [f"# TYPE {metric} {'counter' if counter else 'gauge'}", f"{metric} {value}"]
+    body = "\n".join([*lines, ""]).encode()
+    return messages.Response(body=body, headers=[("Content-Type", "text/plain; version=0.0.4")])
+
+
+async def describe(app: context.App, _request: messages.Request) -> messages.Response:
+    """This API as an OpenAPI document."""
+    from tygerd.api import routes  # the table that this handler is in
+
+    return messages.Response(body=openapi.document(routes.ROUTES, app.version))
+
+
+def _statistics(app: context.App) -> Iterator[tuple[str, dict[str, int]]]:
+    """Each part's figures."""
+    yield "server", app.connections()._asdict()
+    yield "transfers", app.transfers.statistics()._asdict()
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.title() for word in rest)
+
+
+ROUTES = [
+    router.Route(
+        "GET", "/metadata", metadata, "Capabilities and endpoints",
+        access="anonymous", versioned=False, response=model.Metadata,
+    ),
+    router.Route("GET", "/healthcheck", healthcheck, "Health", access="anonymous", versioned=False),
+    router.Route(
+        "GET", "/database-version-in-use", database_version, "The catalog's revision",
+        access="anonymous", versioned=False, response=dict[str, int],
+    ),
+    router.Route("GET", "/status", status, "What the daemon is doing", versioned=False),
+    router.Route("GET", "/metrics", metrics, "Figures for Prometheus", versioned=False),
+    router.Route("GET", "/openapi.json", describe, "This document", access="anonymous", versioned=False),
+]  # fmt: skip

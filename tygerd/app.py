@@ -1,0 +1,233 @@
+"""Composition root: builds every part, starts them in order under one nursery, and stops them in reverse.
+
+Only this module knows which store and which engine are plugged in. No logic: what a part does it does itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import secrets
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+
+import tyger
+from tyger import errors, paths
+from tygerd import clock, config, logs
+from tygerd.api import context, routes
+from tygerd.buffers import service as buffers
+from tygerd.catalog import db
+from tygerd.http import connection, listener, problems, receive, router, server
+from tygerd.identity import keys
+from tygerd.osutil import statedir, systemd
+from tygerd.stores import local
+from tygerd.streams import transfers
+
+SENDING_THREADS = 16
+"""Bodies that leave by sendfile at the same time; a slow peer gives its thread back."""
+
+OPEN_FILES = 16384
+"""Descriptors we ask for, if the hard limit allows: connections, passed pipes and block files of many
+transfers.
+"""
+
+RESERVE_CHECK = 10
+"""Seconds between looks at the free space. The reserve lasts longer than that at the rate rows are written.
+"""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says; None: not given."""
+
+    config: str | None = None
+    socket: str | None = None
+    state: str | None = None
+    system: bool = False
+    idle_exit: float | None = None
+    log_format: logs.Format | None = None
+    autostarted: bool = False
+
+
+def serve(options: Options) -> int:
+    """Run the daemon until it is told to stop; the exit code. For a process of its own."""
+    os.umask(0o077)
+    log_format = options.log_format or logs.choose(sys.stderr, os.environ)
+    logs.set_up(log_format, debug=bool(os.environ.get("TYGERD_DEBUG")))
+    try:
+        where = paths.locate(
+            os.environ,
+            system=options.system,
+            socket=options.socket,
+            state=options.state,
+            config=options.config,
+        )
+        settings = config.load(where.config, required=options.config is not None)
+        _raise_file_limit()
+        state = statedir.StateDirectory.open(where.state)
+        try:
+            trio.run(_run, options, where, settings, state)
+        finally:
+            state.close()
+    except Exception as error:  # noqa: BLE001 - the end of the process: it says why and which code
+        return _fail(error, log_format, options)
+    return 0
+
+
+def _fail(error: Exception, log_format: logs.Format, options: Options) -> int:
+    """Say why the daemon ends, in one line where that is possible; the exit code."""
+    problem = problems.find(error)
+    if problem is None:
+        logger.critical("a defect ended the daemon", exc_info=error)
+        problem = errors.Problem(errors.INTERNAL, f"a defect ended the daemon: {error!r}")
+    elif log_format == "human":
+        sys.stderr.write(f"tygerd: {problem}\n")
+    else:
+        logger.critical("%s", problem)
+    if options.autostarted:
+        _tell_starter(f"{problem.kind.code}: {problem}")
+    return problem.exit_code
+
+
+def _tell_starter(line: str) -> None:
+    """Say one line to the command that started us (`tyger.autostart`), once, and let go of its pipe."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.write(1, f"{' '.join(line.splitlines())}\n".encode())
+    except OSError:
+        logger.debug("the command that started the daemon is gone")
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
+def _raise_file_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+async def _run(
+    options: Options, where: paths.Paths, settings: config.Config, state: statedir.StateDirectory
+) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async with _parts(where, settings) as (app, background):
+            listening = _listen(where, settings)
+            site = connection.Site(
+                app=app,
+                router=router.Router(routes.ROUTES),
+                limits=settings.limits,
+                version=app.version,
+                fds=receive.Quota(settings.limits.fds_per_uid),
+                threads=trio.CapacityLimiter(SENDING_THREADS),
+                life=secrets.token_hex(4),
+            )
+            front = server.Server(
+                site,
+                listening,
+                connections_per_uid=settings.limits.connections_per_uid,
+                stop_deadline=settings.daemon.stop_deadline,
+            )
+            app.connections = front.statistics
+            background.start_soon(_obey, signals, front)
+            background.start_soon(_keep_reserve, state)
+            idle_exit = settings.daemon.idle_exit if options.idle_exit is None else options.idle_exit
+            if options.autostarted or options.idle_exit is not None:
+                background.start_soon(_leave_when_idle, app, front, idle_exit)
+            logger.info("ready on %s", listening.path, extra={"pid": os.getpid(), "state": where.state})
+            systemd.notify("READY=1", os.environ)
+            if options.autostarted:
+                _tell_starter("ready")
+            await front.serve()
+            systemd.notify("STOPPING=1", os.environ)
+            logger.info("stopped")
+
+
+@asynccontextmanager
+async def _parts(
+    where: paths.Paths, settings: config.Config
+) -> AsyncIterator[tuple[context.App, trio.Nursery]]:
+    """Everything below the socket, started; the nursery is for what runs as long as they do."""
+    catalog = await trio.to_thread.run_sync(db.Catalog.open, os.path.join(where.state, "catalog.sqlite3"))
+    try:
+        signer = await trio.to_thread.run_sync(keys.load_or_create, os.path.join(where.state, "keys"))
+        store = local.LocalStore(where.state)
+        await store.start()
+        buffer_service = buffers.Buffers(catalog, store, signer, where.socket, settings.buffers)
+        await buffer_service.start()
+        transfer_service = transfers.Transfers(
+            catalog,
+            store,
+            require_buffer=buffer_service.get,
+            sync=settings.store.durability == "power",
+            reattach_grace=settings.transfers.reattach_grace,
+        )
+        app = context.App(
+            version=tyger.__version__,
+            started=clock.boottime(),
+            paths=where,
+            config=settings,
+            catalog=catalog,
+            store=store,
+            signer=signer,
+            buffers=buffer_service,
+            transfers=transfer_service,
+            connections=lambda: server.Statistics(0, 0, 0),
+        )
+        async with trio.open_nursery() as background:
+            await background.start(transfer_service.run)
+            background.start_soon(buffer_service.run)
+            yield app, background
+            background.cancel_scope.cancel()
+    finally:
+        catalog.close()
+
+
+def _listen(where: paths.Paths, settings: config.Config) -> listener.Listener:
+    try:
+        passed = systemd.passed_socket(os.environ)
+    except ValueError as error:
+        raise errors.Problem(errors.CONFIG, str(error)) from None
+    if passed is not None:
+        return listener.Listener.passed(passed)
+    mode = settings.socket.mode
+    if mode is None:
+        mode = config.Mode(0o660 if where.system else 0o600)
+    return listener.Listener.bind(where.socket, mode=mode, group=settings.socket.group)
+
+
+async def _obey(signals: AsyncIterator[int], front: server.Server) -> None:
+    """SIGTERM and SIGINT stop the daemon; the terminal that it was started from may close (SIGHUP)."""
+    async for number in signals:
+        if number != signal.SIGHUP:
+            logger.info("%s: stopping", signal.Signals(number).name)
+            front.stop()
+
+
+async def _keep_reserve(state: statedir.StateDirectory) -> None:
+    """Give the reserve up when the disk is full, take it back when there is room."""
+    while True:
+        await trio.to_thread.run_sync(state.tend_reserve)
+        await trio.sleep(RESERVE_CHECK)
+
+
+async def _leave_when_idle(app: context.App, front: server.Server, idle_exit: float) -> None:
+    """Stop once nothing has been going on for `idle_exit` seconds."""
+    busy_until = clock.boottime()
+    while True:
+        if front.statistics().connections or app.unfinished():
+            busy_until = clock.boottime()
+        left = max(busy_until, front.quiet_since) + idle_exit - clock.boottime()
+        if left <= 0:
+            logger.info("nothing to do for %g seconds: leaving", idle_exit)
+            front.stop()
+            return
+        await trio.sleep(left)
