@@ -260,7 +260,10 @@ class FakeDaemon:
         run, number = request.body, len(self.runs) + 1
         codespec = run["job"]["codespec"]
         if isinstance(codespec, str):
-            codespec = self.codespecs[codespec.partition("/")[0]]
+            name = codespec.partition("/")[0]
+            if name not in self.codespecs:
+                raise Failure(400, "InvalidInput", f"The codespec '{name}' was not found")
+            codespec = self.codespecs[name]
         names = codespec.get("buffers", {})
         mapped = run["job"].setdefault("buffers", {})
         for name in [*names.get("inputs", []), *names.get("outputs", [])]:

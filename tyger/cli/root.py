@@ -67,4 +67,4 @@ carries results only; messages go to standard error.
 def command(context: click.Context) -> None:
     """Without a sub-command: print the help."""
     if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+        context.obj.console.text(context.get_help())

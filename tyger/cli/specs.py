@@ -9,51 +9,68 @@ from __future__ import annotations
 from typing import Any
 
 from tyger.cli import yamlfile
-from tyger.cli.yamlfile import ignored, integer, list_of, map_of, quantity, record, strict_text, text
 
-_OVERCOMMITTABLE = record({"cpu": quantity, "memory": quantity})
+_OVERCOMMITTABLE = yamlfile.record({"cpu": yamlfile.quantity, "memory": yamlfile.quantity})
 
-CODESPEC = record(
+CODESPEC = yamlfile.record(
     {
         "kind": yamlfile.choice("job", "worker"),
-        "name": strict_text,
-        "version": ignored,
-        "createdAt": ignored,
-        "image": text,
-        "buffers": record({"inputs": list_of(text), "outputs": list_of(text)}),
-        "sockets": list_of(record({"port": integer, "inputBuffer": text, "outputBuffer": text})),
-        "command": list_of(text),
-        "args": list_of(text),
-        "workingDir": text,
-        "env": map_of(text),
-        "identity": text,
-        "resources": record(
-            {"requests": _OVERCOMMITTABLE, "limits": _OVERCOMMITTABLE, "gpu": quantity, "shm": quantity}
+        "name": yamlfile.strict_text,
+        "version": yamlfile.ignored,
+        "createdAt": yamlfile.ignored,
+        "image": yamlfile.text,
+        "buffers": yamlfile.record(
+            {"inputs": yamlfile.list_of(yamlfile.text), "outputs": yamlfile.list_of(yamlfile.text)}
         ),
-        "maxReplicas": integer,
-        "endpoints": map_of(integer),
+        "sockets": yamlfile.list_of(
+            yamlfile.record(
+                {"port": yamlfile.integer, "inputBuffer": yamlfile.text, "outputBuffer": yamlfile.text}
+            )
+        ),
+        "command": yamlfile.list_of(yamlfile.text),
+        "args": yamlfile.list_of(yamlfile.text),
+        "workingDir": yamlfile.text,
+        "env": yamlfile.map_of(yamlfile.text),
+        "identity": yamlfile.text,
+        "resources": yamlfile.record(
+            {
+                "requests": _OVERCOMMITTABLE,
+                "limits": _OVERCOMMITTABLE,
+                "gpu": yamlfile.quantity,
+                "shm": yamlfile.quantity,
+            }
+        ),
+        "maxReplicas": yamlfile.integer,
+        "endpoints": yamlfile.map_of(yamlfile.integer),
     }
 )
 
-_TARGET = {"codespec": yamlfile.text_or(CODESPEC), "nodePool": text, "replicas": integer}
+_TARGET = {"codespec": yamlfile.text_or(CODESPEC), "nodePool": yamlfile.text, "replicas": yamlfile.integer}
 
-RUN = record(
+RUN = yamlfile.record(
     {
-        "job": record({**_TARGET, "buffers": map_of(text), "tags": map_of(text), "bufferTtl": text}),
-        "worker": record(_TARGET),
-        "cluster": text,
-        "timeoutSeconds": integer,
-        "tags": map_of(text),
-        "bufferAccessTtl": text,
+        "job": yamlfile.record(
+            {
+                **_TARGET,
+                "buffers": yamlfile.map_of(yamlfile.text),
+                "tags": yamlfile.map_of(yamlfile.text),
+                "bufferTtl": yamlfile.text,
+            }
+        ),
+        "worker": yamlfile.record(_TARGET),
+        "cluster": yamlfile.text,
+        "timeoutSeconds": yamlfile.integer,
+        "tags": yamlfile.map_of(yamlfile.text),
+        "bufferAccessTtl": yamlfile.text,
         "kind": yamlfile.choice("user"),
-        "id": ignored,
-        "eTag": ignored,
-        "status": ignored,
-        "statusReason": ignored,
-        "runningCount": ignored,
-        "createdAt": ignored,
-        "startedAt": ignored,
-        "finishedAt": ignored,
+        "id": yamlfile.ignored,
+        "eTag": yamlfile.ignored,
+        "status": yamlfile.ignored,
+        "statusReason": yamlfile.ignored,
+        "runningCount": yamlfile.ignored,
+        "createdAt": yamlfile.ignored,
+        "startedAt": yamlfile.ignored,
+        "finishedAt": yamlfile.ignored,
     }
 )
 

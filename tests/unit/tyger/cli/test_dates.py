@@ -1,0 +1,63 @@
+"""`--since`: instants, local dates, and times ago."""
+
+import os
+import time
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from tyger import errors
+from tyger.cli import dates
+
+NOW = datetime(2026, 8, 22, 15, 30, 45, 123456, tzinfo=timezone(timedelta(hours=2)))
+
+
+@pytest.fixture(autouse=True)
+def in_central_europe():
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = "CET-1CEST,M3.5.0,M10.5.0/3"
+    time.tzset()
+    yield
+    os.environ.pop("TZ")
+    if before is not None:
+        os.environ["TZ"] = before
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("2026-08-01T10:00:00Z", "2026-08-01T10:00:00Z"),
+        ("2026-08-01T10:00:00.125Z", "2026-08-01T10:00:00.125Z"),
+        ("2026-08-01T10:00:00+02:00", "2026-08-01T08:00:00Z"),
+        ("2026-08-01T10:00:00-05:00", "2026-08-01T15:00:00Z"),
+        ("2026-08-01 10:00", "2026-08-01T08:00:00Z"),
+        ("2026-08-01T10:00:30", "2026-08-01T08:00:30Z"),
+        ("2026-08-01", "2026-07-31T22:00:00Z"),
+        ("2026-01-01", "2025-12-31T23:00:00Z"),  # that day's offset, not today's
+        ("today", "2026-08-21T22:00:00Z"),
+        ("Yesterday", "2026-08-20T22:00:00Z"),
+        ("now", "2026-08-22T13:30:45.123456Z"),
+        ("1 hour ago", "2026-08-22T12:30:45.123456Z"),
+        ("-90 min", "2026-08-22T12:00:45.123456Z"),
+        ("2 days ago", "2026-08-20T13:30:45.123456Z"),
+        ("1 fortnight ago", "2026-08-08T13:30:45.123456Z"),
+        ("6 months ago", "2026-02-22T13:30:45.123456Z"),
+        ("2 years ago", "2024-08-22T13:30:45.123456Z"),
+    ],
+)
+def test_what_is_understood(text, instant):
+    assert dates.parse_since(text, NOW) == instant
+
+
+def test_a_day_that_the_month_lacks_becomes_its_last():
+    now = datetime(2026, 3, 31, 12, tzinfo=timezone.utc)
+    assert dates.parse_since("1 month ago", now) == "2026-02-28T12:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "30m", "1 hour", "soon", "2026-13-01", "2026-02-30", "99999999999 days ago", "9999 years ago", "1 eon ago"]
+)
+def test_what_is_not(text):
+    with pytest.raises(errors.Problem, match="^failed to parse time "):
+        dates.parse_since(text, NOW)

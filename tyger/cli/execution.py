@@ -1,0 +1,285 @@
+"""One `run exec` in progress: the run, its streams, its log, and what becomes of them when one of them ends.
+
+Theory of operation. Everything that happens is put into one queue: a signal, a snapshot of the run, the
+end of a transfer. The main thread takes from it and decides; threads only move bytes and lines. However
+the command ends, a run that hasn't ended by then is cancelled or left alone, as `--on-exit` says.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from tyger import errors, streams
+from tyger.cli import data, progress, runfollow, runrequest, session, signals
+
+SIGPIPE = 13
+
+LOGS_GRACE = 20.0
+"""Seconds that the log stream may go on behind the run's end (contract cli.md 6.5)."""
+
+REASON_GRACE = 5.0
+"""Seconds that a failed transfer waits for the run's own, better, reason."""
+
+STOP_GRACE = 3.0
+"""Seconds that transfers get to tell the daemon that they stopped."""
+
+
+class Settings(NamedTuple):
+    """What is joined to what, and how."""
+
+    source_name: str | None
+    source: int | None
+    sink_name: str | None
+    sink: int | None
+    show_logs: bool
+    timestamps: bool
+    block_size: int
+    flush_interval: float
+    on_exit: str
+
+
+class Signal(NamedTuple):
+    """A signal came; 13 also stands for a reader of standard output that went away."""
+
+    number: int
+
+
+class Snapshot(NamedTuple):
+    """The run changed."""
+
+    run: dict[str, Any]
+
+
+class Ended(NamedTuple):
+    """A thread is through; `error` says why it failed."""
+
+    what: str
+    result: streams.Result | None
+    error: BaseException | None
+
+
+Event = Signal | Snapshot | Ended
+
+
+class Execution:
+    """One `run exec` from the submitted run to the end. Used once, in the main thread."""
+
+    def __init__(self, invocation: session.Session, settings: Settings) -> None:
+        self._invocation = invocation
+        self._console = invocation.console
+        self._settings = settings
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._stop = streams.Stop()  # ends the transfers and the watching
+        self._logs_stop = streams.Stop()
+        self._threads: dict[str, threading.Thread] = {}
+        self._transferring: set[str] = set()
+        self._meters: dict[str, progress.Meter] = {}
+        self._over = threading.Event()  # the run has reached a terminal state
+        self._run_id = 0
+        self._status = ""
+        self._failure: tuple[str, errors.Problem] | None = None
+        terminal = any(fd is not None and os.isatty(fd) for fd in (settings.source, settings.sink))
+        self._board = progress.Board(self._console, drawn=not terminal)
+
+    def run(self, request: Mapping[str, Any]) -> None:
+        """Submit and see it through; returns when the run succeeded and all was delivered.
+
+        Raises:
+            Fatal, Exit: it ended otherwise.
+            Problem: the run could not be created.
+        """
+        with signals.Interrupts(lambda number: self._events.put(Signal(number))) as interrupts:
+            created = runrequest.submit(self._invocation, request)
+            self._run_id = int(created["id"])
+            self._console.log("info", "Run created", runId=self._run_id)
+            try:
+                self._start(session.as_object(created["job"]).get("buffers") or {}, interrupts)
+                self._follow()
+            finally:
+                self._leave()
+
+    # --- threads ----------------------------------------------------------------------------------------
+
+    def _start(self, buffers: Mapping[str, str], interrupts: signals.Interrupts) -> None:
+        settings = self._settings
+        if settings.source is not None:
+            self._transfer("input", lambda meter: self._write(buffers, interrupts, meter))
+        if settings.sink is not None:
+            self._transfer("output", lambda meter: self._read(buffers, meter))
+        self._thread("watch", self._watch)
+        if settings.show_logs:
+            self._thread("logs", self._logs)
+
+    def _transfer(self, what: str, move: Callable[[progress.Meter], streams.Result]) -> None:
+        operation = "buffer write" if what == "input" else "buffer read"
+        meter = progress.Meter(self._board, what, operation=operation, runId=self._run_id)
+        self._meters[what] = meter
+        self._transferring.add(what)
+        self._thread(what, lambda: move(meter))
+
+    def _thread(self, what: str, work: Callable[[], streams.Result | None]) -> None:
+        def body() -> None:
+            try:
+                self._events.put(Ended(what, work(), None))
+            except BaseException as error:  # noqa: BLE001 - it is raised in the main thread
+                self._events.put(Ended(what, None, error))
+
+        self._threads[what] = threading.Thread(target=body, name=what, daemon=True)
+        self._threads[what].start()
+
+    def _write(
+        self, buffers: Mapping[str, str], interrupts: signals.Interrupts, meter: progress.Meter
+    ) -> streams.Result:
+        settings = self._settings
+        assert settings.source is not None and settings.source_name is not None  # noqa: PT018, S101 - for mypy
+        return streams.write(
+            self._invocation.client,
+            buffers[settings.source_name],
+            settings.source,
+            verdict=lambda: data.verdict(interrupts),
+            stop=self._stop,
+            block_size=settings.block_size,
+            flush_interval=settings.flush_interval,
+            run=self._run_id,
+            on_progress=meter,
+        )
+
+    def _read(self, buffers: Mapping[str, str], meter: progress.Meter) -> streams.Result:
+        settings = self._settings
+        assert settings.sink is not None and settings.sink_name is not None  # noqa: PT018, S101 - for mypy
+        return streams.read(
+            self._invocation.client,
+            buffers[settings.sink_name],
+            settings.sink,
+            stop=self._stop,
+            on_progress=meter,
+        )
+
+    def _watch(self) -> None:
+        for run in runfollow.snapshots(self._invocation, self._run_id, self._stop):
+            self._events.put(Snapshot(run))
+
+    def _logs(self) -> None:
+        runfollow.log_lines(
+            self._invocation,
+            self._run_id,
+            self._logs_stop,
+            self._console.raw,
+            timestamps=self._settings.timestamps,
+            is_over=self._over.is_set,
+        )
+
+    # --- decisions --------------------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        deadline: float | None = None
+        while self._transferring or not self._over.is_set():
+            try:
+                wait = None if deadline is None else max(0.0, deadline - time.monotonic())
+                event = self._events.get(timeout=wait)
+            except queue.Empty:
+                break
+            match event:
+                case Signal(number):
+                    self._interrupted(number)
+                case Snapshot(run):
+                    self._changed(run)
+                case Ended(what, result, error):
+                    self._ended(what, result, error)
+            if self._failure is not None:
+                if self._over.is_set():
+                    break
+                deadline = deadline or time.monotonic() + REASON_GRACE
+        if self._failure is not None:
+            message, problem = self._failure
+            raise session.Fatal(message, problem)
+        self._await_logs()
+
+    def _changed(self, run: dict[str, Any]) -> None:
+        status, reason = str(run.get("status")), run.get("statusReason")
+        if status != self._status:
+            self._status = status
+            count = {"runningCount": run["runningCount"]} if run.get("runningCount") else {}
+            self._console.log("info", "Run status changed", runId=self._run_id, status=status, **count)
+            self._board.set("run", f"run {self._run_id} {status}")
+        if status in runfollow.TERMINAL:
+            self._over.set()
+        if status in ("Failed", "Canceled", "Canceling"):
+            # What is still on its way is not waited for (contract cli.md 6.5).
+            self._stop.request(f"run {self._run_id} ended with status {status}")
+            self._await_logs()
+            detail = f" ({reason})" if reason else ""
+            problem = errors.Problem(errors.RUN_FAILED, f"run failed with status {status}{detail}")
+            raise session.Fatal("Run failed", problem)
+
+    def _ended(self, what: str, result: streams.Result | None, error: BaseException | None) -> None:
+        self._transferring.discard(what)
+        if result is not None and result.state == "complete":
+            self._meters[what].complete(result.bytes)
+            return
+        if isinstance(error, BrokenPipeError) and what == "output":
+            self._interrupted(SIGPIPE)
+        if what == "logs":
+            if isinstance(error, errors.Problem):
+                self._console.log("error", "Failed to get logs", error=str(error))
+                return
+        elif result is None and error is None:
+            return  # the watch is through
+        message = {"input": "Failed to write input", "output": "Failed to read output"}.get(
+            what, "Failed to watch run"
+        )
+        if result is not None:
+            problem = errors.Problem(errors.BUFFER_FAILED, result.reason or "the buffer failed")
+        elif isinstance(error, errors.Problem):
+            problem = error
+        elif isinstance(error, OSError):
+            problem = errors.Problem(errors.IO_ERROR, str(error.strerror or error))
+        elif error is not None:
+            raise error
+        else:
+            return
+        self._failure = self._failure or (message, problem)
+
+    def _interrupted(self, number: int) -> None:
+        if number != SIGPIPE:
+            self._console.log("warn", "Canceling...")
+        reason = "the reader of the output went away" if number == SIGPIPE else data.interrupted(number)
+        self._stop.request(reason)
+        raise session.Exit(128 + number)
+
+    # --- the end ----------------------------------------------------------------------------------------
+
+    def _await_logs(self) -> None:
+        logs = self._threads.get("logs")
+        if logs is None:
+            return
+        logs.join(LOGS_GRACE)
+        if logs.is_alive():
+            self._console.log("warn", "Timed out waiting for logs to finish streaming")
+
+    def _leave(self) -> None:
+        """Whatever happened: see to the run that goes on, stop the threads, let them say so to the daemon."""
+        self._board.close()
+        self._stop.request("the command ended")
+        self._logs_stop.request("the command ended")
+        if not self._over.is_set():
+            if self._settings.on_exit == "cancel":
+                self._cancel()
+            else:
+                self._console.log("info", "The run goes on", runId=self._run_id)
+        deadline = time.monotonic() + STOP_GRACE
+        for thread in self._threads.values():
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _cancel(self) -> None:
+        try:
+            run = self._invocation.ask("POST", f"/runs/{self._run_id}/cancel")
+        except errors.Problem as problem:
+            self._console.log("error", "Failed to cancel the run", runId=self._run_id, error=str(problem))
+        else:
+            self._console.log("info", "Run status changed", runId=self._run_id, status=run.get("status"))
