@@ -29,10 +29,10 @@ def decode(data: bytes, kind: Any, *, normalized: bool) -> Any:
     if value is None:
         raise errors.Problem(errors.INVALID_INPUT, "null is not a valid input value")
     try:
-        value = _fit(value, kind, "$", normalized, MAX_DEPTH)
-        if normalized and value is None:
+        fitted = _fit(value, kind, "$", normalized, MAX_DEPTH)
+        if fitted is None and isinstance(value, dict):
             raise errors.Problem(errors.INVALID_INPUT, "An empty object is not a valid input value")
-        return msgspec.convert(value, kind, strict=False)
+        return msgspec.convert(value if fitted is None else fitted, kind, strict=False)
     except msgspec.ValidationError as error:
         raise _refusal(_reword(str(error))) from None
 
@@ -101,7 +101,15 @@ def _fit_struct(
     if unknown and info.forbid_unknown_fields:
         names = ", ".join(f"'{name}'" for name in unknown)
         raise _refusal(f"Object contains unrecognized properties {names}. Path: {path}")
-    return None if normalized and all(item is None for item in fitted.values()) else fitted
+    empty = normalized and _may_be_empty(struct) and all(item is None for item in fitted.values())
+    return None if empty else fitted
+
+
+def _may_be_empty(struct: type[msgspec.Struct]) -> bool:
+    """Whether an object can hold nothing at all: a value that is never null, or a tag, always counts."""
+    if struct.__struct_config__.tag is not None:
+        return False
+    return all(type(None) in _choices(field.type) for field in msgspec.structs.fields(struct))
 
 
 def _choices(kind: Any) -> list[Any]:
