@@ -6,6 +6,7 @@ a source elsewhere is written here, and no page has a date, so that the same sou
 
 from __future__ import annotations
 
+import argparse
 import pathlib
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import click
 import tyger
 from tyger import errors, paths
 from tyger.cli import root
+from tygerd import __main__ as daemon
 from tygerd import config
 
 MAN = pathlib.Path(__file__).resolve().parents[1] / "man"
@@ -169,6 +171,53 @@ def leaves_of(context: click.Context) -> list[click.Context]:
     return [leaf for child in children for leaf in leaves_of(child)] if children else [context]
 
 
+# --- tygerd -----------------------------------------------------------------------------------------------
+
+
+def daemon_page() -> list[str]:
+    """tygerd(8), from the parser of `tygerd serve` and the list of subcommands."""
+    parser = daemon.serve_parser()
+    visible = [action for action in parser._get_optional_actions() if action.help != argparse.SUPPRESS]  # noqa: SLF001 - argparse has no public list
+    # The lines of the list: two spaces, the name, its meaning.
+    listed = [line.split(maxsplit=1) for line in daemon.USAGE.splitlines() if line.startswith("  ")]
+    return [
+        *heading("tygerd", 8, "the daemon of Tyger"),
+        ".SH SYNOPSIS",
+        *(
+            f".PP\n.B tygerd {escape(name)}" + ("\n[OPTIONS]" if name == "serve" else "")
+            for name, _ in listed
+        ),
+        ".SH DESCRIPTION",
+        *prose(parser.description or ""),
+        ".PP",
+        "A command that finds no daemon starts one in user mode, which leaves when it is idle. Under systemd",
+        "the daemon takes the socket that it is passed, and says when it is ready.",
+        ".SH COMMANDS",
+        *terms([(f"tygerd {name}", f"{meaning[:1].upper()}{meaning[1:]}.") for name, meaning in listed]),
+        ".SH OPTIONS OF SERVE",
+        *terms([option_of(action) for action in visible]),
+        ".SH SIGNALS",
+        *terms(
+            [("SIGTERM, SIGINT", "Take no new requests, let those under way finish for a while, and leave.")]
+        ),
+        ".SH EXIT STATUS",
+        *terms([("0", "It was told to stop, or had nothing to do."), *exit_codes()]),
+        ".SH FILES",
+        *terms(FILES),
+        ".SH SEE ALSO",
+        "tyger(1), tygerd.toml(5)",
+    ]
+
+
+def option_of(action: argparse.Action) -> tuple[str, str]:
+    """One option of argparse: how it is written, and its help with a capital and a full stop."""
+    value = (
+        "" if action.nargs == 0 else action.metavar or "{" + ",".join(map(str, action.choices or ())) + "}"
+    )
+    text = action.help or ""
+    return f"{', '.join(action.option_strings)} {value}".strip(), f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
 # --- tygerd.toml -----------------------------------------------------------------------------------------
 
 
@@ -190,7 +239,7 @@ def config_page() -> list[str]:
         page += [".TP", f"\\fB{escape(option.name)}\\fR = {escape(option.notation)}", escape(option.help)]
         if option.required:
             page.append("Required.")
-        elif option.default not in (None, [], {}):
+        elif option.default is not None:
             page.append(escape(f"Default: {option.default}."))
     return [*page, ".SH FILES", *terms(FILES), ".SH SEE ALSO", "tygerd(8)"]
 
@@ -201,7 +250,7 @@ def config_page() -> list[str]:
 def pages() -> dict[str, str]:
     """Every page by its file's name."""
     top = click.Context(root.command, info_name="tyger")
-    made = {"tyger.1": tyger_page(top), "tygerd.toml.5": config_page()}
+    made = {"tyger.1": tyger_page(top), "tygerd.8": daemon_page(), "tygerd.toml.5": config_page()}
     made |= {f"tyger-{noun.info_name}.1": noun_page(noun) for noun in children_of(top)}
     return {name: "\n".join(lines) + "\n" for name, lines in made.items()}
 
