@@ -180,7 +180,7 @@ class Limits(Table, frozen=True):
 
     body_size: Annotated[Size, Help(description="Largest JSON body of a request.")] = Size(1024 * 1024)
     block_body_size: Annotated[Size, Help(description="Largest body of a block that is PUT.")] = Size(
-        256 * 1024 * 1024
+        30_000_000  # the contract's (buffers.md section 3): clients know it
     )
     connections_per_uid: Annotated[
         int, Help(description="Connections that one user may hold open.", ge=1)

@@ -181,7 +181,7 @@ class Container:
     def staging(self) -> tuple[int, str]:
         """A new file to receive a blob's bytes: its descriptor, the caller's to close, and its path."""
         directory = os.path.join(self.path, "staging")
-        os.makedirs(directory, exist_ok=True)
+        _ensure(directory)
         path = os.path.join(directory, secrets.token_hex(16))
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), path
 
@@ -198,8 +198,8 @@ class Container:
         with self.claim:
             if self.book() is not None:
                 raise FileExistsError(name)
-            os.makedirs(self._put("meta"), exist_ok=True)
-            os.makedirs(self._put("data"), exist_ok=True)
+            for directory in (self._put(), self._put("meta"), self._put("data")):
+                _ensure(directory)
         length = os.stat(staged).st_size
         file = os.path.basename(staged)
         target, data_path = self._put("meta", _flat(name)), self._put("data", file)
@@ -267,8 +267,14 @@ _ENDS: dict[int, End] = {journal.COMPLETE: "complete", journal.FAILED: "failed"}
 
 
 def _flat(name: str) -> str:
-    """A blob's name as one file name; blob names hold no comma (contract buffers.md section 3)."""
-    return name.replace("/", ",")
+    """A blob's name as one file name, which no other blob's name gives."""
+    return name.replace("%", "%25").replace(",", "%2C").replace("/", ",")
+
+
+def _ensure(directory: str) -> None:
+    """Make a directory, but never its parents: a container that was removed meanwhile stays removed."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(directory)
 
 
 def _inline(data: bytes) -> Blob:

@@ -1,0 +1,165 @@
+"""Buffers over HTTP, contract rest-api.md section 4."""
+
+from __future__ import annotations
+
+from tyger import errors, model
+from tygerd.api import context, paging, params
+from tygerd.buffers import service
+from tygerd.buffers.states import Operation
+from tygerd.http import messages
+from tygerd.http.router import Route
+
+
+async def create(app: context.App, request: messages.Request, body: model.Buffer) -> messages.Response:
+    """Make a buffer."""
+    made = await app.buffers.create(body, request.peer.uid)
+    return messages.Response(201, made, [*_etag(made), ("Location", f"/buffers/{made.id}")])
+
+
+async def index(app: context.App, request: messages.Request) -> messages.Response:
+    """List buffers, newest first."""
+    found = await app.buffers.page(
+        limit=params.limit(request.query),
+        soft_deleted=params.soft_deleted(request.query),
+        chosen=_filter(request),
+        after=paging.after_moment(request.query, tuple[int, str]),
+    )
+    continuation = None if found.last is None else paging.moment_token(found.last)
+    return messages.Response(body=paging.page(request, found.items, continuation))
+
+
+async def count(app: context.App, request: messages.Request) -> messages.Response:
+    """Count buffers that have not expired."""
+    soft_deleted = params.soft_deleted_or_any(request.query)
+    return messages.Response(body=await app.buffers.count(soft_deleted=soft_deleted, chosen=_filter(request)))
+
+
+async def show(app: context.App, request: messages.Request) -> messages.Response:
+    """Show a buffer."""
+    found = await app.buffers.get(request.params["id"], soft_deleted=params.soft_deleted(request.query))
+    return messages.Response(200, found, _etag(found))
+
+
+async def update(app: context.App, request: messages.Request, body: model.BufferUpdate) -> messages.Response:
+    """Replace a buffer's tags and set its expiry."""
+    changed = await app.buffers.update(
+        request.params["id"],
+        body,
+        soft_deleted=params.soft_deleted(request.query),
+        if_match=request.headers.get("If-Match"),
+    )
+    return messages.Response(200, changed, _etag(changed))
+
+
+async def delete(app: context.App, request: messages.Request) -> messages.Response:
+    """Soft-delete an active buffer, or set the expiry of a soft-deleted one (purge)."""
+    moved = await app.buffers.move(_deletion(request), request.params["id"], params.ttl(request.query))
+    return messages.Response(body=moved)
+
+
+async def delete_all(app: context.App, request: messages.Request) -> messages.Response:
+    """The same for all that match."""
+    ttl = params.ttl(request.query)
+    return messages.Response(body=await app.buffers.move_all(_deletion(request), _filter(request), ttl))
+
+
+async def restore(app: context.App, request: messages.Request) -> messages.Response:
+    """Make a soft-deleted buffer active again."""
+    return messages.Response(body=await app.buffers.move("restore", request.params["id"]))
+
+
+async def restore_all(app: context.App, request: messages.Request) -> messages.Response:
+    """The same for all that match."""
+    return messages.Response(body=await app.buffers.move_all("restore", _filter(request)))
+
+
+async def access(app: context.App, request: messages.Request) -> messages.Response:
+    """Sign an access URL. `preferTcp` and `fromDocker` are read and change nothing: there is one socket."""
+    writeable = params.flag(request.query, "writeable")
+    for name in ("preferTcp", "fromDocker"):
+        params.flag(request.query, name)
+    ttl = params.ttl(request.query)
+    uri = await app.buffers.access_url(request.params["id"], writeable=writeable, ttl=ttl)
+    return messages.Response(201, model.BufferAccess(uri=uri))
+
+
+async def storage_accounts(app: context.App, request: messages.Request) -> messages.Response:  # noqa: ARG001 - a handler's shape
+    """Say where buffers are kept."""
+    return messages.Response(body=app.buffers.storage_accounts())
+
+
+async def export(app: context.App, request: messages.Request) -> messages.Response:  # noqa: ARG001 - as above
+    """Refuse: there is no second account to export to."""
+    raise errors.Problem(errors.INVALID_INPUT, "Exporting buffers is not supported with local storage.")
+
+
+async def import_(app: context.App, request: messages.Request) -> messages.Response:  # noqa: ARG001 - as above
+    """Refuse: there is no account to import from."""
+    raise errors.Problem(errors.INVALID_INPUT, "Importing buffers is not supported with local storage.")
+
+
+def _filter(request: messages.Request) -> service.Filter:
+    return service.Filter(params.tags(request.query), params.tags(request.query, "excludeTag"))
+
+
+def _deletion(request: messages.Request) -> Operation:
+    return "purge" if params.soft_deleted(request.query) else "delete"
+
+
+def _etag(buffer: model.Buffer) -> list[tuple[str, str]]:
+    return [("ETag", buffer.e_tag or "")]
+
+
+_TAGS = {
+    "tag": "tag[KEY]=VALUE: only buffers with all of these tags",
+    "excludeTag": "excludeTag[KEY]=VALUE: no buffer with any of these tags",
+}
+_STATE = {"softDeleted": "true: soft-deleted buffers instead of active ones"}
+_TTL = {"ttl": "how long the buffer can still be restored, such as 1.00:00:00"}
+_PAGE = {"limit": "items a page, 20 unless given, 2000 at most", "_ct": "where the page before ended"}
+_ACCESS = {
+    "writeable": "true: the URL may also create blobs",
+    "ttl": "how long the URL is valid, 30 seconds to 1 hour",
+    "preferTcp": "accepted, without effect",
+    "fromDocker": "accepted, without effect",
+}
+
+ROUTES = [
+    Route(
+        "POST", "/buffers", create, "Create a buffer",
+        body=model.Buffer, normalized=True, status=201, response=model.Buffer,
+    ),
+    Route("GET", "/buffers", index, "List buffers", query={**_PAGE, **_STATE, **_TAGS}),
+    Route(
+        "DELETE", "/buffers", delete_all, "Delete or purge buffers",
+        access="owner", query={**_TTL, **_STATE, **_TAGS}, response=int,
+    ),
+    Route(
+        "POST", "/buffers/restore", restore_all, "Restore buffers",
+        access="owner", query=_TAGS, response=int,
+    ),
+    Route("GET", "/buffers/count", count, "Count buffers", query={**_STATE, **_TAGS}, response=int),
+    Route(
+        "GET", "/buffers/storage-accounts", storage_accounts, "List storage accounts",
+        response=list[model.StorageAccount],
+    ),
+    Route("POST", "/buffers/export", export, "Export buffers", access="owner", status=202),
+    Route("POST", "/buffers/import", import_, "Import buffers", access="owner", status=202),
+    Route("GET", "/buffers/{id}", show, "Show a buffer", query=_STATE, response=model.Buffer),
+    Route(
+        "PUT", "/buffers/{id}", update, "Set a buffer's tags and expiry",
+        body=model.BufferUpdate, query=_STATE, response=model.Buffer,
+    ),
+    Route(
+        "DELETE", "/buffers/{id}", delete, "Delete or purge a buffer",
+        access="owner", query={**_TTL, **_STATE}, response=model.Buffer,
+    ),
+    Route(
+        "POST", "/buffers/{id}/restore", restore, "Restore a buffer",
+        access="owner", response=model.Buffer,
+    ),
+    Route(
+        "POST", "/buffers/{id}/access", access, "Get an access URL",
+        query=_ACCESS, status=201, response=model.BufferAccess,
+    ),
+]  # fmt: skip
