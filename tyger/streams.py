@@ -194,7 +194,7 @@ class _Writer:
         self.source = source
         self.stop = stop
         self.on_progress = on_progress
-        self.retries = _Retries(stop, retry_for)
+        self.retries = _Retries(client, stop, retry_for)
         self.id = secrets.token_hex(16)
         self.bytes = 0
         self._ask = verdict
@@ -212,7 +212,7 @@ class _Writer:
                     return self._follow(events)
             except client_module.Interrupted:
                 return self._stopped()
-            except client_module.Disconnected as lost:
+            except errors.Problem as lost:
                 if not self.retries.pause(lost, self.on_progress, self.bytes):
                     return self._stopped()
 
@@ -275,7 +275,7 @@ def read(
         OSError: writing to `fd` failed.
     """
     sink = _sink(fd)
-    retries = _Retries(stop, retry_for)
+    retries = _Retries(client, stop, retry_for)
     delivered = 0
     while True:
         query = [("offset", str(offset + delivered))]
@@ -283,8 +283,8 @@ def read(
             query.append(("length", str(length - delivered)))
         try:
             with client.stream("GET", f"/transfers/read/{buffer}", query=query, wake=stop.fileno()) as stream:
+                retries.success()
                 while left := _next_chunk(stream, fd, stop):
-                    retries.success()
                     while left:
                         moved = sink(stream.channel, left, stop)
                         left -= moved
@@ -297,7 +297,7 @@ def read(
                 return Result("complete", delivered)
         except client_module.Interrupted:
             return Result("stopped", delivered, stop.reason)
-        except client_module.Disconnected as lost:
+        except errors.Problem as lost:
             if not retries.pause(lost, on_progress, delivered):
                 return Result("stopped", delivered, stop.reason)
 
@@ -384,23 +384,33 @@ def _wait(fd: int, events: int, other: int | None, other_events: int, stop: Stop
 
 
 class _Retries:
-    """How long to wait for a daemon that is away: pauses that double, within a limit."""
+    """How long to wait for a daemon that is away: pauses that double, within a limit.
 
-    def __init__(self, stop: Stop, limit: float | None) -> None:
+    A client that can start a daemon waits only for one that it has met: what the start says is final before.
+    """
+
+    def __init__(self, client: client_module.Client, stop: Stop, limit: float | None) -> None:
         self._stop = stop
         self._limit = limit
+        self._patient = client.ensure is None
         self._since: float | None = None
         self._pause = FIRST_PAUSE
 
     def success(self) -> None:
+        """The daemon has answered."""
+        self._patient = True
         self._since = None
         self._pause = FIRST_PAUSE
 
-    def pause(self, lost: client_module.Disconnected, on_progress: Progress | None, done: int) -> bool:
-        """Wait before the next attempt; False when `stop` was requested. Raises `lost` past the limit."""
+    def pause(self, lost: errors.Problem, on_progress: Progress | None, done: int) -> bool:
+        """Wait before the next attempt; False when `stop` was requested.
+
+        Raises `lost` when it is not the daemon's absence, and past the limit.
+        """
         now = time.monotonic()
-        self._since = self._since or now
-        if self._limit is not None and now - self._since >= self._limit:
+        self._since = now if self._since is None else self._since
+        over = self._limit is not None and now - self._since >= self._limit
+        if lost.kind is not errors.UNAVAILABLE or not self._patient or over:
             raise lost
         if on_progress:
             on_progress(done, "the daemon is away")

@@ -1,4 +1,4 @@
-"""Writes and their registry, with real pipes, a real store and a real catalog: every way to end, every restart."""
+"""Writes and their registry, with real pipes, store and catalog: every way to end, every restart."""
 
 import contextlib
 import os

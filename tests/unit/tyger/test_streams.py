@@ -308,3 +308,28 @@ def test_a_full_nonblocking_destination_is_waited_for(stop):
     os.close(writer)
     draining.join()
     assert got == [data]
+
+
+def test_a_daemon_that_was_met_is_waited_for_even_if_none_may_be_started(pipe, stop):
+    """`ensure` refuses (TYGER_AUTOSTART=0): final before the first answer, the daemon's absence after it."""
+    refusals = []
+
+    def refuse():
+        refusals.append(1)
+        asking.socket_path = second.path
+        raise errors.Problem(errors.UNAVAILABLE, "none may be started")
+
+    asking = client.Client("/nowhere/tyger.sock", ensure=refuse)
+    with scripted.Peer(*completing([])) as second:
+        with pytest.raises(errors.Problem, match="none may be started"):
+            streams.write(asking, "buf", pipe[0], verdict=lambda: ("complete", None), stop=stop)
+
+        def cut_and_vanish(connection):
+            events(connection, ATTACHED)
+            asking.socket_path = "/nowhere/tyger.sock"
+
+        with scripted.Peer(cut_and_vanish) as first:
+            asking.socket_path = first.path
+            result = streams.write(asking, "buf", pipe[0], verdict=lambda: ("complete", None), stop=stop)
+    assert result.state == "complete"
+    assert len(refusals) == 2
