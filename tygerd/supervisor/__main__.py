@@ -2,7 +2,8 @@
 
 A daemon keeps one supervisor on standby, with everything imported, because starting Python takes longer
 than all the rest of starting a run. A standby whose stdin ends without a line leaves: its daemon is gone. On
-stdout stands one line: `ready` once the control socket can be connected, or `error: ` and why not.
+stdout stands one line: `ready` once the control socket can be connected, `taken` when the run was started
+before, or `error: ` and why there is no run.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ def main(argv: list[str]) -> int:
         _lock(directory)
         setup = spec.read_spec(directory)
         supervisor = supervise.Supervisor(directory, setup)
+    except _TakenError:
+        _say("taken")
+        return 0
     except (OSError, ValueError) as error:
         _say(f"error: {error}")
         return 1
@@ -46,6 +50,10 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+class _TakenError(Exception):
+    """The run was started before."""
+
+
 def _lock(directory: str) -> None:
     """Make the lock file and hold it while we live. It must not exist: a run is never started twice."""
     try:
@@ -53,7 +61,7 @@ def _lock(directory: str) -> None:
             os.path.join(directory, spec.LOCK), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
         )
     except FileExistsError:
-        raise FileExistsError("the run was already started") from None
+        raise _TakenError from None
     fcntl.flock(fd, fcntl.LOCK_EX)  # the descriptor stays open until the process ends
 
 

@@ -39,7 +39,7 @@ def make(directory: str, pipes: tuple[spec.Pipe, ...]) -> None:
 
 
 class Pipe(threading.Thread):
-    """What inputs and outputs share. `state` and `bytes` may be read at any time."""
+    """What inputs and outputs share. `state`, `bytes` and `ended` may be read at any time."""
 
     def __init__(self, directory: str, pipe: spec.Pipe, setup: spec.Spec, end: ending.Ending) -> None:
         super().__init__(name=f"pipe {pipe.name}", daemon=True)
@@ -48,6 +48,7 @@ class Pipe(threading.Thread):
         self.end = end
         self.state: State = "waiting"
         self.bytes = 0
+        self.ended = False
         self.stop = streams.Stop()
         self.client = client_module.Client(setup.daemon_socket)
         # Opened once, by what it is: a job may unlink or replace the name, and we would block for ever.
@@ -65,6 +66,7 @@ class Pipe(threading.Thread):
             self._failed(f"a defect of the supervisor: {error!r}")
             raise
         finally:
+            self.ended = True  # the thread itself lives a little longer than its report
             self.end.report()
 
     def move(self) -> State:
@@ -75,7 +77,9 @@ class Pipe(threading.Thread):
         """The run is over: let go of what blocks because the job never opened its end. Idempotent."""
 
     def close(self) -> None:
-        """Release what is held; after the thread has ended."""
+        """Release what is held, once the thread has `ended` or was never started."""
+        if self.ended:
+            self.join()
         os.close(self._place)
         self.stop.close()
 

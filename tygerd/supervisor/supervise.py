@@ -131,7 +131,7 @@ class Supervisor:
     def _finished(self) -> bool:
         return (
             self._over
-            and not any(thread.is_alive() for thread in self._pipes)
+            and (self._main is None or all(thread.ended for thread in self._pipes))
             and not any(source.fileno() >= 0 for source in self._sources)
         )
 
@@ -252,6 +252,7 @@ class Supervisor:
             case "cancel":
                 self._end.cancel(str(message.get("reason") or "Canceled by user"))
                 self._give_up()
+                peer.send({"event": "accepted"})
             case "state":
                 peer.send(self._state())
             case None:

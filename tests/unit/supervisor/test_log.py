@@ -6,6 +6,7 @@ import os
 
 import hypothesis
 import hypothesis.strategies as st
+
 from tygerd.supervisor import log
 
 MOMENT = 1_706_206_849_951_262_003

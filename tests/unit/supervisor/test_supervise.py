@@ -251,7 +251,7 @@ def test_a_run_is_never_started_twice(supervise):
     again = subprocess.run(
         [PYTHON, "-m", "tygerd.supervisor", run.directory], capture_output=True, check=False
     )
-    assert (again.returncode, again.stdout) == (1, b"error: the run was already started\n")
+    assert (again.returncode, again.stdout) == (0, b"taken\n")
 
 
 def test_standby_leaves_with_its_daemon():

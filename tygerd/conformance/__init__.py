@@ -1,0 +1,1 @@
+"""What every store and every engine must do, free of pytest: for our tests and for `tygerd check-store`."""
