@@ -122,9 +122,10 @@ class Connection:
         finally:
             for fd in request.fds:
                 fd.close()
+        if self._framing.our_state is not h11.DONE or self._stopping or self._unusable:
+            return False
         await self._take_rest()
-        done = self._framing.our_state is h11.DONE and self._framing.their_state is h11.DONE
-        return done and not self._stopping and not self._unusable
+        return self._framing.their_state is h11.DONE
 
     # --- the request ---------------------------------------------------------------------------------------
 
@@ -149,6 +150,8 @@ class Connection:
             except h11.RemoteProtocolError as error:
                 raise errors.Problem(errors.BAD_REQUEST, f"this is not HTTP/1.1: {error}") from None
             if isinstance(event, h11.Request):
+                if not event.http_version.startswith(b"1."):
+                    raise errors.Problem(errors.BAD_REQUEST, "this is not HTTP/1.1: it is another version")
                 return event
             if event is not h11.NEED_DATA or self._stopping:
                 raise _Closed

@@ -64,16 +64,15 @@ class Listener:
             sock.listen(BACKLOG)
             identity = _identity_of(temporary)
             os.rename(temporary, path)
-        except OSError as error:
+        except BaseException as error:
             sock.close()
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+            if not isinstance(error, OSError):
+                raise
             # Python itself refuses a path that is too long, without an errno.
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise errors.Problem(errors.CONFIG, f"cannot listen on {path}: {reason}") from None
-        except BaseException:
-            sock.close()
-            raise
         return cls(sock, path, identity, lambda: cls.bind(path, mode=mode, group=group))
 
     @classmethod

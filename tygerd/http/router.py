@@ -188,7 +188,7 @@ def _match(row: _Row | None, values: tuple[str, ...]) -> Match | None:
 
 
 _NAMED = re.compile(r"\{([a-z_]\w*)(\.\.\.)?\}", re.IGNORECASE)
-_VERSION = re.compile(r"(\d{1,9})(?:\.(\d{1,9}))?(?:-[A-Za-z][A-Za-z0-9]*)?")
+_VERSION = re.compile(r"(\d{1,9})(?:\.(\d{1,9}))?(?:-[A-Za-z][A-Za-z0-9]*)?", re.ASCII)
 
 
 def _version(text: str) -> tuple[int, int] | None:
