@@ -24,8 +24,8 @@ MAX_HEAD = 64 * 1024
 """Bytes of status line and headers that we accept; our daemon sends a few hundred."""
 
 ATTEMPTS = 4
-"""How often a request is sent whose connection is reset before a byte of the answer came: a daemon that leaves
-when idle may do so while we connect."""
+"""How often a request is sent whose connection is reset before a byte of the answer came: a daemon that
+leaves when idle may do so while we connect."""
 
 _RECV = 256 * 1024
 

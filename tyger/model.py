@@ -197,9 +197,9 @@ TransferState = Literal["running", "suspended", "ended", "complete", "failed"]
 class WriteRequest(Strict):
     """Body of `POST /transfers`: one descriptor, the read end of a pipe, comes with it.
 
-    `id` is the client's own name for the transfer (32 hexadecimal digits): a client that lost the answer sends
-    the same request again. `blockSize` in bytes, `flushInterval` in seconds (0: seal only full blocks). `run`
-    is the run on whose behalf the transfer is made, for `transfer list`.
+    `id` is the client's own name for the transfer (32 hexadecimal digits): a client that lost the answer
+    sends the same request again. `blockSize` in bytes, `flushInterval` in seconds (0: seal only full
+    blocks). `run` is the run on whose behalf the transfer is made, for `transfer list`.
     """
 
     buffer: str

@@ -209,7 +209,10 @@ class _Writer:
                 ) as events:
                     path, request = f"/transfers/{self.id}/attach", {}
                     self.retries.success()
-                    return self._follow(events)
+                    try:
+                        return self._follow(events)
+                    except client_module.Interrupted:
+                        return self._stopped()  # before the connection ends, which would be a reason of its own
             except client_module.Interrupted:
                 return self._stopped()
             except errors.Problem as lost:
