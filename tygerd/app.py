@@ -23,6 +23,7 @@ from tygerd import clock, config, logs
 from tygerd.api import context, routes
 from tygerd.buffers import service as buffers
 from tygerd.catalog import db
+from tygerd.codespecs import service as codespecs
 from tygerd.http import connection, listener, problems, receive, router, server
 from tygerd.identity import keys
 from tygerd.osutil import statedir, systemd
@@ -179,6 +180,7 @@ async def _parts(
             store=store,
             signer=signer,
             buffers=buffer_service,
+            codespecs=codespecs.Codespecs(catalog),
             transfers=transfer_service,
             connections=lambda: server.Statistics(0, 0, 0),
         )

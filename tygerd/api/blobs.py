@@ -21,8 +21,7 @@ from tyger import errors
 from tygerd import clock
 from tygerd.api import context
 from tygerd.blocks import container as containers
-from tygerd.http import messages
-from tygerd.http.router import Route
+from tygerd.http import messages, router
 from tygerd.identity import sas
 from tygerd.osutil import fds
 from tygerd.stores import local
@@ -274,9 +273,9 @@ _SIGNED = {
 
 def _row(
     method: str, path: str, handler: _Handler, summary: str, status: int = 200, *, streams_body: bool = False
-) -> Route:
+) -> router.Route:
     # Who comes with a valid signature needs no role.
-    return Route(
+    return router.Route(
         method, path, handler, summary,
         access="anonymous", status=status, streams_body=streams_body, query=_SIGNED,
     )  # fmt: skip

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from tyger import errors, model
 from tygerd.api import context, paging, params
-from tygerd.buffers import service
-from tygerd.buffers.states import Operation
-from tygerd.http import messages
-from tygerd.http.router import Route
+from tygerd.buffers import service, states
+from tygerd.http import messages, router
 
 
 async def create(app: context.App, request: messages.Request, body: model.Buffer) -> messages.Response:
@@ -102,7 +100,7 @@ def _filter(request: messages.Request) -> service.Filter:
     return service.Filter(params.tags(request.query), params.tags(request.query, "excludeTag"))
 
 
-def _deletion(request: messages.Request) -> Operation:
+def _deletion(request: messages.Request) -> states.Operation:
     return "purge" if params.soft_deleted(request.query) else "delete"
 
 
@@ -125,40 +123,40 @@ _ACCESS = {
 }
 
 ROUTES = [
-    Route(
+    router.Route(
         "POST", "/buffers", create, "Create a buffer",
         body=model.Buffer, normalized=True, status=201, response=model.Buffer,
     ),
-    Route("GET", "/buffers", index, "List buffers", query={**_PAGE, **_STATE, **_TAGS}),
-    Route(
+    router.Route("GET", "/buffers", index, "List buffers", query={**_PAGE, **_STATE, **_TAGS}),
+    router.Route(
         "DELETE", "/buffers", delete_all, "Delete or purge buffers",
         access="owner", query={**_TTL, **_STATE, **_TAGS}, response=int,
     ),
-    Route(
+    router.Route(
         "POST", "/buffers/restore", restore_all, "Restore buffers",
         access="owner", query=_TAGS, response=int,
     ),
-    Route("GET", "/buffers/count", count, "Count buffers", query={**_STATE, **_TAGS}, response=int),
-    Route(
+    router.Route("GET", "/buffers/count", count, "Count buffers", query={**_STATE, **_TAGS}, response=int),
+    router.Route(
         "GET", "/buffers/storage-accounts", storage_accounts, "List storage accounts",
         response=list[model.StorageAccount],
     ),
-    Route("POST", "/buffers/export", export, "Export buffers", access="owner", status=202),
-    Route("POST", "/buffers/import", import_, "Import buffers", access="owner", status=202),
-    Route("GET", "/buffers/{id}", show, "Show a buffer", query=_STATE, response=model.Buffer),
-    Route(
+    router.Route("POST", "/buffers/export", export, "Export buffers", access="owner", status=202),
+    router.Route("POST", "/buffers/import", import_, "Import buffers", access="owner", status=202),
+    router.Route("GET", "/buffers/{id}", show, "Show a buffer", query=_STATE, response=model.Buffer),
+    router.Route(
         "PUT", "/buffers/{id}", update, "Set a buffer's tags and expiry",
         body=model.BufferUpdate, query=_STATE, response=model.Buffer,
     ),
-    Route(
+    router.Route(
         "DELETE", "/buffers/{id}", delete, "Delete or purge a buffer",
         access="owner", query={**_TTL, **_STATE}, response=model.Buffer,
     ),
-    Route(
+    router.Route(
         "POST", "/buffers/{id}/restore", restore, "Restore a buffer",
         access="owner", response=model.Buffer,
     ),
-    Route(
+    router.Route(
         "POST", "/buffers/{id}/access", access, "Get an access URL",
         query=_ACCESS, status=201, response=model.BufferAccess,
     ),

@@ -12,6 +12,7 @@ from tyger import paths as paths_module
 from tygerd import config as config_module
 from tygerd.buffers import service as buffers_service
 from tygerd.catalog import db
+from tygerd.codespecs import service as codespecs_service
 from tygerd.http import server
 from tygerd.identity import sas
 from tygerd.stores import local
@@ -33,6 +34,7 @@ class App:
     store: local.LocalStore
     signer: sas.Signer
     buffers: buffers_service.Buffers
+    codespecs: codespecs_service.Codespecs
     transfers: transfers_service.Transfers
     connections: Callable[[], server.Statistics]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from tygerd.api import blobs, buffers, service, transfers
+from tygerd.api import blobs, buffers, codespecs, service, transfers
 from tygerd.http import router
 
 ROUTES: list[router.Route] = [
     *service.ROUTES,
     *buffers.ROUTES,
+    *codespecs.ROUTES,
     *blobs.ROUTES,
     *transfers.ROUTES,
 ]

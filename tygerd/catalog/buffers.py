@@ -150,11 +150,11 @@ def soft_delete_expired(connection: sa.Connection, *, now: int, expires_at: int)
 
 
 def claim_purgeable(connection: sa.Connection, *, now: int, limit: int) -> list[str]:
-    """Soft-deleted buffers whose expiry has come, the longest expired first; from now on they do not show."""
+    """Some soft-deleted buffers whose expiry has come; from now on they do not show."""
     query = sa.select(_buffers.c.id).where(
         _buffers.c.is_ready, _buffers.c.is_soft_deleted, _buffers.c.expires_at <= now
     )
-    claimed = list(connection.scalars(query.order_by(_buffers.c.expires_at).limit(limit)))
+    claimed = list(connection.scalars(query.limit(limit)))
     connection.execute(sa.update(_buffers).where(_buffers.c.id.in_(claimed)).values(is_ready=False))
     return claimed
 

@@ -6,8 +6,10 @@ from tests.support import served
 from tygerd import config
 from tygerd.api import blobs
 from tygerd.api import buffers as buffers_api
+from tygerd.api import codespecs as codespecs_api
 from tygerd.buffers import service
 from tygerd.catalog import db
+from tygerd.codespecs import service as codespecs_service
 from tygerd.identity import keys
 from tygerd.stores import local
 
@@ -31,11 +33,12 @@ async def app(tmp_path, catalog):
         signer=signer,
         config=config.Config(limits=config.Limits(block_body_size=config.Size(300_000))),
         buffers=service.Buffers(catalog, store, signer, "/run/tyger/tyger.sock", config.Buffers()),
+        codespecs=codespecs_service.Codespecs(catalog),
     )
 
 
 @pytest.fixture
 async def client(app):
-    routes = [*buffers_api.ROUTES, *blobs.ROUTES]
+    routes = [*buffers_api.ROUTES, *codespecs_api.ROUTES, *blobs.ROUTES]
     async with served.serving(app, routes, app.config.limits) as connected:
         yield connected

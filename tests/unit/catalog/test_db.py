@@ -5,43 +5,7 @@ import sqlalchemy as sa
 import trio
 
 from tyger import errors
-from tygerd.catalog import db, migrate, schema
-
-
-def tables(path):
-    with sqlite3.connect(path) as connection:
-        rows = connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY type, name").fetchall()
-    connection.close()
-    return [(kind, name, " ".join((sql or "").replace("\n", " ").split())) for kind, name, sql in rows]
-
-
-def test_fresh_and_migrated_catalogs_have_one_schema(tmp_path):
-    fresh, migrated = str(tmp_path / "fresh"), str(tmp_path / "migrated")
-    db.Catalog.open(fresh).close()
-    engine = sa.create_engine(f"sqlite:///{migrated}")
-    with engine.begin() as connection:
-        migrate.upgrade(connection, None)
-        assert connection.scalar(sa.select(schema.alembic_version.c.version_num)) == schema.REVISION
-    engine.dispose()
-    assert tables(fresh) == tables(migrated)
-
-
-def test_revisions_are_ordered_and_end_with_the_schema():
-    assert list(migrate.REVISIONS) == sorted(set(migrate.REVISIONS))
-    assert migrate.REVISIONS[-1] == schema.REVISION
-
-
-def test_upgrade_runs_only_the_steps_that_follow(tmp_path):
-    path = str(tmp_path / "c")
-    db.Catalog.open(path).close()
-    engine = sa.create_engine(f"sqlite:///{path}")
-    done = []
-    steps = (*migrate.STEPS, migrate.Step("0002", lambda op: done.append(op.get_bind())))
-    with engine.begin() as connection:
-        migrate.upgrade(connection, "0001", steps)
-        assert connection.scalar(sa.select(schema.alembic_version.c.version_num)) == "0002"
-    engine.dispose()
-    assert len(done) == 1
+from tygerd.catalog import db, schema
 
 
 def test_newer_schema_is_refused(tmp_path):
