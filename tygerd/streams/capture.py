@@ -16,7 +16,7 @@ import fcntl
 import os
 import select
 import termios
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import NamedTuple
 
 import trio
@@ -88,7 +88,8 @@ class _Open(NamedTuple):
 class Capture:
     """Captures one pipe into one container.
 
-    `bytes` and `blocks` count what is out of the pipe, `waiting` says in words for what it waits.
+    `bytes` and `blocks` count what is out of the pipe, `waiting` says in words for what it waits. `admit`,
+    where given, is awaited before each block: it holds the stream back while a spool is full.
 
     The pipe's descriptor is the caller's, who closes it after `run` has returned.
     """
@@ -102,6 +103,7 @@ class Capture:
         flush_interval: float,
         hashing: trio.CapacityLimiter,
         on_progress: Callable[[], None] = lambda: None,
+        admit: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.bytes = target.sealed_bytes
         self.blocks = target.next_number
@@ -113,6 +115,7 @@ class Capture:
         self._flush_interval = flush_interval
         self._hashing = hashing
         self._on_progress = on_progress
+        self._admit = admit
         self._splicing = trio.CapacityLimiter(1)
         self._idle: trio.CancelScope | None = None
         self._slots = trio.Semaphore(IN_FLIGHT)
@@ -229,6 +232,8 @@ class Capture:
 
     async def _open_next(self) -> _Open:
         """The file of the next block. Files are made only when there is something to put in them."""
+        if self._admit is not None:
+            await self._admit()
         await self._slots.acquire()
         number = self.blocks
         while True:

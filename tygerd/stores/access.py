@@ -1,0 +1,157 @@
+"""Access URLs as their holder uses them: the four forms, and where a fresh one comes from.
+
+Contract buffers.md 2.1 to 2.3 and 9.1. The query string is the key to a whole container: it is sent exactly
+as it was given and never shown. Nothing here speaks HTTP.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from tyger import errors
+
+FILE_LIMIT = 2048
+"""A file of so many bytes or more is not an access file (contract)."""
+
+INVALID = (
+    "the buffer access string is invalid. It must be a URL or the path of a file whose contents is a URL"
+)
+
+_SCHEMES = {"http": False, "https": True, "http+unix": False, "https+unix": True}
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_TARGET = re.compile(r"[!-~]*")  # what a request line can carry
+_SOCKET_LIMIT = 107
+"""Bytes of a Unix socket's path (sun_path without its final zero)."""
+
+
+class Url(NamedTuple):
+    """An access URL, taken apart. Without `socket` it is reached over TCP."""
+
+    tls: bool
+    socket: str | None
+    host: str
+    port: int
+    path: str
+    query: str
+
+    @property
+    def name(self) -> str:
+        """What logs call the buffer."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def relayed(self) -> bool:
+        """Whether it leads to the relay of an ephemeral buffer, which is another protocol."""
+        return parse_qs(self.query).get("relay") == ["true"]
+
+    def target(self, blob: str) -> str:
+        """The request target of a blob, query included."""
+        return f"{self.path}/{blob}?{self.query}" if self.query else f"{self.path}/{blob}"
+
+
+def parse(text: str) -> Url:
+    """Take an access URL apart.
+
+    Raises:
+        Problem: INVALID_INPUT; the text itself is not repeated, as it may be a key.
+    """
+    try:
+        parts = urlsplit(text)
+        tls = _SCHEMES[parts.scheme]
+        port = parts.port or (443 if tls else 80)
+    except (ValueError, KeyError):
+        raise _invalid() from None
+    path, socket, host = parts.path, None, parts.hostname or ""
+    if parts.scheme.endswith("+unix"):
+        socket, _, path = path.partition(":")
+        socket, host = unquote(socket), "localhost"
+        if not socket.startswith("/"):
+            raise _invalid()
+        if len(os.fsencode(socket)) > _SOCKET_LIMIT:
+            raise errors.Problem(
+                errors.INVALID_INPUT, f"the socket path {socket} is longer than {_SOCKET_LIMIT} bytes"
+            )
+    if not host or not _TARGET.fullmatch(path + parts.query):
+        raise _invalid()
+    return Url(tls, socket, host, port, path.rstrip("/"), parts.query)
+
+
+class Access:
+    """The access URL of one container, as it is now. Safe from any thread.
+
+    Only the query is ever renewed; place and path are those of the first URL (contract 9.1).
+    """
+
+    def __init__(self, url: Url, renew: Callable[[], str] | None = None) -> None:
+        self.url = url
+        self._renew = renew
+        self._generation = 0
+        self._lock = threading.Lock()
+
+    @property
+    def renewable(self) -> bool:
+        """Whether there is a source of fresh URLs; a URL that was given literally has none."""
+        return self._renew is not None
+
+    def current(self) -> tuple[int, Url]:
+        """The URL and its generation, which `renew` wants back."""
+        with self._lock:
+            return self._generation, self.url
+
+    def renew(self, generation: int) -> bool:
+        """Replace the URL of `generation`, unless somebody has; False if the source gives the same again.
+
+        Blocking: as long as the source takes. One caller at a time asks it.
+
+        Raises:
+            Problem: the source failed, or what it gave is no access URL.
+        """
+        with self._lock:
+            if generation != self._generation:
+                return True
+            if self._renew is None:
+                return False
+            fresh = parse(self._renew())
+            if fresh.query == self.url.query:
+                return False
+            self.url = self.url._replace(query=fresh.query)
+            self._generation += 1
+            return True
+
+
+def locate(text: str) -> Access:
+    """The access that a command's argument means: a URL, or a small file that holds one. Blocking.
+
+    The file is opened by path at each renewal: it is replaced by renaming.
+
+    Raises:
+        Problem: INVALID_INPUT, it is neither.
+    """
+    if _URL.match(text):
+        return Access(parse(text))
+    return Access(parse(_read(text)), lambda: _read(text))
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            status = os.fstat(file.fileno())
+            if stat.S_ISREG(status.st_mode) and status.st_size < FILE_LIMIT:
+                return file.read().rstrip(" \r\n")
+    except UnicodeDecodeError:
+        raise _invalid() from None
+    except OSError as error:
+        message = f"{path} is not an access URL, and as a file it cannot be read: {error.strerror}"
+        raise errors.Problem(errors.INVALID_INPUT, message) from None
+    message = f"{path} is not an access file: it must be a regular file of less than {FILE_LIMIT} bytes"
+    raise errors.Problem(errors.INVALID_INPUT, message)
+
+
+def _invalid() -> errors.Problem:
+    return errors.Problem(errors.INVALID_INPUT, INVALID)

@@ -1,0 +1,295 @@
+"""A client of the data plane: the blobs of one container behind an access URL (buffers.md 3, 7, 8).
+
+It speaks to Azure's Blob service, to the original's local server and to our own daemon. Blocking, for worker
+threads, any number at once. It neither retries, logs nor sleeps: `retrying` does that, from the classes of
+failure that are told apart here. Every failure is a `Problem` whose text is fit for a person.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import email.utils
+import hashlib
+import http.client
+import os
+import re
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from tyger import errors
+from tygerd import clock
+from tygerd.blocks import container
+from tygerd.stores import access, exchange
+
+LARGEST = 1 << 30
+"""Bytes of a blob that are received at most: a server must not decide how much memory a reader takes."""
+
+_VERSION = "2021-08-06"
+_META = "x-ms-meta-"
+_PIECE = 256 * 1024
+"""Bytes received and hashed in turn: they are still in the processor's cache."""
+
+_BODY_SHOWN = 300
+_DETAIL = re.compile(r"<AuthenticationErrorDetail>(.*?)</AuthenticationErrorDetail>", re.DOTALL)
+_TRANSIENT = {408, 429, *range(500, 600)} - {501, 505}
+
+
+# --- outcomes --------------------------------------------------------------------------------------------
+
+
+class TransientError(errors.Problem):
+    """It may well succeed in a while; not before `retry_after` seconds, where the server said so."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(errors.UNAVAILABLE, message)
+        self.retry_after = retry_after
+
+
+class ExpiredError(errors.Problem):
+    """The access URL of `generation` is not valid, or no longer."""
+
+    def __init__(self, generation: int, detail: str) -> None:
+        super().__init__(
+            errors.FORBIDDEN, f"invalid access URL: {detail}" if detail else "invalid access URL"
+        )
+        self.generation = generation
+
+
+class BlobNotFoundError(errors.Problem):
+    """The container has no such blob, or not yet."""
+
+    def __init__(self) -> None:
+        super().__init__(errors.NOT_FOUND, "the blob does not exist")
+
+
+class ContainerNotFoundError(errors.Problem):
+    """There is no such buffer."""
+
+    def __init__(self) -> None:
+        super().__init__(errors.NOT_FOUND, "the buffer does not exist")
+
+
+class NotPermittedError(errors.Problem):
+    """The access URL is valid but not for this. Azurite says it of an overwriting PUT, too."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(errors.FORBIDDEN, f"the access url does not allow {what} access")
+
+
+class ExistsError(errors.Problem):
+    """A blob is written once, and this one was; perhaps by an earlier attempt of ours."""
+
+    def __init__(self) -> None:
+        super().__init__(errors.CONFLICT, "buffer cannot be overwritten")
+
+
+class Md5MismatchError(errors.Problem):
+    """Bytes were damaged on their way, in either direction."""
+
+    def __init__(self) -> None:
+        super().__init__(errors.CORRUPT, "MD5 mismatch")
+
+
+class Found(NamedTuple):
+    """What a blob's headers say. `md5` is base64; `meta` has lower-case names."""
+
+    length: int
+    md5: str | None
+    meta: Mapping[str, str]
+
+    @property
+    def chain(self) -> str | None:
+        """The hash chain's value, which every data blob has."""
+        return self.meta.get(container.CHAIN_KEY)
+
+
+# --- the client ------------------------------------------------------------------------------------------
+
+
+class File(NamedTuple):
+    """A blob's bytes: the first `length` bytes of a file, which is opened for each attempt."""
+
+    path: str
+    length: int
+
+
+Body = bytes | File
+
+
+class DataPlane:
+    """One container. Safe from any thread; to be closed, or aborted, by its owner."""
+
+    def __init__(self, opened: access.Access, *, tls: ssl.SSLContext | None = None) -> None:
+        self.access = opened
+        self._tls = tls
+        self._connections = exchange.Connections(opened.url, tls=tls)
+
+    def again(self) -> DataPlane:
+        """Another client of the same container, whose connections are its own: for after an `abort`."""
+        return DataPlane(self.access, tls=self._tls)
+
+    def abort(self) -> None:
+        """Break off every request under way (they raise), close all connections. Idempotent."""
+        self._connections.abort()
+
+    def head(self, name: str) -> Found:
+        """A blob's headers.
+
+        Raises:
+            Problem: one of the classes above, or PROTOCOL for an answer that none stands for.
+        """
+        with self._request("HEAD", name) as response:
+            return _found(response)
+
+    def get(self, name: str, take: Callable[[int], memoryview]) -> Found:
+        """Receive a blob into memory that `take` gives for its length; its MD5 was compared.
+
+        On an error that memory holds anything.
+
+        Raises:
+            Problem: as `head`; a body that breaks off is a TransientError.
+        """
+        with self._request("GET", name) as response:
+            found = _found(response)
+            if found.length > LARGEST:
+                raise errors.Problem(errors.PROTOCOL, f"the blob is larger than {LARGEST} bytes")
+            digest = hashlib.md5(usedforsecurity=False)
+            view = take(found.length)
+            received = 0
+            while received < found.length:
+                count = response.readinto(view[received : received + _PIECE])
+                if count == 0:
+                    raise TransientError(f"the answer broke off after {received} of {found.length} bytes")
+                digest.update(view[received : received + count])
+                received += count
+            response.read()  # nothing is left of the body; this ends the answer, so its connection is kept
+        if found.md5 is None:
+            raise errors.Problem(errors.PROTOCOL, "expected Content-MD5 header missing")
+        if found.md5 != base64.b64encode(digest.digest()).decode():
+            raise Md5MismatchError
+        return found
+
+    def put(self, name: str, body: Body, md5: bytes, meta: Mapping[str, str]) -> None:
+        """Create a blob; never overwrites. `md5` is 16 bytes, of all of `body`.
+
+        Repeating it is safe: one attempt succeeds, the others raise. After an error the blob may be there.
+
+        Raises:
+            Problem: as `head`; ExistsError, or from some stores NotPermittedError, when the blob exists;
+                IO_ERROR or CORRUPT when the file cannot be read or is too short.
+        """
+        with _opened(body) as sent:
+            self._put(name, sent, len(body) if isinstance(body, bytes) else body.length, md5, meta)
+
+    def _put(self, name: str, body: exchange.Body, length: int, md5: bytes, meta: Mapping[str, str]) -> None:
+        headers = {
+            "x-ms-blob-type": "BlockBlob",
+            "Content-MD5": base64.b64encode(md5).decode(),
+            "Content-Length": str(length),
+        }
+        headers |= {_META + key: value for key, value in meta.items()}
+        with self._request("PUT", name, headers, body):
+            pass
+
+    @contextlib.contextmanager
+    def _request(
+        self, method: str, name: str, headers: Mapping[str, str] | None = None, body: exchange.Body = b""
+    ) -> Iterator[http.client.HTTPResponse]:
+        """One exchange; yields a success, and turns everything else into a Problem."""
+        generation, url = self.access.current()
+        common = {"Date": email.utils.format_datetime(clock.now()), "x-ms-version": _VERSION}
+        try:
+            with self._connections.request(
+                method, url.target(name), common | dict(headers or {}), body or None
+            ) as response:
+                if response.status not in {200, 201}:
+                    raise _refusal(method, response, _text(response), generation)
+                yield response
+                if method != "GET":
+                    response.read()
+        except ssl.SSLCertVerificationError as error:
+            message = f"the data plane's certificate is not trusted: {error.verify_message}"
+            raise errors.Problem(errors.PROTOCOL, message) from None
+        except exchange.ShortFileError as error:
+            raise errors.Problem(errors.CORRUPT, f"a file in the spool is damaged: {error}") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise TransientError(f"unable to send request: {_words(error)}") from error
+
+
+@contextlib.contextmanager
+def _opened(body: Body) -> Iterator[exchange.Body]:
+    if isinstance(body, bytes):
+        yield body
+        return
+    try:
+        fd = os.open(body.path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise errors.Problem(errors.IO_ERROR, f"{body.path} cannot be read: {error.strerror}") from error
+    try:
+        yield exchange.File(fd, body.length)
+    finally:
+        os.close(fd)
+
+
+def _found(response: http.client.HTTPResponse) -> Found:
+    length = response.getheader("Content-Length", "")
+    if not (length.isascii() and length.isdigit()):
+        raise TransientError("the answer has no Content-Length")
+    names = [(name.lower(), value) for name, value in response.getheaders()]
+    meta = {name[len(_META) :]: value for name, value in names if name.startswith(_META)}
+    return Found(int(length), response.getheader("Content-MD5"), meta)
+
+
+def _refusal(method: str, response: http.client.HTTPResponse, text: str, generation: int) -> errors.Problem:
+    """The outcome that an error answer stands for; the code decides, the status only where there is none."""
+    code = response.getheader("x-ms-error-code") or ""
+    match response.status, code:
+        case 404, "BlobNotFound":
+            return BlobNotFoundError()
+        case ((404 | 409), ("ContainerNotFound" | "ContainerBeingDeleted")):
+            return ContainerNotFoundError()
+        case 403, "AuthenticationFailed":
+            detail = _DETAIL.search(text)
+            return ExpiredError(generation, detail[1].strip() if detail else "")
+        case 403, "AuthorizationPermissionMismatch":
+            return NotPermittedError("write" if method == "PUT" else "read")
+        case ((403 | 409), ("UnauthorizedBlobOverwrite" | "BlobAlreadyExists")):
+            return ExistsError()
+        case 400, "Md5Mismatch":
+            return Md5MismatchError()
+        case 413, _:
+            message = "the store does not accept blocks of this size; write with a smaller block size"
+            return errors.Problem(errors.PAYLOAD_TOO_LARGE, message)
+        case status, _:
+            shown = " ".join(f"{code} {text}".split())[:_BODY_SHOWN]
+            message = f"unexpected status code {status}" + (f": {shown}" if shown else "")
+            if status in _TRANSIENT:
+                return TransientError(message, _retry_after(response))
+            return errors.Problem(errors.FORBIDDEN if status == 403 else errors.PROTOCOL, message)
+
+
+def _retry_after(response: http.client.HTTPResponse) -> float | None:
+    """Seconds that the server asks for; a date counts from the server's own."""
+    value = response.getheader("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        until = email.utils.parsedate_to_datetime(value)
+        since = email.utils.parsedate_to_datetime(response.getheader("Date", ""))
+        return max(0.0, (until - since).total_seconds())
+    except (TypeError, ValueError):  # no date, or one with a time zone and one without
+        return None
+
+
+def _text(response: http.client.HTTPResponse) -> str:
+    """An error's body, as far as it is worth showing; reading all of a short one keeps the connection."""
+    return response.read(64 * 1024).decode("utf-8", "replace")
+
+
+def _words(error: OSError | http.client.HTTPException) -> str:
+    """An exception in words; some have no text but their class's name."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

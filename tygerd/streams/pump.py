@@ -1,0 +1,322 @@
+"""`tygerd pump`: moves one buffer between a data plane and one named pipe, beside a job that knows neither.
+
+The program of a pod, shipped alone: its imports hold no catalog, API, engine or run. `input` and `output`
+are named from the job's side. Its life (contract buffers.md 10.2, compute.md 12.1): it finds the access URL,
+waits until the job opens its end of the pipe or is over (the tombstone), moves bytes to the end, and says how
+that went with its exit code. SIGTERM and SIGINT stop it; an output is then marked as failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+
+import trio
+
+from tyger import errors, streams, units
+from tygerd import logs
+from tygerd.blocks import container, writer
+from tygerd.stores import access, dataplane, retrying
+from tygerd.streams import capture, download, fifo, ship
+
+INPUT_DOP = 32
+OUTPUT_DOP = 16
+BLOCK_SIZE = "4MiB"
+FLUSH_INTERVAL = "1s"
+"""Defaults of contract buffers.md 7 and 8."""
+
+PATIENCE = retrying.Policy(deadline=3600.0, first_contact=60.0)
+"""An hour without the data plane is an outage that a run survives; a minute at the start, a wrong address."""
+
+SPOOL_BLOCKS = 2
+"""Sealed blocks in the spool for each upload at a time: enough to keep all uploads busy, and bounded."""
+
+_log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `tygerd pump` with these arguments; its exit code."""
+    try:
+        options = parser().parse_args(argv)
+    except SystemExit as ended:  # argparse has said what was wrong, or has helped
+        return errors.USAGE.exit_code if ended.code else 0
+    logs.set_up(options.log_format or logs.choose(sys.stderr, os.environ))
+    try:
+        return trio.run(_until_signalled, options)
+    except errors.Problem as problem:
+        _log.error("%s", problem)
+        return problem.exit_code
+    except KeyboardInterrupt:  # before we handled signals
+        return 128 + signal.SIGINT
+    except Exception:  # noqa: BLE001 - a program's last line of defence
+        _log.critical("a defect of tygerd pump; please report it with these lines", exc_info=True)
+        return errors.INTERNAL.exit_code
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of `tygerd pump`; the man page is made from it too."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("buffer", metavar="BUFFER", help="access URL, or a small file that holds one")
+    common.add_argument(
+        "--tombstone", metavar="FILE", help="appears when the job is over; a pipe not yet open is given up"
+    )
+    common.add_argument("--log-format", choices=logs.FORMATS, help="how to log on stderr")
+
+    top = argparse.ArgumentParser(
+        "tygerd pump", description="Move one buffer to or from a named pipe, beside a job."
+    )
+    ways = top.add_subparsers(dest="way", metavar="input|output", required=True)
+    into = ways.add_parser("input", parents=[common], help="read a buffer into the job's pipe")
+    into.add_argument("-o", "--output", metavar="PIPE", required=True, dest="pipe", help="the named pipe")
+    _add_dop(into, INPUT_DOP)
+    out = ways.add_parser("output", parents=[common], help="write what the job's pipe gives to a buffer")
+    out.add_argument("-i", "--input", metavar="PIPE", required=True, dest="pipe", help="the named pipe")
+    _add_dop(out, OUTPUT_DOP)
+    out.add_argument(
+        "-b",
+        "--block-size",
+        metavar="SIZE",
+        type=_size,
+        default=BLOCK_SIZE,
+        help="size of a full block (default: %(default)s)",
+    )
+    out.add_argument(
+        "-f",
+        "--flush-interval",
+        metavar="DURATION",
+        type=_duration,
+        default=FLUSH_INTERVAL,
+        help="how long an unfilled block may wait for more bytes; 0: for ever (default: %(default)s)",
+    )
+    out.add_argument(
+        "--spool", metavar="DIRECTORY", help="where blocks wait to be sent (default: the temporary directory)"
+    )
+    return top
+
+
+def _add_dop(to: argparse.ArgumentParser, default: int) -> None:
+    to.add_argument(
+        "-p",
+        "--dop",
+        metavar="N",
+        type=_dop,
+        default=default,
+        help="blocks under way at a time (default: %(default)s)",
+    )
+
+
+def _dop(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("the degree of parallelism (dop) must be at least 1")
+    return int(text)
+
+
+def _size(text: str) -> int:
+    with _usage():
+        size = units.parse_size(text)
+    if size < 1:
+        raise argparse.ArgumentTypeError("the block size must be at least 1 byte")
+    return size
+
+
+def _duration(text: str) -> float:
+    with _usage():
+        duration = units.parse_duration(text)
+    if duration < 0:
+        raise argparse.ArgumentTypeError("the flush interval must not be negative")
+    return duration
+
+
+@contextlib.contextmanager
+def _usage() -> Iterator[None]:
+    try:
+        yield
+    except errors.Problem as problem:
+        raise argparse.ArgumentTypeError(problem.message) from None
+
+
+# --- running ---------------------------------------------------------------------------------------------
+
+
+async def _until_signalled(options: argparse.Namespace) -> int:
+    """Move the buffer, unless SIGTERM or SIGINT comes first."""
+    received = 0
+    failure: Exception | None = None
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def stop_on_signal() -> None:
+                nonlocal received
+                async for number in signals:
+                    received = received or number
+                    _log.warning("%s: stopping", signal.Signals(number).name)
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(stop_on_signal)
+            try:
+                await _pump(options)
+            except Exception as error:  # noqa: BLE001 - raised again below, without the nursery's wrapping
+                failure = error
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return 128 + received if received else 0
+
+
+async def _pump(options: argparse.Namespace) -> None:
+    opened = await trio.to_thread.run_sync(access.locate, options.buffer)
+    if opened.url.relayed:
+        message = "the access URL leads to an ephemeral buffer (relay=true), which tygerd pump does not move"
+        raise errors.Problem(errors.INVALID_INPUT, message)
+    plane = dataplane.DataPlane(opened)
+    remote = retrying.Retrying(plane, PATIENCE, threads=trio.CapacityLimiter(options.dop + 2))  # the markers
+    if options.way == "input":
+        await _input(options, remote)
+    else:
+        await _output(options, remote)
+
+
+async def _abandoned(tombstone: str | None) -> None:
+    """Returns when the job is over, where somebody says so."""
+    if tombstone is None:
+        await trio.sleep_forever()
+    else:
+        await fifo.appears(tombstone)
+
+
+# --- a job's input ---------------------------------------------------------------------------------------
+
+
+async def _input(options: argparse.Namespace, remote: retrying.Retrying) -> None:
+    async def abandon() -> None:
+        await _abandoned(options.tombstone)
+
+    with await fifo.opened(options.pipe, os.O_WRONLY, abandon) as pipe:
+        if pipe.abandoned:
+            _log.warning("the job ended without having opened %s; nothing was read", options.pipe)
+            return
+        fd = pipe.fileno()
+        os.set_blocking(fd, False)  # this open file is ours alone
+        streams.enlarge(fd)
+
+        async def deliver(data: memoryview) -> None:
+            await _write_all(fd, data)
+
+        taking = download.Download(remote, deliver, dop=options.dop)
+        try:
+            await taking.run()
+        except BrokenPipeError:
+            message = (
+                f"the job closed {options.pipe} before it had read everything: {taking.bytes} bytes of whole"
+                " blocks were delivered"
+            )
+            raise errors.Problem(errors.IO_ERROR, message) from None
+        _log.info("read %d bytes of buffer %s", taking.bytes, remote.access.url.name)
+
+
+async def _write_all(fd: int, data: memoryview) -> None:
+    while data:
+        try:
+            data = data[os.write(fd, data) :]
+        except BlockingIOError:
+            await trio.lowlevel.wait_writable(fd)
+
+
+# --- a job's output --------------------------------------------------------------------------------------
+
+
+async def _output(options: argparse.Namespace, remote: retrying.Retrying) -> None:
+    try:
+        spool = tempfile.mkdtemp(prefix="tyger-pump-", dir=options.spool)
+    except OSError as error:
+        message = f"cannot make a spool in {options.spool or tempfile.gettempdir()}: {error.strerror}"
+        raise errors.Problem(errors.CONFIG, message) from None
+    target = container.Container(spool)
+    try:
+        await _capture_and_ship(options, remote, target)
+    finally:
+        target.close()
+        shutil.rmtree(spool, ignore_errors=True)
+
+
+async def _capture_and_ship(
+    options: argparse.Namespace, remote: retrying.Retrying, target: container.Container
+) -> None:
+    into = writer.Writer.create(target, options.block_size)
+    shipping = ship.Ship(target, remote, dop=options.dop)
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+
+        async def take() -> None:
+            nonlocal failure
+            try:
+                await _take(options, into, shipping)
+            except errors.Problem as problem:
+                failure = problem
+
+        nursery.start_soon(take)
+        try:
+            await shipping.run()
+        except Exception as error:  # noqa: BLE001 - raised again below, without the nursery's wrapping
+            failure = failure or error
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    _log.info("wrote %d bytes to buffer %s", shipping.accepted_bytes, remote.access.url.name)
+
+
+async def _take(options: argparse.Namespace, into: writer.Writer, shipping: ship.Ship) -> None:
+    """Capture the job's pipe to its end, and end the container accordingly.
+
+    An opening that was given up leaves an end of file at once: the buffer becomes empty and complete.
+    """
+    hashing = trio.CapacityLimiter(os.cpu_count() or 1)
+
+    async def abandon() -> None:
+        await _abandoned(options.tombstone)
+        _log.warning("the job ended without having opened %s; the buffer is empty", options.pipe)
+
+    async def admit() -> None:
+        await shipping.wait_for_room(SPOOL_BLOCKS * options.dop)
+
+    try:
+        with await fifo.opened(options.pipe, os.O_RDONLY, abandon) as pipe:
+            streams.enlarge(pipe.fileno())
+            taking = capture.Capture(
+                into,
+                pipe.fileno(),
+                block_size=options.block_size,
+                flush_interval=options.flush_interval,
+                hashing=hashing,
+                admit=admit,
+            )
+            try:
+                await taking.run()
+                await _finish(into, "complete")
+            except OSError as error:
+                message = f"cannot store what the job wrote: {error.strerror}"
+                raise errors.Problem(errors.IO_ERROR, message) from error
+    except errors.Problem as problem:
+        await _finish(into, "failed", problem.message)
+        raise
+
+
+async def _finish(into: writer.Writer, outcome: container.End, reason: str | None = None) -> None:
+    """End the container; on a full disk when there is room again, as sent blocks leave the spool."""
+    while True:
+        try:
+            await trio.to_thread.run_sync(into.finish, outcome, reason)
+        except OSError as error:
+            if error.errno not in capture.FULL:
+                raise
+        else:
+            into.container.feed.notify()
+            return
+        await trio.sleep(capture.FULL_DISK_PAUSE)

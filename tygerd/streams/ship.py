@@ -1,0 +1,225 @@
+"""Ship: from a captured container to a data plane, block by block, while it is still being captured.
+
+Theory of operation. The spool is an ordinary captured container; its journal is the queue, and a block's file
+is its place in it: the file is unlinked when the data plane has the block, so what is still to be sent needs
+no other record. Blocks leave in parallel; `.bufferstart` goes before the first, `.bufferend` after the last,
+and says what the container's own end says. It wakes on the container's feed but is no reader: a shipper that
+waits must not make capture cut small blocks. Retries, and renewal of the access URL, are `stores.retrying`'s.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+import os
+from collections.abc import Mapping
+
+import trio
+
+from tyger import errors
+from tygerd.blocks import container, journal, names
+from tygerd.osutil import nurseries
+from tygerd.stores import dataplane, retrying
+
+LAST_WORDS = 3.0
+"""Seconds that marking the remote buffer as failed may take (contract buffers.md 7.2)."""
+
+WRITER_KEY = "tyger_writer"
+"""Metadata of `.bufferstart`: the UUID of whoever writes this stream. After a lost reply, or a restart, it
+tells our own buffer from another's."""
+
+_log = logging.getLogger(__name__)
+
+
+class Ship:
+    """Ships one container. `accepted` and `accepted_bytes` count blocks that the data plane has.
+
+    `slots` is the parallelism; its `total_tokens` may be changed at any time.
+    """
+
+    def __init__(self, source: container.Container, remote: retrying.Retrying, *, dop: int) -> None:
+        self.accepted = 0
+        self.accepted_bytes = 0
+        self.slots = trio.CapacityLimiter(dop)
+        self._source = source
+        self._remote = remote
+        self._progress = trio.Event()
+
+    async def run(self) -> container.End:
+        """Ship until the container has ended and the data plane has all of it; how it ended.
+
+        Cancelled, or when anything fails after the start marker was written, the remote buffer is marked as
+        failed, which takes `LAST_WORDS` at most. What was not accepted stays in the spool.
+
+        Raises:
+            Problem: what stopped it.
+        """
+        unfinished = False
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._remote.guard)
+                nursery.start_soon(self._watch_for_failure, nursery.cancel_scope)
+                await self._begin()
+                unfinished = True
+                async with trio.open_nursery() as sending:
+                    await self._send_blocks(sending)
+                unfinished = False
+                await self._complete()
+                nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            if problem := nurseries.problem_of(group):
+                raise problem from None
+            raise
+        finally:
+            if unfinished:
+                await self._mark_failed()
+        return "failed" if self._source.end() == "failed" else "complete"
+
+    async def wait_for_room(self, blocks: int) -> None:
+        """Wait until fewer than `blocks` sealed blocks are in the spool. Cancellation leaves nothing behind.
+
+        Awaited by the capture before each block it bounds the spool: back-pressure reaches the producer.
+        """
+        while True:
+            progress = self._progress
+            if self._sealed() - self.accepted < blocks:
+                return
+            await progress.wait()
+
+    def _sealed(self) -> int:
+        book = self._source.book()
+        return book.count if book else 0
+
+    # --- markers -----------------------------------------------------------------------------------------
+
+    async def _begin(self) -> None:
+        """Write the start marker, unless it is there and ours.
+
+        Raises:
+            Problem: ExistsError, another writer was first; or the data plane can't be written to.
+        """
+        book = self._source.book()
+        if book is None:
+            raise ValueError("this container is not being captured")
+        writer = book.header.writer.hex()
+        try:
+            found = await self._remote.head(names.START)
+        except (dataplane.BlobNotFoundError, dataplane.NotPermittedError):
+            # Nobody has begun; or we may not look, and the PUT will tell (contract buffers.md 7.2).
+            await self._put(names.START, container.START_MARKER, {WRITER_KEY: writer})
+        else:
+            if found.meta.get(WRITER_KEY) != writer:
+                raise dataplane.ExistsError
+
+    async def _complete(self) -> None:
+        """Write the end marker. The empty last block is there, and that is what makes the stream whole."""
+        try:
+            await self._put(names.END, container.END_MARKERS["complete"], {})
+        except errors.Problem as problem:
+            _log.warning("failed to upload optional metadata at the end of the transfer: %s", problem)
+
+    async def _mark_failed(self) -> None:
+        """Say that the stream will never be whole, on connections of its own. Best effort: never raises."""
+        fresh = self._remote.again(retrying.Policy(deadline=LAST_WORDS))
+        marker = container.END_MARKERS["failed"]
+        why: errors.Problem | str = f"no answer within {LAST_WORDS:.0f} s"
+        with trio.move_on_after(LAST_WORDS, shield=True):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(fresh.guard)
+                try:
+                    await fresh.put(names.END, marker, _md5(marker), {})
+                except dataplane.ExistsError:
+                    why = ""  # it has its end, whoever said so
+                except errors.Problem as problem:
+                    why = problem
+                else:
+                    why = ""
+                nursery.cancel_scope.cancel()
+        if why:
+            _log.warning("the buffer could not be marked as failed: %s", why)
+
+    async def _watch_for_failure(self, scope: trio.CancelScope) -> None:
+        """Stop sending when the container fails, even while every slot waits for a silent server."""
+        while True:
+            event = self._source.feed.next()
+            if self._source.end() == "failed":
+                scope.cancel()
+            await event.wait()
+
+    # --- blocks ------------------------------------------------------------------------------------------
+
+    async def _send_blocks(self, nursery: trio.Nursery) -> None:
+        """Start to send every block, the empty last one too; they are accepted when the nursery has ended."""
+        number = 0
+        while True:
+            event = self._source.feed.next()
+            block = self._block(number)
+            if block is None:
+                await event.wait()
+                continue
+            number += 1
+            await self.slots.acquire_on_behalf_of(block)
+            nursery.start_soon(self._send, block)
+            if block.length == 0:
+                return
+
+    def _block(self, number: int) -> container.Block | None:
+        try:
+            return self._source.block(number)
+        except journal.DamagedError as error:
+            raise errors.Problem(errors.CORRUPT, f"the spool is damaged: {error}") from error
+
+    async def _send(self, block: container.Block) -> None:
+        """Send one block and free its place in the spool; gives its slot back."""
+        name = names.block_name(block.number)
+        meta = {container.CHAIN_KEY: block.chain or ""}
+        try:
+            if block.path is None:
+                await self._put_verified(name, b"", block.md5, meta)
+            elif os.path.exists(block.path):  # noqa: ASYNC240 - a stat of a file we wrote a moment ago
+                body = dataplane.File(block.path, block.length)
+                await self._put_verified(name, body, block.md5, meta)
+                await trio.to_thread.run_sync(os.unlink, block.path)
+            else:  # an earlier process of ours unlinked it because it got through
+                await self._verify(name, block.md5, meta)
+        except (dataplane.ContainerNotFoundError, dataplane.ExistsError):
+            raise
+        except errors.Problem as problem:
+            raise errors.Problem(problem.kind, f"cannot send block {block.number}: {problem}") from problem
+        finally:
+            self.slots.release_on_behalf_of(block)
+        self.accepted += 1
+        self.accepted_bytes += block.length
+        self._progress.set()
+        self._progress = trio.Event()
+
+    async def _put(self, name: str, marker: bytes, meta: Mapping[str, str]) -> None:
+        await self._put_verified(name, marker, _md5(marker), meta)
+
+    async def _put_verified(
+        self, name: str, body: dataplane.Body, md5: bytes, meta: Mapping[str, str]
+    ) -> None:
+        """Write a blob. Refused as already there, it may be ours: an earlier attempt whose reply was lost."""
+        try:
+            await self._remote.put(name, body, md5, meta)
+        except (dataplane.ExistsError, dataplane.NotPermittedError) as refusal:
+            try:
+                await self._verify(name, md5, meta)
+            except (dataplane.BlobNotFoundError, dataplane.NotPermittedError):
+                raise refusal from None
+
+    async def _verify(self, name: str, md5: bytes, meta: Mapping[str, str]) -> None:
+        """Compare the blob that is there with ours.
+
+        Raises:
+            ExistsError: it is another one.
+        """
+        found = await self._remote.head(name)
+        same = found.md5 == base64.b64encode(md5).decode()
+        if not same or any(found.meta.get(key) != value for key, value in meta.items()):
+            raise dataplane.ExistsError
+
+
+def _md5(data: bytes) -> bytes:
+    return hashlib.md5(data, usedforsecurity=False).digest()
