@@ -1,4 +1,4 @@
-"""The commands in both of a test's runners: in this process, with its descriptors captured, and as a program."""
+"""The commands in both of a test's runners: in this process, with captured descriptors, and as a program."""
 
 import os
 import subprocess
@@ -55,8 +55,9 @@ def daemon():
 
 
 @pytest.fixture
-def tyger(daemon, capfd):
+def tyger(daemon, capfd, monkeypatch):
     """Call a command in this process: `tyger("buffer", "show", "x")`."""
+    monkeypatch.setenv("TYGER_AUTOSTART", "0")
 
     def call(*arguments):
         capfd.readouterr()

@@ -1,4 +1,4 @@
-"""A small complete daemon for the commands' tests: buffers in memory, runs whose program is a Python function.
+"""A small complete daemon for tests of commands: buffers in memory, runs whose program is a function.
 
 It speaks the wire of docs/design.md ("Transfers") and contract rest-api.md on a Unix socket, one thread a
 connection, and takes descriptors. `requests` records what was asked. Answers of a path may be overridden with
@@ -36,7 +36,7 @@ class Request:
         return dict(self.query).get(name, default)
 
 
-class Failure(Exception):
+class Failure(Exception):  # noqa: N818 - an answer, not an error of the test
     def __init__(self, status, code, message):
         super().__init__(message)
         self.status, self.body = status, {"error": {"code": code, "message": message}}
@@ -46,12 +46,17 @@ def not_found():
     return Failure(404, "NotFound", "The resource was not found")
 
 
+class Gone(Exception):  # noqa: N818 - the test is over
+    """Ends a thread that still waited for something."""
+
+
 class Buffer:
     """Bytes that grow until the buffer is complete or failed."""
 
     def __init__(self, name):
         self.name, self.data, self.state, self.reason = name, bytearray(), "new", None
         self.changed = threading.Condition()
+        self.gone = False
 
     def update(self, data=b"", state=None, reason=None):
         with self.changed:
@@ -62,7 +67,14 @@ class Buffer:
 
     def wait(self, ready):
         with self.changed:
-            assert self.changed.wait_for(ready, 10)
+            assert self.changed.wait_for(lambda: ready() or self.gone, 10)
+            if not ready():
+                raise Gone
+
+    def leave(self):
+        with self.changed:
+            self.gone = True
+            self.changed.notify_all()
 
     @property
     def ended(self):
@@ -82,7 +94,7 @@ class FakeDaemon:
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(self.path)
         self._listening.listen()
-        self._threads = []
+        self._gone = False
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self):
@@ -91,6 +103,11 @@ class FakeDaemon:
     def __exit__(self, *_):
         self._listening.close()
         shutil.rmtree(self.directory)
+        for buffer in self.buffers.values():
+            buffer.leave()
+        with self.changed:
+            self._gone = True
+            self.changed.notify_all()
 
     def buffer(self, name, data=None, state="complete"):
         self.buffers[name] = Buffer(name)
@@ -110,7 +127,7 @@ class FakeDaemon:
                 threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
     def _serve(self, sock):
-        with sock, contextlib.suppress(ConnectionError):
+        with sock, contextlib.suppress(ConnectionError, Gone):
             request = self._read(sock)
             if request is None:
                 return
@@ -233,9 +250,19 @@ class FakeDaemon:
             buffer.update(data)
             event(event="progress", bytes=len(buffer.data), blocks=1)
         event(event="eof", bytes=len(buffer.data))
-        buffer.wait(lambda: buffer.ended)
+        self._await_outcome(request, buffer)
         event(event=buffer.state, bytes=len(buffer.data), blocks=1, reason=buffer.reason)
         return self._end(request)
+
+    def _await_outcome(self, request, buffer):
+        """Until the client has said how its producer ended, or has gone."""
+        while not buffer.ended:
+            with buffer.changed:
+                buffer.changed.wait_for(lambda: buffer.ended or buffer.gone, 0.005)
+            if buffer.gone:
+                raise Gone
+            if select.select([request.sock], [], [], 0)[0]:
+                buffer.update(state="failed", reason="the client went away")
 
     def _deliver(self, request, name):
         buffer = self.buffers.get(name)
@@ -244,7 +271,7 @@ class FakeDaemon:
         send = self._chunked(request, Trailer="Tyger-Error")
         sent = int(request.asked("offset"))
         while True:
-            buffer.wait(lambda: buffer.ended or len(buffer.data) > sent)
+            buffer.wait(lambda sent=sent: buffer.ended or len(buffer.data) > sent)
             if len(buffer.data) > sent:
                 data = bytes(buffer.data[sent : sent + 65536])
                 send(data)
@@ -276,6 +303,10 @@ class FakeDaemon:
         return 201, self.runs[number], {"Location": f"/runs/{number}"}
 
     def _execute(self, number, inputs, outputs):
+        with contextlib.suppress(Gone):
+            self._perform(number, inputs, outputs)
+
+    def _perform(self, number, inputs, outputs):
         for buffer in inputs:
             buffer.wait(lambda buffer=buffer: buffer.ended)
         if any(buffer.state == "failed" for buffer in inputs):
@@ -298,6 +329,8 @@ class FakeDaemon:
         send(json.dumps(run).encode() + b"\n")
         if run["status"] == "Running":
             with self.changed:
-                assert self.changed.wait_for(lambda: run["status"] != "Running", 10)
+                assert self.changed.wait_for(lambda: run["status"] != "Running" or self._gone, 10)
+                if run["status"] == "Running":
+                    raise Gone
             send(json.dumps(run).encode() + b"\n")
         return self._end(request)

@@ -53,7 +53,9 @@ override the file. Words behind -- are the arguments of the container, or with -
     short_help="Create a codespec or a new version of it.",
 )
 @click.argument("names", nargs=-1, metavar="[NAME] [-- WORD...]")
-@click.option("-f", "--file", "path", metavar="FILE", help="Read the codespec from this YAML file.")
+@click.option(
+    "-f", "--file", "path", type=flags.FILE, metavar="FILE", help="Read the codespec from this YAML file."
+)
 @click.option("--image", metavar="IMAGE", help="Container image; needed here or in the file.")
 @click.option(
     "-k",

@@ -41,6 +41,7 @@ is interrupted, or whose input cannot be read, leaves it marked as failed. Empty
     "-i",
     "--input",
     "input_path",
+    type=flags.FILE,
     metavar="FILE",
     help="Read this file; - is standard input, even when it is a terminal.",
 )
@@ -130,7 +131,12 @@ its bytes are delivered.
 )
 @flags.exactly_one("buffer")
 @click.option(
-    "-o", "--output", "output_path", metavar="FILE", help="Write to this file, which is emptied first."
+    "-o",
+    "--output",
+    "output_path",
+    type=flags.FILE,
+    metavar="FILE",
+    help="Write to this file, which is emptied first.",
 )
 @click.option(
     "-p",

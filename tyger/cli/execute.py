@@ -45,6 +45,7 @@ second ends this command at once.
 @click.option(
     "--input",
     "input_path",
+    type=flags.FILE,
     metavar="FILE",
     help="Input instead of standard input; - is standard input, even when it is a terminal.",
 )

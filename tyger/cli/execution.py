@@ -28,6 +28,14 @@ REASON_GRACE = 5.0
 STOP_GRACE = 3.0
 """Seconds that transfers get to tell the daemon that they stopped."""
 
+_FAILED = {
+    "input": "Failed to write input",
+    "output": "Failed to read output",
+    "watch": "Failed to watch run",
+    "logs": "Failed to get logs",
+}
+"""What a thread that failed means for the user (contract cli.md 6.5)."""
+
 
 class Settings(NamedTuple):
     """What is joined to what, and how."""
@@ -97,6 +105,7 @@ class Execution:
             created = runrequest.submit(self._invocation, request)
             self._run_id = int(created["id"])
             self._console.log("info", "Run created", runId=self._run_id)
+            self._board.set("run", f"run {self._run_id}")
             try:
                 self._start(session.as_object(created["job"]).get("buffers") or {}, interrupts)
                 self._follow()
@@ -165,14 +174,17 @@ class Execution:
             self._events.put(Snapshot(run))
 
     def _logs(self) -> None:
-        runfollow.log_lines(
-            self._invocation,
-            self._run_id,
-            self._logs_stop,
-            self._console.raw,
-            timestamps=self._settings.timestamps,
-            is_over=self._over.is_set,
-        )
+        try:
+            runfollow.log_lines(
+                self._invocation,
+                self._run_id,
+                self._logs_stop,
+                self._console.raw,
+                timestamps=self._settings.timestamps,
+                is_over=self._over.is_set,
+            )
+        except errors.Problem as problem:  # the run and its streams go on without
+            self._console.log("error", "Failed to get logs", error=str(problem))
 
     # --- decisions --------------------------------------------------------------------------------------
 
@@ -221,29 +233,18 @@ class Execution:
         self._transferring.discard(what)
         if result is not None and result.state == "complete":
             self._meters[what].complete(result.bytes)
-            return
-        if isinstance(error, BrokenPipeError) and what == "output":
-            self._interrupted(SIGPIPE)
-        if what == "logs":
-            if isinstance(error, errors.Problem):
-                self._console.log("error", "Failed to get logs", error=str(error))
-                return
-        elif result is None and error is None:
-            return  # the watch is through
-        message = {"input": "Failed to write input", "output": "Failed to read output"}.get(
-            what, "Failed to watch run"
-        )
-        if result is not None:
+        elif result is not None:
             problem = errors.Problem(errors.BUFFER_FAILED, result.reason or "the buffer failed")
+            self._failure = self._failure or (_FAILED[what], problem)
+        elif isinstance(error, BrokenPipeError) and what == "output":
+            self._interrupted(SIGPIPE)
         elif isinstance(error, errors.Problem):
-            problem = error
+            self._failure = self._failure or (_FAILED[what], error)
         elif isinstance(error, OSError):
             problem = errors.Problem(errors.IO_ERROR, str(error.strerror or error))
+            self._failure = self._failure or (_FAILED[what], problem)
         elif error is not None:
             raise error
-        else:
-            return
-        self._failure = self._failure or (message, problem)
 
     def _interrupted(self, number: int) -> None:
         if number != SIGPIPE:

@@ -154,6 +154,9 @@ PORTS = Value("map", _ports)
 LIST = Value("list", _csv)
 STATUS_LIST = Value("statuses", _statuses)
 
+FILE = click.Path(readable=False, allow_dash=True)
+"""A path: for the shells' completion only; whoever opens the file says what is wrong with it."""
+
 
 def _merged(_context: click.Context, _parameter: click.Parameter, values: Sequence[Any]) -> dict[str, Any]:
     """Repeated map flags as one map; the last one wins."""

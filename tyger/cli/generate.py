@@ -38,7 +38,12 @@ Move = Callable[[int, int], int]
 )
 @flags.exactly_one("size", flags.SIZE)
 @click.option(
-    "-o", "--output", "output_path", metavar="FILE", help="Write to this file, which is emptied first."
+    "-o",
+    "--output",
+    "output_path",
+    type=flags.FILE,
+    metavar="FILE",
+    help="Write to this file, which is emptied first.",
 )
 @click.pass_obj
 def command(invocation: session.Session, size: int, output_path: str | None) -> None:

@@ -59,6 +59,7 @@ def persistent_options(*, hidden: bool) -> list[click.Option]:
         ),
         click.Option(
             ["--socket"],
+            type=click.Path(readable=False),
             metavar="PATH",
             expose_value=False,
             hidden=hidden,

@@ -20,11 +20,15 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 
 
 class Patience:
-    """Pauses between attempts; says once that it waits, and once that the wait is over."""
+    """Pauses between attempts; says once that it waits, and once that the wait is over.
+
+    Only a daemon that has answered is waited for: before that, its absence is final.
+    """
 
     def __init__(self, invocation: session.Session, stop: streams.Stop) -> None:
         self._console = invocation.console
         self._stop = stop
+        self._met = invocation.client.server_version is not None
         self._pause = FIRST_PAUSE
         self._said = False
 
@@ -32,11 +36,11 @@ class Patience:
         """The daemon answered."""
         if self._said:
             self._console.log("info", "The daemon is back")
-        self._said, self._pause = False, FIRST_PAUSE
+        self._met, self._said, self._pause = True, False, FIRST_PAUSE
 
     def again(self, problem: errors.Problem) -> bool:
         """Wait before the next attempt; False when it is time to stop. Raises what waiting can't mend."""
-        if problem.kind is not errors.UNAVAILABLE or problem.remote:
+        if problem.kind is not errors.UNAVAILABLE or problem.remote or not self._met:
             raise problem
         if not self._said and self._pause > 4 * FIRST_PAUSE:  # a mere restart is over by then
             self._console.log("warn", "The daemon is away; waiting for it", error=problem.message)

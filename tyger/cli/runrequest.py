@@ -19,7 +19,9 @@ PULL_UNSUPPORTED = "The --pull parameter is only supported when running Tyger in
 def options(function: F) -> F:
     """The flags that `create` and `exec` share."""
     decorators = [
-        click.option("-f", "--file", "path", metavar="FILE", help="Read the run from this YAML file."),
+        click.option(
+            "-f", "--file", "path", type=flags.FILE, metavar="FILE", help="Read the run from this YAML file."
+        ),
         click.option(
             "-c",
             "--codespec",

@@ -2,7 +2,7 @@
 
 import os
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -51,13 +51,24 @@ def test_what_is_understood(text, instant):
 
 
 def test_a_day_that_the_month_lacks_becomes_its_last():
-    now = datetime(2026, 3, 31, 12, tzinfo=timezone.utc)
+    now = datetime(2026, 3, 31, 12, tzinfo=UTC)
     assert dates.parse_since("1 month ago", now) == "2026-02-28T12:00:00Z"
 
 
 @pytest.mark.parametrize(
-    "text", ["", "30m", "1 hour", "soon", "2026-13-01", "2026-02-30", "99999999999 days ago", "9999 years ago", "1 eon ago"]
+    "text",
+    [
+        "",
+        "30m",
+        "1 hour",
+        "soon",
+        "2026-13-01",
+        "2026-02-30",
+        "99999999999 days ago",
+        "9999 years ago",
+        "1 eon ago",
+    ],
 )
 def test_what_is_not(text):
-    with pytest.raises(errors.Problem, match="^failed to parse time "):
+    with pytest.raises(errors.Problem, match=r"^failed to parse time "):
         dates.parse_since(text, NOW)

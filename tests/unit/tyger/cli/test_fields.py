@@ -26,7 +26,10 @@ def test_a_buffer():
 
 
 def test_empty_fields_are_left_out_unless_they_are_always_there():
-    assert fields.BUFFER({"id": "x", "createdAt": None, "tags": {}, "location": ""}) == {"id": "x", "createdAt": None}
+    assert fields.BUFFER({"id": "x", "createdAt": None, "tags": {}, "location": ""}) == {
+        "id": "x",
+        "createdAt": None,
+    }
 
 
 def test_another_offset_stays():
@@ -63,4 +66,6 @@ def test_a_codespec_reference_stays_text():
 
 
 def test_watch_never_shows_tags():
-    assert "tags" not in fields.RUN_METADATA({"id": 1, "status": "Running", "createdAt": "x", "tags": {"a": "b"}})
+    assert "tags" not in fields.RUN_METADATA(
+        {"id": 1, "status": "Running", "createdAt": "x", "tags": {"a": "b"}}
+    )

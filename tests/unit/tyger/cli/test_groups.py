@@ -15,7 +15,11 @@ def test_only_the_module_of_the_called_command_is_imported():
         "print(sorted(m for m in sys.modules if m.startswith('tyger.cli.')), file=sys.stderr)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], env=cli.environ("/nonexistent"), capture_output=True, check=True, text=True
+        [sys.executable, "-c", code],
+        env=cli.environ("/nonexistent"),
+        capture_output=True,
+        check=True,
+        text=True,
     )
     assert "tyger.cli.buffer'" in done.stderr
     for foreign in ("run", "codespec", "execute", "data", "yamlfile", "transfer"):
@@ -37,7 +41,11 @@ def parse(*arguments):
 
 
 def test_words_behind_two_dashes_are_not_parsed():
-    assert parse("a", "--x", "1", "--", "--x", "2", "--") == {"names": ("a",), "x": "1", "words": ["--x", "2", "--"]}
+    assert parse("a", "--x", "1", "--", "--x", "2", "--") == {
+        "names": ("a",),
+        "x": "1",
+        "words": ["--x", "2", "--"],
+    }
 
 
 def test_no_dashes_is_not_the_same_as_nothing_behind_them():

@@ -39,7 +39,8 @@ def test_a_list_of_one_page_is_four_further_in(console, capfd):
 
 def test_a_list_of_several_pages(console, capfd):
     assert printed(capfd, console.pages, TABLE, iter([ITEM | {"name": "a"}] * 2)) == (
-        '[\n  {\n    "name": "a",\n    "endpoint": "e"\n  },\n  {\n    "name": "a",\n    "endpoint": "e"\n  }\n]\n'
+        '[\n  {\n    "name": "a",\n    "endpoint": "e"\n  },\n'
+        '  {\n    "name": "a",\n    "endpoint": "e"\n  }\n]\n'
     )
 
 
@@ -65,7 +66,15 @@ def test_a_plain_record(console, capfd):
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [("a", "a"), ("", '""'), ("a b", '"a b"'), ('a"b', '"a\\"b"'), ("a\\b", '"a\\\\b"'), ("ü", '"ü"'), ("\x1b[1m\n", '"\\u001b[1m\\n"')],
+    [
+        ("a", "a"),
+        ("", '""'),
+        ("a b", '"a b"'),
+        ('a"b', '"a\\"b"'),
+        ("a\\b", '"a\\\\b"'),
+        ("ü", '"ü"'),
+        ("\x1b[1m\n", '"\\u001b[1m\\n"'),
+    ],
 )
 def test_values_that_are_not_one_word_are_quoted(console, capfd, value, shown):
     console.log("error", "", v=value)

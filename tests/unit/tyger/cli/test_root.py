@@ -18,20 +18,30 @@ def commands(group=root.command, path=("tyger",)):
 ALL = {" ".join(path): command for path, command in commands()}
 LEAVES = {path: command for path, command in ALL.items() if not isinstance(command, click.Group)}
 
+BUFFER = [
+    "access",
+    "create",
+    "delete",
+    "gen",
+    "list",
+    "purge",
+    "read",
+    "restore",
+    "set",
+    "show",
+    "storage-account list",
+    "write",
+]
+RUN = ["cancel", "counts", "create", "exec", "list", "logs", "set", "show", "watch"]
+
 
 def test_the_commands_that_there_are():
     assert sorted(LEAVES) == sorted(
         [
-            *(
-                f"tyger buffer {verb}"
-                for verb in (
-                    "access create delete gen list purge read restore set show write".split()
-                    + ["storage-account list"]
-                )
-            ),
-            *(f"tyger codespec {verb}" for verb in "create list show".split()),
-            *(f"tyger run {verb}" for verb in "cancel counts create exec list logs set show watch".split()),
-            *(f"tyger transfer {verb}" for verb in "cancel list show".split()),
+            *(f"tyger buffer {verb}" for verb in BUFFER),
+            *(f"tyger codespec {verb}" for verb in ("create", "list", "show")),
+            *(f"tyger run {verb}" for verb in RUN),
+            *(f"tyger transfer {verb}" for verb in ("cancel", "list", "show")),
             "tyger status",
             "tyger login status",
             "tyger version",
@@ -58,7 +68,14 @@ def test_every_option_has_help(path):
 
 @pytest.mark.parametrize(
     "alias",
-    ["buffers list", "buffer storage-accounts list", "codespecs list", "codespec get", "runs count", "run get"],
+    [
+        "buffers list",
+        "buffer storage-accounts list",
+        "codespecs list",
+        "codespec get",
+        "runs count",
+        "run get",
+    ],
 )
 def test_other_names(alias):
     group = root.command

@@ -1,0 +1,199 @@
+"""A run seen through: streams, states, logs, failures, signals."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from tests.support import cli, fakedaemon
+
+
+@pytest.fixture
+def daemon():
+    with fakedaemon.FakeDaemon() as fake:
+        fake.codespecs["c"] = {"kind": "job", "image": "x", "buffers": {"inputs": ["i"], "outputs": ["o"]}}
+        fake.codespecs["sink"] = {"kind": "job", "image": "x", "buffers": {"inputs": ["i"]}}
+        fake.codespecs["source"] = {"kind": "job", "image": "x", "buffers": {"outputs": ["o"]}}
+        fake.codespecs["none"] = {"kind": "job", "image": "x"}
+        yield fake
+
+
+def execute(daemon, *arguments, **options):
+    return cli.run(daemon.path, "run", "exec", *arguments, **options)
+
+
+def failing(reason="Main exited with code 3", output=b""):
+    return lambda _: (output, "Failed", reason)
+
+
+def test_a_pipe_through_a_run(daemon):
+    daemon.program = lambda data: (data[::-1] * 100_000, "Succeeded", None)
+    done = execute(daemon, "-c", "c", data=b"abc")
+    assert (done.code, done.out) == (0, b"cba" * 100_000)
+    assert "INF Run created runId=1\n" in done.err
+    assert "INF Run status changed runId=1 status=Running\n" in done.err
+    assert "INF Run status changed runId=1 status=Succeeded\n" in done.err
+    assert 'operation="buffer read" runId=1' in done.err
+
+
+@pytest.mark.parametrize(("name", "out"), [("sink", b""), ("source", b""), ("none", b"")])
+def test_a_run_with_fewer_streams(daemon, name, out):
+    done = execute(daemon, "-c", name, data=b"abc" if name == "sink" else b"")
+    assert (done.code, done.out) == (0, out)
+
+
+def test_a_run_that_fails(daemon):
+    daemon.program = failing()
+    done = execute(daemon, "-c", "c", data=b"abc")
+    assert done.code == 1
+    assert done.err.endswith(
+        'FTL Run failed error="run failed with status Failed (Main exited with code 3)"\n'
+    )
+
+
+def test_a_run_that_somebody_cancels(daemon):
+    daemon.program = lambda _: (b"", "Canceled", None)
+    done = execute(daemon, "-c", "c", data=b"abc")
+    assert done.code == 1
+    assert 'error="run failed with status Canceled"' in done.err
+
+
+def test_a_run_that_fails_while_its_input_still_comes(daemon):
+    daemon.answers["GET", "/runs/1"] = None
+    buffer = None
+    with cli.start(daemon.path, "run", "exec", "-c", "c") as process:
+        while b"Run created" not in (line := process.stderr.readline()):
+            assert line
+        buffer = daemon.buffers["run1-i"]
+        process.stdin.write(b"part")
+        process.stdin.flush()
+        buffer.wait(lambda: buffer.data)
+        daemon.move(1, "Failed", "out of memory")
+        assert process.wait(10) == 1
+        said = process.stderr.read()
+    assert b"(out of memory)" in said
+    buffer.wait(lambda: buffer.ended)
+    assert (buffer.state, buffer.reason) == ("failed", "run 1 ended with status Failed")
+
+
+@pytest.mark.parametrize(
+    ("flags", "shown"), [([], b"first\nsecond\n"), (["--timestamps"], b"1Z first\n2Z second\n")]
+)
+def test_logs_are_shown_also_of_a_run_that_fails(daemon, flags, shown):
+    daemon.logs[1] = [b"1Z first", b"2Z second"]
+    daemon.program = failing()
+    done = execute(daemon, "-c", "none", "--logs", *flags)
+    assert done.code == 1
+    lines = done.err.encode().splitlines(keepends=True)
+    assert b"".join(line for line in lines if b"first" in line or b"second" in line) == shown
+
+
+def test_logs_that_cannot_be_had_fail_nothing(daemon):
+    daemon.answers["GET", "/runs/1/logs"] = (500, {"error": {"code": "InternalError", "message": "no logs"}})
+    done = execute(daemon, "-c", "none", "--logs")
+    assert done.code == 0
+    assert 'ERR Failed to get logs error="no logs"' in done.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(("flags", "status"), [([], "Canceled"), (["--on-exit", "detach"], "Running")])
+def test_the_first_signal(daemon, number, flags, status):
+    hold = threading.Event()
+    daemon.program = lambda _: hold.wait(10) and (b"", "Succeeded", None)
+    daemon.buffer("given", b"abc")
+    try:
+        with cli.start(daemon.path, "run", "exec", "-c", "c", "-b", "i=given", *flags) as process:
+            while b"status=Running" not in (line := process.stderr.readline()):
+                assert line
+            process.send_signal(number)
+            assert process.wait(10) == 128 + number
+            said = process.stderr.read()
+        assert daemon.runs[1]["status"] == status
+        assert bool(daemon.asked("POST", "/runs/1/cancel")) is (not flags)
+        assert b"WRN Canceling..." in said
+    finally:
+        hold.set()
+
+
+def test_a_signal_fails_the_input_before_its_run_is_cancelled(daemon):
+    with cli.start(daemon.path, "run", "exec", "-c", "c") as process:
+        while b"status=Running" not in (line := process.stderr.readline()):
+            assert line
+        process.stdin.write(b"half")
+        process.stdin.flush()
+        buffer = daemon.buffers["run1-i"]
+        buffer.wait(lambda: buffer.data)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+    buffer.wait(lambda: buffer.ended)
+    assert buffer.state == "failed"
+    assert buffer.reason == "the writer was interrupted by SIGINT"
+
+
+def test_a_second_signal_does_not_wait(daemon):
+    blocked = threading.Event()
+
+    def never(request):
+        blocked.set()
+        released.wait(10)
+        return 202, daemon.runs[1], {}
+
+    released = threading.Event()
+    daemon.answers["POST", "/runs/1/cancel"] = never
+    try:
+        with cli.start(daemon.path, "run", "exec", "-c", "c") as process:
+            while b"status=Running" not in (line := process.stderr.readline()):
+                assert line
+            process.send_signal(signal.SIGTERM)
+            assert blocked.wait(10)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == 130
+    finally:
+        released.set()
+
+
+def test_a_reader_of_the_output_that_goes_away_cancels_the_run(daemon):
+    hold = threading.Event()
+    daemon.buffer("given", b"abc")
+    daemon.program = lambda _: hold.wait(10) and (b"", "Succeeded", None)
+    try:
+        with cli.start(daemon.path, "run", "exec", "-c", "c", "-b", "i=given") as process:
+            while b"status=Running" not in (line := process.stderr.readline()):
+                assert line
+            process.stdout.close()
+            assert process.wait(10) == 128 + signal.SIGPIPE
+        assert daemon.runs[1]["status"] == "Canceled"
+    finally:
+        hold.set()
+
+
+def test_input_that_cannot_be_read(daemon):
+    done = execute(daemon, "-c", "c", "--input", "/proc/self/mem")
+    assert done.code == 1  # the run's own reason is the better one
+    assert "an input buffer failed" in done.err
+
+
+def test_output_that_cannot_be_written(daemon):
+    with open("/dev/full", "wb") as full:
+        done = execute(daemon, "-c", "c", data=b"abc", stdout=full)
+    assert done.code == 74
+    assert 'FTL Failed to read output error="No space left on device"' in done.err
+
+
+def test_a_live_line_at_a_terminal(daemon):
+    leader, follower = os.openpty()
+    process = cli.start(daemon.path, "run", "exec", "-c", "c", stderr=follower, environment={"TERM": "xterm"})
+    with process:
+        os.close(follower)
+        out, _ = process.communicate(b"abc", timeout=20)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(leader, 65536)
+        except OSError:
+            break
+    os.close(leader)
+    assert (process.returncode, out) == (0, b"abc")
+    assert b"run 1 Succeeded  input" in shown
+    assert b"\r\x1b[2K" in shown

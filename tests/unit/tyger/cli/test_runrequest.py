@@ -1,0 +1,121 @@
+"""The request that `run create` sends: file, flags, and flags over the file."""
+
+import pytest
+
+
+def created(tyger, daemon, *arguments):
+    daemon.answers["POST", "/runs"] = (201, {"id": 17})
+    done = tyger("run", "create", *arguments)
+    assert (done.code, done.out) == (0, "17\n"), done.err
+    return daemon.asked("POST", "/runs")[-1].body
+
+
+def test_the_least(tyger, daemon):
+    assert created(tyger, daemon, "-c", "negate") == {"job": {"codespec": "negate"}}
+    assert len(daemon.requests[0].headers["idempotency-key"]) == 36
+
+
+def test_each_request_has_a_key_of_its_own(tyger, daemon):
+    for _ in range(2):
+        created(tyger, daemon, "-c", "negate")
+    first, second = daemon.requests
+    assert first.headers["idempotency-key"] != second.headers["idempotency-key"]
+
+
+def test_all_flags(tyger, daemon):
+    assert created(
+        tyger, daemon, "-c", "negate", "--version", "3", "-r", "2", "--node-pool", "p", "-b", "a=1,b=2",
+        "--buffer-tag", "t=u", "--buffer-ttl", "1.02:03", "--worker-codespec", "w", "--worker-version", "4",
+        "--worker-replicas", "5", "--worker-node-pool", "q", "--cluster", "c", "--timeout", "1m30.9s",
+        "--tag", "x=y", "--buffer-access-ttl", "0.00:10",
+    ) == {
+        "job": {
+            "codespec": "negate/versions/3",
+            "replicas": 2,
+            "nodePool": "p",
+            "buffers": {"a": "1", "b": "2"},
+            "tags": {"t": "u"},
+            "bufferTtl": "1.02:03",
+        },
+        "worker": {"codespec": "w/versions/4", "replicas": 5, "nodePool": "q"},
+        "cluster": "c",
+        "timeoutSeconds": 90,
+        "tags": {"x": "y"},
+        "bufferAccessTtl": "0.00:10:00",
+    }  # fmt: skip
+
+
+FILE = """
+job:
+  codespec: {image: x}
+  buffers: {a: 1, b: 2}
+  tags: {t: u}
+timeoutSeconds: 5
+tags: {x: y, z: w}
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    (tmp_path / "run.yml").write_text(FILE)
+    return tmp_path / "run.yml"
+
+
+def test_a_file(tyger, daemon, file):
+    assert created(tyger, daemon, "-f", file) == {
+        "job": {
+            "codespec": {"kind": "job", "image": "x"},
+            "buffers": {"a": "1", "b": "2"},
+            "tags": {"t": "u"},
+        },
+        "timeoutSeconds": 5,
+        "tags": {"x": "y", "z": "w"},
+    }
+
+
+def test_flags_over_a_file(tyger, daemon, file):
+    body = created(
+        tyger,
+        daemon,
+        "-f",
+        file,
+        "-c",
+        "other",
+        "-b",
+        "b=3",
+        "--tag",
+        "z=v",
+        "--timeout",
+        "0",
+        "--version",
+        "2",
+    )
+    assert body["job"]["codespec"] == "other/versions/2"
+    assert body["job"]["buffers"] == {"a": "1", "b": "3"}
+    assert body["tags"] == {"x": "y", "z": "v"}
+    assert body["timeoutSeconds"] == 0
+
+
+def test_a_version_without_a_codespec_and_no_replicas_do_not_count(tyger, daemon, file):
+    body = created(tyger, daemon, "-f", file, "--version", "2", "-r", "0")
+    assert body["job"]["codespec"] == {"kind": "job", "image": "x"}
+    assert "replicas" not in body["job"]
+
+
+def test_no_codespec(tyger, daemon, tmp_path):
+    for arguments in ([], ["-f", "/dev/null"]):
+        done = tyger("run", "create", *arguments)
+        assert (done.code, done.err) == (
+            65,
+            "Error: a codespec for the job must be specified, with a flag or in the run file\n",
+        )
+    done = tyger("run", "exec", "-c", "x", "--worker-replicas", "2")
+    assert done.err.startswith("Error: a codespec for the worker must be specified")
+    assert not daemon.requests
+
+
+def test_pull_is_only_a_warning(tyger, daemon):
+    daemon.answers["POST", "/runs"] = (201, {"id": 17})
+    done = tyger("run", "create", "-c", "x", "--pull")
+    assert done.code == 0
+    assert "WRN The --pull parameter is only supported when running Tyger in Docker." in done.err

@@ -1,0 +1,79 @@
+"""The first signal is handed on, the second ends the process, and a pending one is known at once."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from tests.support import cli
+from tyger.cli import signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_first_signal(number):
+    seen = []
+    before = signal.getsignal(number)
+    with signals.Interrupts(seen.append) as interrupts:
+        assert interrupts.received() is None
+        os.kill(os.getpid(), number)
+        assert interrupts.received() == number
+    assert seen == [number]
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_is_known_before_its_handler_has_run():
+    """The main thread sits in `join`'s lock; another thread asks."""
+    with signals.Interrupts(lambda _: None) as interrupts:
+        answers = []
+
+        def ask():
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+            while not answers:
+                if (number := interrupts.received()) is not None:
+                    answers.append(number)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join()
+        assert answers == [signal.SIGTERM]
+
+
+def test_signals_that_were_ignored_stay_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals.Interrupts(lambda _: pytest.fail("it was ignored")) as interrupts:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert interrupts.received() is None
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_other_signals_are_not_taken_for_one_of_ours():
+    before = signal.signal(signal.SIGUSR1, lambda *_: None)
+    try:
+        with signals.Interrupts(lambda _: None) as interrupts:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert interrupts.received() is None
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_the_second_signal_ends_the_process_at_once():
+    code = (
+        "import os, signal\n"
+        "from tyger.cli import signals\n"
+        "with signals.Interrupts(lambda _: None):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    signal.pause()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=cli.environ("/x"), check=False, timeout=10)
+    assert done.returncode == 128 + signal.SIGINT
+
+
+def test_names():
+    assert signals.name(15) == "SIGTERM"
