@@ -22,9 +22,9 @@ FORMATS: tuple[Format, ...] = ("human", "json", "journal")
 _SECRETS = re.compile(
     r"""(?ix)
     (?P<name> [?&"'\s](?:sig|signature)=                        # of an access URL
-            | authorization["']?\s*[:=,]\s*["']?(?:bearer\s+|basic\s+)?  # a header, however it was printed
+            | authorization\\*["']?\s*[:=,]\s*\\*["']?(?:bearer\s+|basic\s+)? # a header, in any print
             | \bbearer\s+ )
-    [^\s&"',})\]]+"""
+    [^\s&"',})\]\\]+"""
 )
 
 _PLAIN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}

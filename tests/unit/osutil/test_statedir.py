@@ -1,0 +1,126 @@
+"""The state directory: its lock, its version, its reserve, and the disks that it refuses."""
+
+import os
+import shutil
+import stat
+import subprocess
+
+import pytest
+
+from tyger import errors
+from tygerd.osutil import statedir
+
+
+def refusal(path):
+    with pytest.raises(errors.Problem) as caught:
+        statedir.StateDirectory.open(str(path))
+    assert "\n" not in caught.value.message
+    return caught.value
+
+
+def test_it_is_made_private_with_its_version(tmp_path):
+    state = statedir.StateDirectory.open(str(tmp_path / "a/b"))
+    assert stat.S_IMODE(os.stat(tmp_path / "a/b").st_mode) == 0o700
+    assert (tmp_path / "a/b/version").read_text() == "1\n"
+    assert sorted(os.listdir(tmp_path / "a/b")) == ["lock", "version"]
+    state.close()
+    statedir.StateDirectory.open(str(tmp_path / "a/b")).close()
+
+
+def test_two_daemons_do_not_share_it(tmp_path):
+    state = statedir.StateDirectory.open(str(tmp_path))
+    problem = refusal(tmp_path)
+    assert problem.kind is errors.CONFIG
+    assert problem.message == f"another daemon (process {os.getpid()}) uses the state directory {tmp_path}"
+    state.close()
+    statedir.StateDirectory.open(str(tmp_path)).close()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("2\n", "is of version 2 and this tygerd knows 1"), ("", "no version"), ("x", "no version")],
+)
+def test_a_version_we_do_not_know_is_refused(tmp_path, text, message):
+    (tmp_path / "version").write_text(text)
+    problem = refusal(tmp_path)
+    assert (problem.kind, message in problem.message) == (errors.CONFIG, True)
+    # And the lock was let go.
+    (tmp_path / "version").write_text("1\n")
+    statedir.StateDirectory.open(str(tmp_path)).close()
+
+
+def test_what_is_no_directory_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    assert refusal(tmp_path / "file").kind is errors.CONFIG
+    assert "Not a directory" in refusal(tmp_path / "file/below").message
+
+
+# --- disks that are full or read-only: small file systems of our own ---------------------------------------
+
+
+def mount(path, *options):
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("needs root, to mount a small file system")
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", *options, "tyger-test", path], capture_output=True, check=False
+    )
+    if done.returncode != 0:
+        pytest.skip("mounting is not permitted here")
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """Mounts a tmpfs with the given options."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    yield lambda *options: (mount(str(path), *options), path)[1]
+    subprocess.run(["umount", "-l", path], capture_output=True, check=False)
+
+
+def test_a_read_only_disk_is_refused(disk):
+    problem = refusal(disk("-o", "ro") / "state")
+    assert problem.kind is errors.CONFIG
+    assert problem.message.endswith("Read-only file system")
+
+
+def test_a_full_disk_is_refused(disk):
+    path = disk("-o", "size=64k")
+    (path / "filler").write_bytes(bytes(64 * 1024))
+    problem = refusal(path)
+    assert problem.kind is errors.STORAGE_FULL
+    assert problem.message.endswith("No space left on device")
+
+
+def test_the_reserve_is_given_up_when_the_disk_is_full_and_taken_back(disk):
+    path = disk("-o", "size=6m")
+    state = statedir.StateDirectory.open(str(path))
+    state.tend_reserve()
+    assert (path / "reserve").stat().st_blocks * 512 == statedir.RESERVE
+    with open(path / "filler", "wb", buffering=0) as filler:
+        try:
+            while True:
+                filler.write(bytes(65536))
+        except OSError:
+            """Now it is full."""
+    state.tend_reserve()
+    assert (path / "reserve").stat().st_size == 0
+    (path / "row").write_bytes(bytes(statedir.RESERVE // 2))
+    (path / "filler").unlink()
+    state.tend_reserve()
+    assert (path / "reserve").stat().st_size == statedir.RESERVE
+    state.close()
+
+
+def test_without_room_there_is_no_reserve(disk):
+    path = disk("-o", "size=1m")
+    state = statedir.StateDirectory.open(str(path))
+    state.tend_reserve()
+    assert not (path / "reserve").exists()
+    state.close()
+
+
+def test_the_kernel_says_which_file_system_it_is(disk):
+    path = disk()
+    assert statedir.filesystem_of(str(path)) == "tmpfs"
+    assert statedir.filesystem_of("/proc") == "proc"
+    statedir.refuse_network(str(path))

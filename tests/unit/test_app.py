@@ -1,0 +1,197 @@
+"""The daemon as a process: start, readiness, signals, idle exit, the lost socket, bad state."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+
+import pytest
+
+from tests.support import daemon
+from tyger import errors
+
+
+@pytest.fixture(scope="module")
+def shared():
+    """One daemon for the tests that do not harm it."""
+    with daemon.daemon() as it:
+        yield it
+
+
+class Connection(http.client.HTTPConnection):
+    """http.client on a Unix socket: a client that is not ours."""
+
+    def __init__(self, path):
+        super().__init__("unix----" + "A" * 100, timeout=daemon.PATIENCE)
+        self._path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def get(it, path):
+    connection = Connection(it.socket)
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return answer.status, body
+
+
+def run(it, *arguments):
+    """`tygerd serve` to its end: exit code and what it said."""
+    done = subprocess.run(
+        it.command(*arguments),
+        env=it.env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=daemon.PATIENCE,
+        check=False,
+    )
+    assert done.stdout == ""
+    return done.returncode, done.stderr
+
+
+def test_what_it_says_about_itself(shared):
+    status, body = get(shared, "/status")
+    assert status == 200
+    found = json.loads(body)
+    assert (found["pid"], found["socket"], found["state"]) == (shared.pid, shared.socket, shared.state)
+    assert found["mode"] == "user"
+    assert found["uptimeSeconds"] >= 0
+    assert found["server"]["connections"] == 1
+
+
+def test_a_foreign_client_uses_the_compatible_api(shared):
+    assert get(shared, "/healthcheck") == (200, b"Healthy")
+    status, body = get(shared, "/metadata")
+    assert (status, json.loads(body)["apiVersions"]) == (200, ["1.0"])
+    status, body = get(shared, "/v1/buffers?limit=1")
+    assert (status, json.loads(body)["items"]) == (200, [])
+
+
+def test_only_its_user_may_connect_and_read(shared):
+    assert stat.S_IMODE(os.stat(shared.socket).st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(shared.state).st_mode) == 0o700
+    for name in ("catalog.sqlite3", "lock", "keys/sas.pem"):
+        assert stat.S_IMODE(os.stat(os.path.join(shared.state, name)).st_mode) == 0o600
+
+
+def test_a_second_daemon_on_its_state_is_one_clear_line(shared):
+    code, said = run(shared, "--socket", str(shared.path / "other"), "--log-format", "human")
+    assert code == errors.CONFIG.exit_code
+    expected = f"tygerd: another daemon (process {shared.pid}) uses the state directory {shared.state}\n"
+    assert said == expected
+    assert get(shared, "/healthcheck")[0] == 200
+
+
+def test_a_second_daemon_on_its_socket_is_one_clear_line(shared):
+    code, said = run(shared, "--state", str(shared.path / "other"))
+    assert code == errors.CONFIG.exit_code
+    (line,) = said.splitlines()
+    assert json.loads(line)["message"] == f"another daemon answers on {shared.socket}"
+    assert get(shared, "/healthcheck")[0] == 200
+
+
+def test_hangup_is_ignored(shared):
+    os.kill(shared.pid, signal.SIGHUP)
+    assert get(shared, "/healthcheck")[0] == 200
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+def test_it_stops_when_told_and_leaves_no_socket(sig):
+    with daemon.daemon() as it:
+        it.process.send_signal(sig)
+        assert it.wait() == 0
+        assert not os.path.exists(it.socket)
+        assert "stopping" in it.log
+
+
+def test_it_comes_back_after_a_crash():
+    with daemon.daemon() as it:
+        it.kill()
+        assert os.path.exists(it.socket)
+        it.start()
+        assert get(it, "/healthcheck")[0] == 200
+
+
+def test_a_removed_socket_is_bound_again():
+    with daemon.daemon() as it:
+        os.unlink(it.socket)
+        # The directory is watched by a timer of some seconds; its entry comes back.
+        ended = os.pidfd_open(it.pid)
+        try:
+            wait_for(it.socket, ended)
+        finally:
+            os.close(ended)
+        assert get(it, "/healthcheck")[0] == 200
+        assert "binding it again" in it.log
+
+
+def wait_for(path, ended):
+    """Wait until a path is there, or the daemon has ended; inotify would need ctypes, a process can poll."""
+    import select
+
+    while not os.path.exists(path):
+        ready, _, _ = select.select([ended], [], [], 0.05)
+        assert not ready
+
+
+def test_an_idle_daemon_leaves_when_it_may():
+    with daemon.daemon("--idle-exit", "0.2") as it:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(it.socket)
+        with connection, pytest.raises(subprocess.TimeoutExpired):
+            it.process.wait(0.4)
+        assert it.wait() == 0
+        assert "leaving" in it.log
+
+
+@pytest.mark.parametrize(
+    ("config", "arguments", "message"),
+    [
+        ("[store]\nnonsense = 1", (), "line 2: unknown key store.nonsense"),
+        ("[socket]\ngroup = 'no-such-group'", (), "there is no group no-such-group"),
+        ("", ("--config", "/nowhere.toml"), "cannot read /nowhere.toml: No such file or directory"),
+        ("", ("--socket", "/tmp/" + "x" * 120), "the socket path"),
+        ("", ("--state", "/proc/state"), "cannot use the state directory /proc/state"),
+        ("", ("--state", "/dev/null"), "cannot use the state directory /dev/null"),
+    ],
+)
+def test_what_it_cannot_start_with_is_one_clear_line(config, arguments, message):
+    with daemon.daemon(config=config, start=False) as it:
+        code, said = run(it, *arguments, "--log-format", "human")
+        assert code == errors.CONFIG.exit_code
+        assert said.startswith("tygerd: ")
+        assert message in said
+        assert said.count("\n") == 1
+
+
+def test_a_socket_of_the_service_manager_is_used_and_left():
+    with daemon.directory() as path, socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path / "s"))
+        made.listen()
+        it = daemon.Daemon(path, "", ())
+        # `exec` keeps the pid that LISTEN_PID names.
+        script = 'exec 3<&"$0"; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"'
+        with open(path / "log", "ab") as log:
+            it.process = subprocess.Popen(
+                ["bash", "-c", script, str(made.fileno()), *it.command()],
+                env=it.env,
+                pass_fds=[made.fileno()],
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+            )
+        try:
+            # The socket queues us until the daemon is there.
+            assert get(it, "/healthcheck") == (200, b"Healthy")
+            assert it.stop() == 0
+        finally:
+            it.kill()
+        assert os.path.exists(it.socket)
