@@ -157,7 +157,9 @@ async def _parts(
     where: paths.Paths, settings: config.Config
 ) -> AsyncIterator[tuple[context.App, trio.Nursery]]:
     """Everything below the socket, started; the nursery is for what runs as long as they do."""
-    catalog = await trio.to_thread.run_sync(db.Catalog.open, os.path.join(where.state, "catalog.sqlite3"))
+    power = settings.store.durability == "power"
+    path = os.path.join(where.state, "catalog.sqlite3")
+    catalog = await trio.to_thread.run_sync(lambda: db.Catalog.open(path, sync=power))
     try:
         signer = await trio.to_thread.run_sync(keys.load_or_create, os.path.join(where.state, "keys"))
         store = local.LocalStore(where.state)
@@ -168,7 +170,7 @@ async def _parts(
             catalog,
             store,
             require_buffer=buffer_service.get,
-            sync=settings.store.durability == "power",
+            sync=power,
             reattach_grace=settings.transfers.reattach_grace,
         )
         app = context.App(

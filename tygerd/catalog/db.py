@@ -10,6 +10,7 @@ Nothing here decides; nothing here knows buffers or runs.
 
 from __future__ import annotations
 
+import functools
 import secrets
 import sqlite3
 from collections.abc import Callable
@@ -45,13 +46,16 @@ class Catalog:
         self.installation = installation
 
     @classmethod
-    def open(cls, path: str) -> Catalog:
+    def open(cls, path: str, *, sync: bool = False) -> Catalog:
         """Open the catalog at `path`, making or upgrading it first.
+
+        With `sync` a write that has returned also survives the loss of power; without, the death of any
+        process.
 
         Raises Problem: CONFIG when it was written by a newer version or cannot be opened, STORAGE_FULL,
         CORRUPT. The caller holds the lock of the state directory: two daemons must not upgrade at once.
         """
-        engine = _engine(path)
+        engine = _engine(path, sync=sync)
         try:
             with engine.execution_options(begin="BEGIN IMMEDIATE").begin() as connection:
                 _bring_up_to_date(connection, path)
@@ -100,7 +104,7 @@ class Catalog:
         self._reading.dispose()
 
 
-def _engine(path: str) -> sa.Engine:
+def _engine(path: str, *, sync: bool) -> sa.Engine:
     url = sa.URL.create("sqlite", database=path)
     engine = sa.create_engine(
         url,
@@ -109,17 +113,17 @@ def _engine(path: str) -> sa.Engine:
         max_overflow=0,
         connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS},
     )
-    sa.event.listen(engine, "connect", _on_connect)
+    sa.event.listen(engine, "connect", functools.partial(_on_connect, sync=sync))
     sa.event.listen(engine, "begin", _on_begin)
     return engine
 
 
-def _on_connect(dbapi: sqlite3.Connection, _record: object) -> None:
+def _on_connect(dbapi: sqlite3.Connection, _record: object, *, sync: bool) -> None:
     # Transactions are begun by _on_begin: the driver's own rules begin none before a SELECT or before DDL.
     dbapi.isolation_level = None
     for pragma in (
         "journal_mode=WAL",  # readers never wait for the writer
-        "synchronous=NORMAL",  # a commit survives the death of processes; power loss may undo the last ones
+        f"synchronous={'FULL' if sync else 'NORMAL'}",  # whether each commit waits for the disk
         "foreign_keys=ON",
         "cache_size=-2000",  # KiB a connection: a bound on the daemon's memory
         "case_sensitive_like=ON",  # as everywhere but in SQLite

@@ -1,5 +1,7 @@
 import base64
 import hashlib
+import os
+import re
 from datetime import timedelta
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from tyger import model
 from tygerd import clock
 from tygerd.api import blobs
+from tygerd.blocks import writer
 
 HOUR = timedelta(hours=1)
 
@@ -169,6 +172,35 @@ async def test_the_order_of_checks(app, client):
     assert (await at("abc", "00/000")).error == (404, "ContainerNotFound", None)
 
 
+async def test_a_captured_stream_is_served_as_blobs(container):
+    """The format's own example: `Hello` as one block (contract buffers.md sections 5 and 6)."""
+    target = await container.app.store.open(container.name)
+    stream = writer.Writer.create(target, 1 << 20)
+    fd = stream.block_file(0)
+    os.write(fd, b"Hello")
+    stream.seal(0, 5, stream.digest(fd, 5))
+    os.close(fd)
+    assert (await container.call("GET", ".bufferend")).error == (404, "BlobNotFound", None)
+    stream.finish("complete")
+    chain_header = "x-ms-meta-cumulative_hash_chain"
+    expected = {
+        ".bufferstart": (b'{"version":"0.3.0"}', "jRl6v+tdX5RbfseHVtVXDw==", None),
+        "00/000": (b"Hello", "ixqZU8RhEpaoJ6v4xHgE1w==", "Be2sTc2k0VLW0/rZazR8uFCREuD5k1d9OtCAk14ns4U="),
+        "00/001": (b"", "1B2M2Y8AsgTpgAmY7PhCfg==", "LV4PrI5mIT9mYkXErCiaIwlu8B8xxyHjH0UKfSKNt2w="),
+        ".bufferend": (b'{"status":"complete"}', "dDGK6tOTr1krU6jOyYJ/Rw==", None),
+    }
+    for name, (body, digest, chained) in expected.items():
+        for method in ("GET", "HEAD"):
+            answer = await container.call(method, name)
+            assert (answer.status, answer.body) == (200, body if method == "GET" else b"")
+            assert answer.headers["content-length"] == str(len(body))
+            assert answer.headers["content-md5"] == digest
+            assert answer.headers.get(chain_header) == chained
+    assert (await container.call("GET", "00/002")).error == (404, "BlobNotFound", None)
+    for name in (".bufferstart", "00/000", "00/002"):
+        assert (await container.put(name, b"x")).error == (403, "UnauthorizedBlobOverwrite", None)
+
+
 async def test_similar_names_are_different_blobs(container):
     names = ["a/b", "a,b", "a_b", "a;b", "a.b"]
     for name in names:
@@ -233,7 +265,5 @@ def test_no_names_of_blobs(name):
 
 @given(st.text(alphabet="aB1_./-,", max_size=12))
 def test_names_of_blobs_are_the_contracts(name):
-    import re
-
     pattern = r"^(\.?[a-zA-Z0-9_]+.?)+(/(\.?[a-zA-Z0-9_]+.?)+)*\Z"
     assert blobs.is_blob_name(name) == bool(re.match(pattern, name))

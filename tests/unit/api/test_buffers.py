@@ -139,6 +139,14 @@ async def test_pages(client):
     assert seen == made[::-1]
 
 
+async def test_links_of_the_old_prefix_lead_to_the_new_paths(client):
+    for _ in range(2):
+        await create(client)
+    page = (await client.call("GET", "/v1/buffers?limit=1")).json()
+    assert page["nextLink"].startswith("/buffers?limit=1&api-version=1.0&_ct=")
+    assert (await client.call("GET", page["nextLink"])).status == 200
+
+
 async def test_limits(client):
     await create(client)
     assert (await client.call("GET", f"/buffers?{V}&limit=0")).json() == {"items": []}

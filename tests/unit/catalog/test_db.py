@@ -52,6 +52,18 @@ def test_the_installation_id_stays(tmp_path):
     assert len(first.installation) == 32
 
 
+@pytest.mark.parametrize(("sync", "level"), [(False, 1), (True, 2)])
+async def test_what_a_commit_waits_for(tmp_path, sync, level):
+    opened = db.Catalog.open(str(tmp_path / "c"), sync=sync)
+
+    def pragmas(connection):
+        names = ("synchronous", "journal_mode", "foreign_keys")
+        return [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
+
+    assert await opened.read(pragmas) == [level, "wal", 1]
+    opened.close()
+
+
 def put(connection, key, value):
     connection.execute(sa.insert(schema.settings).values(key=key, value=value))
 
