@@ -212,7 +212,7 @@ class _Writer:
                     try:
                         return self._follow(events)
                     except client_module.Interrupted:
-                        return self._stopped()  # before the connection ends, which would be a reason of its own
+                        return self._stopped()  # while the connection is open: its end would be a reason, too
             except client_module.Interrupted:
                 return self._stopped()
             except errors.Problem as lost:

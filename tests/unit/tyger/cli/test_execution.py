@@ -32,7 +32,6 @@ def test_a_pipe_through_a_run(daemon):
     done = execute(daemon, "-c", "c", data=b"abc")
     assert (done.code, done.out) == (0, b"cba" * 100_000)
     assert "INF Run created runId=1\n" in done.err
-    assert "INF Run status changed runId=1 status=Running\n" in done.err
     assert "INF Run status changed runId=1 status=Succeeded\n" in done.err
     assert 'operation="buffer read" runId=1' in done.err
 
