@@ -24,9 +24,11 @@ from tygerd.api import context, routes
 from tygerd.buffers import service as buffers
 from tygerd.catalog import db
 from tygerd.codespecs import service as codespecs
+from tygerd.engines.process import engine as process
 from tygerd.http import connection, listener, problems, receive, router, server
 from tygerd.identity import keys
 from tygerd.osutil import statedir, systemd
+from tygerd.runs import service as runs
 from tygerd.stores import local
 from tygerd.streams import transfers
 
@@ -173,6 +175,16 @@ async def _parts(
             sync=power,
             reattach_grace=settings.transfers.reattach_grace,
         )
+        codespec_service = codespecs.Codespecs(catalog)
+        run_service = runs.Runs(
+            catalog,
+            process.ProcessEngine(where, settings),
+            store,
+            buffers=buffer_service,
+            codespecs=codespec_service,
+            transfer_service=transfer_service,
+            state=where.state,
+        )
         app = context.App(
             version=tyger.__version__,
             started=clock.boottime(),
@@ -182,12 +194,14 @@ async def _parts(
             store=store,
             signer=signer,
             buffers=buffer_service,
-            codespecs=codespecs.Codespecs(catalog),
+            codespecs=codespec_service,
+            runs=run_service,
             transfers=transfer_service,
             connections=lambda: server.Statistics(0, 0, 0),
         )
         async with trio.open_nursery() as background:
             await background.start(transfer_service.run)
+            await background.start(run_service.run)
             background.start_soon(buffer_service.run)
             yield app, background
             background.cancel_scope.cancel()

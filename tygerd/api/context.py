@@ -15,6 +15,7 @@ from tygerd.catalog import db
 from tygerd.codespecs import service as codespecs_service
 from tygerd.http import server
 from tygerd.identity import sas
+from tygerd.runs import service as runs_service
 from tygerd.stores import local
 from tygerd.streams import transfers as transfers_service
 
@@ -35,10 +36,11 @@ class App:
     signer: sas.Signer
     buffers: buffers_service.Buffers
     codespecs: codespecs_service.Codespecs
+    runs: runs_service.Runs
     transfers: transfers_service.Transfers
     connections: Callable[[], server.Statistics]
 
     def unfinished(self) -> int:
-        """Transfers that are not over: the daemon must not leave by itself."""
+        """Transfers and runs that are not over: the daemon must not leave by itself."""
         now = self.transfers.statistics()
-        return now.writing + now.reading + now.suspended
+        return now.writing + now.reading + now.suspended + self.runs.unfinished()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from tygerd.api import blobs, buffers, codespecs, service, transfers
+from tygerd.api import blobs, buffers, codespecs, runs, service, transfers
 from tygerd.http import router
 
 ROUTES: list[router.Route] = [
     *service.ROUTES,
     *buffers.ROUTES,
     *codespecs.ROUTES,
+    *runs.ROUTES,
     *blobs.ROUTES,
     *transfers.ROUTES,
 ]

@@ -90,6 +90,7 @@ def _statistics(app: context.App) -> Iterator[tuple[str, dict[str, int]]]:
     """Each part's figures."""
     yield "server", app.connections()._asdict()
     yield "transfers", app.transfers.statistics()._asdict()
+    yield "runs", {"unfinished": app.runs.unfinished()}
 
 
 def _camel(name: str) -> str:
