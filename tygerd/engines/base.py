@@ -94,6 +94,10 @@ class Engine(Protocol):
         """
         ...
 
+    async def knows(self, run: int) -> bool:
+        """Whether the engine was asked to start this run and has not forgotten it."""
+        ...
+
     async def follow(self, run: int, report: Report) -> Observation:
         """Report what becomes of a run until it has ended; returns the last observation, unreported.
 

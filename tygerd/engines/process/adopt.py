@@ -114,6 +114,11 @@ def _observe(seen: base.Observation, message: dict[str, Any]) -> base.Observatio
     )
 
 
+def was_started(directory: str) -> bool:
+    """Whether a supervisor ever took the run."""
+    return os.path.exists(os.path.join(directory, spec.LOCK))
+
+
 def _is_held(directory: str) -> bool:
     """Whether a supervisor lives.
 

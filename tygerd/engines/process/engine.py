@@ -77,6 +77,10 @@ class ProcessEngine:
             raise adopt.problem(error) from error
         await self._supervisors.start(directory)
 
+    async def knows(self, run: int) -> bool:
+        """See `base.Engine`."""
+        return adopt.was_started(self._run_directory(run))
+
     async def follow(self, run: int, report: base.Report) -> base.Observation:
         """See `base.Engine`."""
 

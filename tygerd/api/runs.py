@@ -1,0 +1,180 @@
+"""Runs over HTTP, contract rest-api.md sections 6 and 10. Error bodies differ from those of buffers there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+import msgspec
+
+from tyger import errors, model, units
+from tygerd.api import context, paging, params
+from tygerd.http import messages, router
+from tygerd.runs import records, service, states
+
+_MAX_ID = 2**63 - 1
+
+_encode = msgspec.json.Encoder().encode
+
+
+async def create(app: context.App, request: messages.Request, body: model.Run) -> messages.Response:
+    """Create a run and start it."""
+    run = await app.runs.create(body, request.peer.uid, request.headers.get("Idempotency-Key"))
+    return messages.Response(201, run, [("Location", f"/runs/{run.id}")])
+
+
+async def index(app: context.App, request: messages.Request) -> messages.Response:
+    """List runs, newest first."""
+    after = paging.after_moment(request.query, tuple[int, int]) if request.query.get(paging.NAME) else None
+    found = await app.runs.page(
+        _chosen(request, with_statuses=True), limit=params.limit(request.query), after=after
+    )
+    continuation = None if found.last is None else paging.moment_token(found.last)
+    return messages.Response(body=paging.page(request, found.items, continuation))
+
+
+async def counts(app: context.App, request: messages.Request) -> messages.Response:
+    """Count runs by status."""
+    found = await app.runs.counts(_chosen(request))
+    return messages.Response(body={status[0].lower() + status[1:]: count for status, count in found.items()})
+
+
+async def show(app: context.App, request: messages.Request) -> messages.Response | messages.StreamResponse:
+    """Show a run, or watch it until it has ended."""
+    run_id = _id(request)
+    if not params.flag(request.query, "watch"):
+        return messages.Response(body=await app.runs.get(run_id))
+    await app.runs.require(run_id)
+
+    async def run(sink: messages.Sink) -> None:
+        async def send(snapshot: model.Run) -> None:
+            await sink.send(_encode(snapshot) + b"\n")
+
+        await app.runs.watch(run_id, send)
+
+    return messages.StreamResponse(run, headers=[("Content-Type", messages.JSON_TYPE)])
+
+
+async def update(app: context.App, request: messages.Request, body: model.RunUpdate) -> messages.Response:
+    """Replace a run's tags."""
+    with _without_body():
+        run_id = _id(request)
+        if body.id is not None and body.id != run_id:
+            await app.runs.require(run_id)
+            text = "The run ID in the URL does not match the run ID in the request body."
+            return messages.Response(400, text)
+        run = await app.runs.update(run_id, body.tags or {}, request.headers.get("If-Match"))
+    return messages.Response(200, run, [("ETag", run.e_tag or "")])
+
+
+async def cancel(app: context.App, request: messages.Request) -> messages.Response:
+    """Cancel a run; one that has ended stays as it is."""
+    return messages.Response(202, await app.runs.cancel(_id(request)))
+
+
+async def logs(app: context.App, request: messages.Request) -> messages.StreamResponse:
+    """Send a run's log, or follow it to its end."""
+    since = request.query.get("since")
+    options = records.Options(
+        timestamps=params.flag(request.query, "timestamps"),
+        tail=_tail(request.query),
+        since=records.moment(since) if since is not None and _since(request.query) else None,
+    )
+    follow = params.flag(request.query, "follow")
+    with _without_body():
+        run_id = _id(request)
+        await app.runs.require(run_id)
+
+    async def run(sink: messages.Sink) -> None:
+        await app.runs.logs(run_id, options, sink.send, follow=follow)
+
+    return messages.StreamResponse(run)
+
+
+async def sweep(app: context.App, request: messages.Request) -> messages.Response:  # noqa: ARG001 - a handler's shape
+    """Do nothing: runs are put away as soon as they end."""
+    return messages.Response()
+
+
+def _id(request: messages.Request) -> int:
+    """The run's id in the path; what is none names no run."""
+    text = request.params["runId"]
+    if not (text.isascii() and text.isdecimal()) or int(text) > _MAX_ID:
+        raise errors.not_found()
+    return int(text)
+
+
+@contextmanager
+def _without_body() -> Iterator[None]:
+    """Some answers about a run that is unknown, or has another ETag, have no body (rest-api.md 13)."""
+    try:
+        yield
+    except errors.Problem as problem:
+        if problem.kind in (errors.NOT_FOUND, errors.PRECONDITION_FAILED):
+            problem.empty_body = True
+        raise
+
+
+def _chosen(request: messages.Request, *, with_statuses: bool = False) -> service.Chosen:
+    statuses = []
+    for text in request.query.all("status") if with_statuses else ():
+        if (status := states.parse(text)) is None:
+            raise errors.Problem(errors.INVALID_INPUT, f"Invalid status: {text}")
+        statuses.append(status)
+    return service.Chosen(_since(request.query), statuses, params.tags(request.query))
+
+
+def _since(query: messages.Fields) -> datetime | None:
+    if (text := query.get("since")) is None:
+        return None
+    try:
+        return units.parse_timestamp(text)
+    except errors.Problem:
+        raise _unbound("Nullable<DateTimeOffset> since", text) from None
+
+
+def _tail(query: messages.Fields) -> int | None:
+    if (text := query.get("tailLines")) is None:
+        return None
+    if not re.fullmatch(r"\s*[-+]?[0-9]{1,9}\s*", text):
+        raise _unbound("Nullable<int> tailLines", text)
+    return max(0, int(text))
+
+
+def _unbound(parameter: str, text: str) -> errors.Problem:
+    shown = text if text.isprintable() else ascii(text)
+    return errors.Problem(errors.BAD_REQUEST, f'Failed to bind parameter "{parameter}" from "{shown}".')
+
+
+_MOMENT = {"since": "only what was created later than this"}
+_TAGS = {"tag": "tag[KEY]=VALUE: only runs with all of these tags"}
+_PAGE = {"limit": "items a page, 20 unless given, 2000 at most", "_ct": "where the page before ended"}
+_STATUS = {"status": "only runs in this status, in any letter case; may be repeated"}
+_LOGS = {
+    "timestamps": "true: begin each line with its time",
+    "tailLines": "only so many of the last lines",
+    "since": "only lines later than this",
+    "follow": "true: go on until the run has ended",
+}
+
+ROUTES = [
+    router.Route(
+        "POST", "/runs", create, "Create a run and start it",
+        body=model.Run, normalized=True, status=201, response=model.Run,
+    ),
+    router.Route("GET", "/runs", index, "List runs", query={**_PAGE, **_MOMENT, **_STATUS, **_TAGS}),
+    router.Route("GET", "/runs/counts", counts, "Count runs by status", query={**_MOMENT, **_TAGS}),
+    router.Route("POST", "/runs/_sweep", sweep, "Put ended runs away, which is done already"),
+    router.Route(
+        "GET", "/runs/{runId}", show, "Show a run, or watch it",
+        query={"watch": "true: a line of JSON now and after every change"}, response=model.Run,
+    ),
+    router.Route(
+        "PUT", "/runs/{runId}", update, "Replace a run's tags",
+        body=model.RunUpdate, response=model.Run,
+    ),
+    router.Route("POST", "/runs/{runId}/cancel", cancel, "Cancel a run", status=202, response=model.Run),
+    router.Route("GET", "/runs/{runId}/logs", logs, "Get a run's log", query=_LOGS),
+]  # fmt: skip

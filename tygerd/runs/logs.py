@@ -1,0 +1,113 @@
+"""Reading a run's log, live or archived, and archiving it. File access in threads, never polling.
+
+The archive of a run is its record file, compressed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import shutil
+from collections.abc import Awaitable, Callable
+from typing import BinaryIO, Protocol, cast
+
+import trio
+
+from tygerd.runs import records
+
+CHUNK = 256 * 1024
+"""Bytes read at once: several hundred lines, and a bound on what a reader makes us hold."""
+
+_threads = trio.CapacityLimiter(4)
+
+Send = Callable[[bytes], Awaitable[None]]
+
+
+class Growing(Protocol):
+    """The log of a run that may still grow."""
+
+    @property
+    def ended(self) -> bool:
+        """Nothing will be added."""
+        ...
+
+    def next(self) -> trio.Event:
+        """An event that is set when something was added or the log has ended. Take it before looking."""
+        ...
+
+
+def archive_path(directory: str, run: int) -> str:
+    """Where the archive of a run is."""
+    return os.path.join(directory, f"{run}.gz")
+
+
+def archive(source: str, directory: str, run: int) -> None:
+    """Compress a log into the archive, whole or not at all; a log that is missing is an empty one. Blocks."""
+    target = archive_path(directory, run)
+    temporary = f"{target}.new"
+    with contextlib.ExitStack() as stack:
+        packed = stack.enter_context(gzip.open(temporary, "wb", compresslevel=1))
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copyfileobj(stack.enter_context(open(source, "rb")), packed, CHUNK)
+    os.rename(temporary, target)
+
+
+async def send(path: str, options: records.Options, prefix: bytes, sink: Send, live: Growing | None) -> None:
+    """Send the lines of a log; with `live`, follow it to its end. `.gz` is an archive.
+
+    Raises:
+        FileNotFoundError: there is no such log; with `live` it is waited for instead.
+    """
+    file = await _open(path, live)
+    if file is None:
+        return
+    try:
+        skip = 0
+        if options.tail is not None:
+            total = await trio.to_thread.run_sync(_count, file, options.since, limiter=_threads)
+            skip = max(0, total - options.tail)
+        formatter = records.Formatter(options, prefix=prefix, skip=skip)
+        while True:
+            # In this order: what was added before we look is read, what is added after sets the event.
+            ended, news = (True, None) if live is None else (live.ended, live.next())
+            while data := await trio.to_thread.run_sync(file.read, CHUNK, limiter=_threads):
+                if lines := formatter.feed(data):
+                    await sink(lines)
+            if ended or news is None:
+                return
+            await news.wait()
+    finally:
+        file.close()
+
+
+async def _open(path: str, live: Growing | None) -> BinaryIO | None:
+    """Open a log, waiting for a live one; None when that ends before it begins."""
+    while True:
+        ended, news = (True, None) if live is None else (live.ended, live.next())
+        try:
+            return await trio.to_thread.run_sync(_open_now, path, limiter=_threads)
+        except FileNotFoundError:
+            if live is None or news is None:
+                raise
+            if ended:
+                return None
+        await news.wait()
+
+
+def _open_now(path: str) -> BinaryIO:
+    if path.endswith(".gz"):
+        return cast("BinaryIO", gzip.open(path, "rb"))
+    return open(path, "rb", buffering=0)
+
+
+def _count(file: BinaryIO, since: bytes | None) -> int:
+    """The number of records that pass; the file is at its beginning afterwards."""
+    total = 0
+    rest = b""
+    while data := file.read(CHUNK):
+        whole, newline, rest_of = (rest + data).rpartition(b"\n")
+        total += records.count(whole + newline, since)
+        rest = rest_of
+    file.seek(0)
+    return total

@@ -1,0 +1,116 @@
+"""A run as the API shows it, and as the catalog keeps it. Pure.
+
+The row's `body` is the run as it was submitted, resolved and filled in; what changes later (status, moments,
+tags) stands in columns and is put in here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import msgspec
+
+from tyger import errors, model, units
+from tygerd.catalog import etags
+from tygerd.catalog import runs as queries
+from tygerd.runs import states
+
+DEFAULT_TIMEOUT = 43_200
+DEFAULT_ACCESS_TTL = timedelta(hours=1)
+
+_decoder = msgspec.json.Decoder(model.Run)
+
+
+def normalized(wanted: model.Run, codespec: model.JobCodespec, buffers: Mapping[str, str]) -> model.Run:
+    """The run that is kept and shown, without its tags: resolved, defaults filled in, nothing of ours."""
+    job = model.JobTarget(
+        codespec=codespec,
+        buffers=dict(buffers) or None,
+        tags=wanted.job.tags,
+        buffer_ttl=_canonical(wanted.job.buffer_ttl, "$.job.bufferTtl"),
+        node_pool=wanted.job.node_pool,
+        replicas=1,
+    )
+    access_ttl = _canonical(wanted.buffer_access_ttl, "$.bufferAccessTtl")
+    return model.Run(
+        job=job,
+        timeout_seconds=DEFAULT_TIMEOUT if wanted.timeout_seconds is None else wanted.timeout_seconds,
+        buffer_access_ttl=access_ttl or units.format_timespan(DEFAULT_ACCESS_TTL),
+    )
+
+
+def encode(run: model.Run) -> str:
+    """The `body` of a row: a codespec's name and version are not kept (rest-api.md 6.1)."""
+    codespec = msgspec.structs.replace(codespec_of(run), name=None, version=None, created_at=None)
+    job = msgspec.structs.replace(run.job, codespec=codespec)
+    return msgspec.json.encode(msgspec.structs.replace(run, job=job)).decode()
+
+
+def decode(row: queries.RunRow) -> model.Run:
+    """The body of a row, without what has become of the run."""
+    return _decoder.decode(row.body)
+
+
+def shown(row: queries.RunRow, body: model.Run | None = None) -> model.Run:
+    """The run as the API shows it; `body` where its codespec's name and version are still known."""
+    run = body or decode(row)
+    return msgspec.structs.replace(
+        run,
+        id=row.id,
+        e_tag=etag(row, run),
+        status=states.known(row.status),
+        status_reason=row.status_reason,
+        running_count=row.running_count,
+        created_at=_printed(row.created_at),
+        started_at=_printed(row.started_at),
+        finished_at=_printed(row.finished_at),
+        tags=row.tags or None,
+    )
+
+
+def etag(row: queries.RunRow, body: model.Run | None = None) -> str:
+    """The run's ETag, which covers its status as well as its tags."""
+    run = body or decode(row)
+    return etags.of_run(
+        row.id,
+        status=row.status,
+        status_reason=row.status_reason,
+        running_count=row.running_count,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        cluster=run.cluster,
+        job_node_pool=run.job.node_pool,
+        worker_node_pool=None,
+        has_worker=False,
+        tags=row.tags,
+    )
+
+
+def codespec_of(run: model.Run) -> model.JobCodespec:
+    """The codespec of a run that was resolved."""
+    if not isinstance(run.job.codespec, model.JobCodespec):
+        raise TypeError("the run's codespec was never resolved")
+    return run.job.codespec
+
+
+def span(text: str | None, path: str) -> timedelta | None:
+    """A duration of the request.
+
+    Raises:
+        Problem: INVALID_INPUT.
+    """
+    try:
+        return None if text is None else units.parse_timespan(text)
+    except errors.Problem as problem:
+        detail = f"Error deserializing input: {problem.message} Path: {path}"
+        raise errors.Problem(errors.INVALID_INPUT, detail) from None
+
+
+def _canonical(text: str | None, path: str) -> str | None:
+    parsed = span(text, path)
+    return None if parsed is None else units.format_timespan(parsed)
+
+
+def _printed(micros: int | None) -> str | None:
+    return None if micros is None else units.format_timestamp(units.from_micros(micros))

@@ -1,0 +1,282 @@
+"""The runs service: everything the API asks about runs. Each run that is not final has a caretaker's task.
+
+A row is written before anything is started, in one transaction with its tags and its idempotency key. What a
+daemon was doing for a run when it was killed, the next one does again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import sqlalchemy as sa
+import trio
+
+from tyger import errors, model, units
+from tygerd import clock
+from tygerd.buffers import service as buffers_service
+from tygerd.catalog import db
+from tygerd.catalog import runs as queries
+from tygerd.codespecs import service as codespecs_service
+from tygerd.engines import base
+from tygerd.runs import live, logs, records, resource, states, submit, supervise
+from tygerd.stores import base as stores
+from tygerd.streams import transfers
+
+CANCELED_BY_USER = "Canceled by user"
+
+SendRun = Callable[[model.Run], Awaitable[None]]
+
+
+class Page(NamedTuple):
+    """A page of a list. `last` is where the next one continues, None on the last page."""
+
+    items: list[model.Run]
+    last: tuple[int, int] | None
+
+
+class Chosen(NamedTuple):
+    """Which runs a query is about: created strictly after `since`, in one of `statuses`, with all `tags`."""
+
+    since: datetime | None = None
+    statuses: Sequence[str] = ()
+    tags: Mapping[str, str] = {}
+
+
+class Runs:
+    """All runs of this daemon. Methods raise `Problem` in the contract's words (rest-api.md section 6)."""
+
+    def __init__(
+        self,
+        catalog: db.Catalog,
+        engine: base.Engine,
+        store: stores.Store,
+        *,
+        buffers: buffers_service.Buffers,
+        codespecs: codespecs_service.Codespecs,
+        transfer_service: transfers.Transfers,
+        state: str,
+    ) -> None:
+        self._catalog = catalog
+        self._engine = engine
+        self._buffers = buffers
+        self._codespecs = codespecs
+        self._log_directory = supervise.make_log_directory(state)
+        self._caretaker = supervise.Caretaker(catalog, engine, store, transfer_service, self._log_directory)
+        self._live: dict[int, live.Live] = {}
+        self._keyed = trio.Lock()
+        self._nursery: trio.Nursery  # since `run`
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run the engine and take up the runs that the last daemon left. Cancelled, jobs go on without us."""
+        async with trio.open_nursery() as self._nursery:
+            await self._nursery.start(self._engine.run)
+            for row in await self._catalog.read(queries.unfinished_runs):
+                self._look_after(row.id)
+            task_status.started()
+            await trio.sleep_forever()
+
+    def unfinished(self) -> int:
+        """Runs that are looked after: the daemon must not leave by itself."""
+        return len(self._live)
+
+    # --- creating ----------------------------------------------------------------------------------------
+
+    async def create(self, wanted: model.Run, owner_uid: int, key: str | None = None) -> model.Run:
+        """Create a run and start it; the same `key` again gives the run that it made first.
+
+        Cancelled before there is a row, it leaves at worst buffers that nobody knows of.
+        """
+        if key is None:
+            return await self._create(wanted, owner_uid, None)
+        async with self._keyed:
+            known = await self._catalog.read(queries.run_for_key, key)
+            return await self._create(wanted, owner_uid, key) if known is None else await self.get(known)
+
+    async def _create(self, wanted: model.Run, owner_uid: int, key: str | None) -> model.Run:
+        traits = self._engine.traits
+        submit.check(wanted, traits)
+        codespec = submit.job_codespec(await self._codespecs.resolve(wanted.job.codespec), traits)
+        self._engine.check(codespec)
+        given, missing = submit.arguments(wanted, codespec)
+        # What is filled in is checked here, too, before buffers are made.
+        ttl = resource.span(wanted.job.buffer_ttl, "$.job.bufferTtl")
+        resource.normalized(wanted, codespec, given)
+        if given:
+            await self._buffers.require_active(list(given.values()))
+        made: dict[str, str] = {}
+        if missing:
+            tags = [{**(wanted.job.tags or {}), "bufferName": name} for name in missing]
+            expires_at = None if ttl is None else clock.now() + ttl
+            new = await self._buffers.create_many(tags, owner_uid, expires_at)
+            made = {name: str(buffer.id) for name, buffer in zip(missing, new, strict=True)}
+        return await self._insert(
+            resource.normalized(wanted, codespec, {**given, **made}), wanted, owner_uid, key
+        )
+
+    async def _insert(self, run: model.Run, wanted: model.Run, owner_uid: int, key: str | None) -> model.Run:
+        now = units.to_micros(clock.now())
+
+        def apply(connection: sa.Connection) -> queries.RunRow:
+            run_id = queries.insert_run(
+                connection,
+                resource.encode(run),
+                wanted.tags or {},
+                owner_uid,
+                now,
+                owner=self._catalog.installation,
+            )
+            if key is not None:
+                queries.remember_key(connection, key, run_id, now)
+            return _existing(connection, run_id)
+
+        with trio.CancelScope(shield=True):  # once there is a row, somebody looks after it
+            row = await self._catalog.write(apply)
+            self._look_after(row.id)
+        return resource.shown(row, run)
+
+    def _look_after(self, run_id: int) -> None:
+        bells = self._live[run_id] = live.Live()
+        self._nursery.start_soon(self._caretaker_task, run_id, bells)
+
+    async def _caretaker_task(self, run_id: int, bells: live.Live) -> None:
+        try:
+            await self._caretaker.look_after(run_id, bells)
+        finally:
+            del self._live[run_id]
+
+    # --- looking -----------------------------------------------------------------------------------------
+
+    async def get(self, run_id: int) -> model.Run:
+        """The run; NOT_FOUND."""
+        return resource.shown(await self._row(run_id))
+
+    async def page(self, chosen: Chosen, *, limit: int, after: tuple[int, int] | None) -> Page:
+        """Newest first."""
+        rows = await self._catalog.read(
+            queries.list_runs,
+            limit=limit + 1,
+            since=_micros(chosen.since),
+            statuses=chosen.statuses,
+            tags=chosen.tags,
+            after=after,
+        )
+        more, rows = limit < len(rows), rows[:limit]
+        last = (rows[-1].created_at, rows[-1].id) if more and rows else None
+        return Page([resource.shown(row) for row in rows], last)
+
+    async def counts(self, chosen: Chosen) -> dict[str, int]:
+        """How many runs are in each status; one without runs is absent."""
+        return await self._catalog.read(queries.count_runs, since=_micros(chosen.since), tags=chosen.tags)
+
+    async def watch(self, run_id: int, send: SendRun) -> None:
+        """Send the run now and whenever it has changed, until it has ended.
+
+        Raises:
+            Problem: NOT_FOUND, before anything is sent.
+        """
+        last: model.Run | None = None
+        while True:
+            bells = self._live.get(run_id)
+            news = bells.changed.next() if bells else None
+            run = await self.get(run_id)
+            if run != last:
+                await send(run)
+                last = run
+            if run.status is None or states.is_terminal(run.status) or news is None:
+                return
+            await news.wait()
+
+    # --- changing ----------------------------------------------------------------------------------------
+
+    async def update(self, run_id: int, tags: Mapping[str, str], if_match: str | None) -> model.Run:
+        """Replace all tags; allowed in every status. They are not validated (rest-api.md 2.1)."""
+
+        def apply(connection: sa.Connection) -> queries.RunRow:
+            row = queries.get_run(connection, run_id)
+            if row is None:
+                raise errors.not_found()
+            if if_match not in {None, "", "*", resource.etag(row)}:
+                raise errors.Problem(errors.PRECONDITION_FAILED, "ETag does not match")
+            queries.set_tags(connection, run_id, tags)
+            return _existing(connection, run_id)
+
+        row = await self._catalog.write(apply)
+        if bells := self._live.get(run_id):
+            bells.changed.ring()
+        return resource.shown(row)
+
+    async def cancel(self, run_id: int) -> model.Run:
+        """Cancel a run: its status says so at once, its job has a grace. An end is never changed."""
+        # Whole seconds, as the original has it.
+        now = clock.now().replace(microsecond=0)
+
+        def apply(connection: sa.Connection) -> tuple[queries.RunRow, bool]:
+            row = queries.get_run(connection, run_id)
+            if row is None:
+                raise errors.not_found()
+            if not states.may_follow("Canceled", row.status):
+                return row, False
+            queries.set_run_state(
+                connection,
+                run_id,
+                status="Canceled",
+                status_reason=CANCELED_BY_USER,
+                finished_at=units.to_micros(now),
+            )
+            return _existing(connection, run_id), True
+
+        row, changed = await self._catalog.write(apply)
+        if changed:
+            if bells := self._live.get(run_id):
+                bells.changed.ring()
+            # Not in the request's own task: it is done even if the client leaves now.
+            self._nursery.start_soon(self._engine.cancel, run_id, CANCELED_BY_USER)
+        return resource.shown(row)
+
+    # --- logs --------------------------------------------------------------------------------------------
+
+    async def require(self, run_id: int) -> None:
+        """Raises Problem: NOT_FOUND."""
+        await self._row(run_id)
+
+    async def logs(self, run_id: int, options: records.Options, sink: logs.Send, *, follow: bool) -> None:
+        """Send the lines of a run's log; with `follow`, until it has ended.
+
+        Raises:
+            Problem: NOT_FOUND, before anything is sent.
+        """
+        row = await self._row(run_id)
+        run = resource.decode(row)
+        prefix = records.PREFIX if run.job.buffers else b""
+        if row.logs_archived_at is None:
+            bells = self._live.get(run_id)
+            try:
+                await logs.send(
+                    self._engine.log_path(run_id), options, prefix, sink, bells if follow else None
+                )
+            except FileNotFoundError:
+                # Nothing was logged yet, or it was archived just now.
+                row = await self._row(run_id)
+            else:
+                return
+        if row.logs_archived_at is not None:
+            await logs.send(logs.archive_path(self._log_directory, run_id), options, prefix, sink, None)
+
+    async def _row(self, run_id: int) -> queries.RunRow:
+        row = await self._catalog.read(queries.get_run, run_id)
+        if row is None:
+            raise errors.not_found()
+        return row
+
+
+def _existing(connection: sa.Connection, run_id: int) -> queries.RunRow:
+    row = queries.get_run(connection, run_id)
+    if row is None:
+        raise LookupError(f"run {run_id} vanished inside its own transaction")
+    return row
+
+
+def _micros(moment: datetime | None) -> int | None:
+    return None if moment is None else units.to_micros(moment)

@@ -1,0 +1,84 @@
+"""What a submitted run must satisfy, and which buffers it still needs. Pure.
+
+Everything is checked before anything is made: the original finds left-over arguments only after it has made
+the missing buffers, which then leak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from tyger import errors, model
+from tygerd.buffers import tags
+from tygerd.codespecs import quantity
+from tygerd.engines import base
+
+
+class Arguments(NamedTuple):
+    """A run's buffers: those it was given, by parameter, and the parameters that need one, in order."""
+
+    given: Mapping[str, str]
+    missing: list[str]
+
+
+def check(run: model.Run, traits: base.Traits) -> None:
+    """Refuse what no engine, or not this one, can do; before the codespec is looked at.
+
+    Raises:
+        Problem: INVALID_INPUT, naming it.
+    """
+    if run.kind == "system":
+        raise _refused("System runs cannot be created directly")
+    tags.check(run.tags or {})
+    tags.check(run.job.tags or {})
+    if run.worker is not None and not traits.workers:
+        raise _refused("Runs with workers are only supported on Kubernetes")
+    if run.job.replicas not in (None, 1) and not traits.replicas:
+        raise _refused(
+            f"replicas: the {traits.name} engine runs one replica of a job, not {run.job.replicas}"
+        )
+    for name, buffer in (run.job.buffers or {}).items():
+        if buffer == "_" and not traits.ephemeral_buffers:
+            raise _refused(
+                f"buffers: '{name}' is '_', but ephemeral buffers are not supported by the {traits.name}"
+                " engine; leave it out to have a buffer made"
+            )
+
+
+def job_codespec(codespec: model.Codespec, traits: base.Traits) -> model.JobCodespec:
+    """The codespec of a job, refused where this engine can't do what it asks for.
+
+    Raises:
+        Problem: INVALID_INPUT, naming it.
+    """
+    if not isinstance(codespec, model.JobCodespec):
+        raise _refused("the job's codespec is of kind 'worker'; a job needs one of kind 'job'")
+    if codespec.sockets and not traits.sockets:
+        raise _refused(f"sockets are not supported by the {traits.name} engine")
+    gpu = codespec.resources.gpu if codespec.resources else None
+    if gpu is not None and quantity.parse(gpu).nanos and not traits.gpu:
+        raise _refused(f"gpu: the {traits.name} engine gives no GPU to a job; leave resources.gpu out")
+    return codespec
+
+
+def arguments(run: model.Run, codespec: model.JobCodespec) -> Arguments:
+    """Match a run's buffer arguments with its codespec's parameters, inputs before outputs.
+
+    Raises:
+        Problem: INVALID_INPUT for an argument without a parameter.
+    """
+    buffers = codespec.buffers or model.BufferParameters()
+    parameters = [*(buffers.inputs or []), *(buffers.outputs or [])]
+    given = run.job.buffers or {}
+    for name, buffer in given.items():
+        if name not in parameters:
+            raise _refused(
+                f"Buffer argument '[{name}, {buffer}]' does not correspond to a buffer parameter"
+                " on the codespec"
+            )
+    return Arguments(given, [name for name in parameters if name not in given])
+
+
+def _refused(message: str) -> errors.Problem:
+    return errors.Problem(errors.INVALID_INPUT, message)

@@ -1,0 +1,173 @@
+"""Looking after one run from its row to its last trace, in this daemon or after a restart.
+
+Theory of operation. Every step can be repeated, and a starting daemon repeats from the top for each run that
+is not final: start the job unless the engine knows it; follow it; fail the outputs that it left unfinished;
+record the end; archive the log; let the engine forget; mark the run final. The row alone decides where a run
+stands.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import sqlalchemy as sa
+import trio
+
+from tyger import errors, model, units
+from tygerd import clock
+from tygerd.catalog import db
+from tygerd.catalog import runs as queries
+from tygerd.engines import base
+from tygerd.runs import live, logs, resource, states
+from tygerd.stores import base as stores
+from tygerd.streams import transfers
+
+RETRY = 5.0
+"""Seconds until a step that failed is tried again: the disk is full, say, and somebody makes room."""
+
+logger = logging.getLogger(__name__)
+
+
+class Caretaker:
+    """Looks after runs, each in a task of the service's nursery."""
+
+    def __init__(
+        self,
+        catalog: db.Catalog,
+        engine: base.Engine,
+        store: stores.Store,
+        transfer_service: transfers.Transfers,
+        log_directory: str,
+    ) -> None:
+        self._catalog = catalog
+        self._engine = engine
+        self._store = store
+        self._transfers = transfer_service
+        self._log_directory = log_directory
+
+    async def look_after(self, run_id: int, bells: live.Live) -> None:
+        """Do what is left to do for a run; returns when it is final. Cancelled, it can be repeated."""
+        while True:
+            try:
+                end = await self._to_the_end(run_id, bells)
+                bells.log_ended()
+                row = await self._row(run_id)
+                await self._fail_outputs(row, end)
+                row = await self.record(run_id, end, bells)
+                await self._put_away(row)
+            except errors.Problem as problem:
+                logger.warning("run %d: %s; trying again", run_id, problem.message)
+                await trio.sleep(RETRY)
+            else:
+                return
+
+    async def record(self, run_id: int, seen: base.Observation, bells: live.Live) -> queries.RunRow:
+        """Bring the row up to what was observed, as far as its status allows; the row as it then is."""
+
+        def apply(connection: sa.Connection) -> tuple[queries.RunRow, bool]:
+            row = _existing(connection, run_id)
+            changes: queries.RunChanges = {}
+            if states.may_follow(seen.status, row.status):
+                changes = {"status": seen.status, "status_reason": seen.reason}
+                if seen.finished_at is not None:
+                    changes["finished_at"] = seen.finished_at
+            if seen.started_at is not None and row.started_at is None:
+                changes["started_at"] = seen.started_at
+            if not changes:
+                return row, False
+            queries.set_run_state(connection, run_id, **changes)
+            return _existing(connection, run_id), True
+
+        row, changed = await self._catalog.write(apply)
+        if changed:
+            bells.changed.ring()
+        return row
+
+    # --- steps -------------------------------------------------------------------------------------------
+
+    async def _to_the_end(self, run_id: int, bells: live.Live) -> base.Observation:
+        """Start the run's job where that was not done, and follow it."""
+        known: tuple[str, int | None] | None = None
+
+        async def report(seen: base.Observation) -> None:
+            nonlocal known
+            if (seen.status, seen.started_at) != known:
+                known = (seen.status, seen.started_at)
+                await self.record(run_id, seen, bells)
+            bells.log_grew(seen.log_size)
+
+        row = await self._row(run_id)
+        try:
+            if row.status == "Pending":
+                await self._start_unless_known(row)
+            # Canceled before, or while, it was started.
+            if (await self._row(run_id)).status == "Canceled":
+                await self._engine.cancel(run_id, row.status_reason or "Canceled by user")
+            return await self._engine.follow(run_id, report)
+        except base.NeverStarted:
+            reason = "the run was never started" if row.status == "Pending" else "the engine lost the run"
+        except errors.Problem as problem:
+            reason = problem.message
+        outputs = tuple(_job(row).outputs)
+        now = units.to_micros(clock.now())
+        return base.Observation(status="Failed", reason=reason, finished_at=now, incomplete=outputs)
+
+    async def _start_unless_known(self, row: queries.RunRow) -> None:
+        if not await self._engine.knows(row.id):
+            await self._engine.start(_job(row))
+
+    async def _fail_outputs(self, row: queries.RunRow, end: base.Observation) -> None:
+        """No output of a run that failed passes for whole; a transfer that is still open ends by itself."""
+        job = _job(row)
+        if row.status == "Succeeded":  # recorded before a restart
+            return
+        for name in end.incomplete:
+            buffer = job.buffers.get(name)
+            if buffer is not None and not self._transfers.writing(buffer):
+                await self._store.mark_failed(buffer, end.reason or "the run left it unfinished")
+
+    async def _put_away(self, row: queries.RunRow) -> None:
+        """Archive the log and let the engine forget."""
+        if row.logs_archived_at is None:
+            await self._archive(row.id)
+        await self._engine.remove(row.id)
+        await self._catalog.write(queries.set_run_state, row.id, final=True)
+
+    async def _archive(self, run_id: int) -> None:
+        source = self._engine.log_path(run_id)
+        try:
+            await trio.to_thread.run_sync(logs.archive, source, self._log_directory, run_id)
+        except OSError as error:
+            raise errors.Problem(
+                errors.IO_ERROR, f"cannot archive its log in {self._log_directory}: {error.strerror}"
+            ) from error
+        now = units.to_micros(clock.now())
+        await self._catalog.write(queries.set_run_state, run_id, logs_archived_at=now)
+
+    async def _row(self, run_id: int) -> queries.RunRow:
+        return await self._catalog.read(_existing, run_id)
+
+
+def make_log_directory(state: str) -> str:
+    """The directory of archived logs."""
+    path = os.path.join(state, "logs")
+    os.makedirs(path, mode=0o700, exist_ok=True)
+    return path
+
+
+def _job(row: queries.RunRow) -> base.Job:
+    run: model.Run = resource.decode(row)
+    return base.Job(
+        run=row.id,
+        codespec=resource.codespec_of(run),
+        buffers=run.job.buffers or {},
+        timeout_seconds=resource.DEFAULT_TIMEOUT if run.timeout_seconds is None else run.timeout_seconds,
+    )
+
+
+def _existing(connection: sa.Connection, run_id: int) -> queries.RunRow:
+    row = queries.get_run(connection, run_id)
+    if row is None:
+        raise LookupError(f"run {run_id} is not in the catalog")
+    return row
