@@ -14,7 +14,7 @@ def test_new_ids():
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        (ids.new(), "stored"),
+        ("4xr6p5pdmy7ujanqhh7xkz2f3a", "stored"),
         ("abc", "stored"),
         ("temp-abc", "unstarted"),
         ("run-12-temp-abc", "relayed"),
