@@ -6,6 +6,9 @@ import logging
 import os
 from collections.abc import Iterator
 
+import sqlalchemy as sa
+import trio
+
 from tyger import errors, model
 from tygerd import clock
 from tygerd.api import context, openapi
@@ -32,9 +35,10 @@ async def healthcheck(app: context.App, _request: messages.Request) -> messages.
     """Whether the catalog answers and the state directory can be used."""
     text_type = [("Content-Type", "text/plain")]
     try:
-        await app.catalog.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar_one())
-    except errors.Problem as problem:
-        logger.error("not healthy: %s", problem)  # noqa: TRY400 - no defect
+        await app.catalog.read(lambda connection: connection.execute(sa.select(schema.alembic_version)).one())
+        await trio.to_thread.run_sync(os.stat, app.paths.state)
+    except (errors.Problem, OSError) as error:
+        logger.error("not healthy: %s", error)  # noqa: TRY400 - no defect
         return messages.Response(503, b"Unhealthy", text_type)
     return messages.Response(200, b"Healthy", text_type)
 
