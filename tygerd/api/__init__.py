@@ -1,1 +1,1 @@
-"""The API: a file a resource. Handlers decode, call one service and render; they hold no logic and no state."""
+"""The API, a file a resource. Handlers decode, call one service and render: no logic, no state."""
