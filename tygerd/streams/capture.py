@@ -16,7 +16,7 @@ import fcntl
 import os
 import select
 import termios
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import NamedTuple
 
 import trio
@@ -134,7 +134,7 @@ class Capture:
         """
         self._feed.on_wanted = self._wake
         try:
-            async with trio.open_nursery() as sealers:
+            async with _sealers() as sealers:
                 await self._fill_blocks(sealers)
         finally:
             self._feed.on_wanted = None
@@ -145,7 +145,7 @@ class Capture:
         Instead of `run`, not after it: a capture that was cancelled is followed by a recovered writer.
         """
         rest = pending(self._pipe)
-        async with trio.open_nursery() as sealers:
+        async with _sealers() as sealers:
             while rest:
                 block = await self._open_next()
                 with self._owned(block) as owned:
@@ -285,6 +285,22 @@ class Capture:
             else:
                 return
             await self._wait_for_space()
+
+
+@contextlib.asynccontextmanager
+async def _sealers() -> AsyncIterator[trio.Nursery]:
+    """A nursery whose OSError comes out as itself: the first thing that went wrong."""
+    try:
+        async with trio.open_nursery() as nursery:
+            yield nursery
+    except ExceptionGroup as group:
+        failures, others = group.split(OSError)
+        if others is not None or failures is None:
+            raise
+        first: BaseException = failures
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise first from None
 
 
 def pending(pipe: int) -> int:

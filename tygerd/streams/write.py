@@ -7,13 +7,14 @@ request (a client that is gone) runs in the registry's nursery. States and their
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal, NamedTuple
 
 import trio
 
 from tyger import errors
-from tygerd.blocks import container, writer
+from tygerd.blocks import container, journal, writer
 from tygerd.osutil import fds
 from tygerd.streams import capture, states
 
@@ -121,8 +122,8 @@ class Write:
                 self._capturing.cancel()
             try:
                 await self._begin(await self._recover(), pipe).run()
-            except OSError as error:
-                self._hear("failed", f"the daemon could not store the stream: {error.strerror}")
+            except (OSError, journal.DamagedError) as error:
+                self._hear("failed", _unstorable(error))
             else:
                 self._progress()
                 self._move(states.Event.EOF)
@@ -174,7 +175,8 @@ class Write:
                     await self._finish()
             await self._final.wait()
         if self.state.value != outcome:
-            raise errors.Problem(errors.CONFLICT, f"the buffer is already {self.state.value}")
+            why = f": {self.reason}" if self.reason else ""
+            raise errors.Problem(errors.CONFLICT, f"the buffer is already {self.state.value}{why}")
 
     async def abandon(self, pipe: fds.OwnedFd | None) -> None:
         """The client is gone for good: take what is in the pipe, close it, fail the buffer. Owns `pipe`.
@@ -187,8 +189,8 @@ class Write:
                     return
                 if pipe is not None and not self._heard.is_set():
                     await self._begin(await self._recover(), pipe).take_rest()
-        except OSError as error:
-            self._hear("failed", f"the daemon could not store the stream: {error.strerror}")
+        except (OSError, journal.DamagedError) as error:
+            self._hear("failed", _unstorable(error))
         finally:
             if pipe is not None:
                 pipe.close()
@@ -212,14 +214,16 @@ class Write:
             try:
                 target = await self._recover()
                 await trio.to_thread.run_sync(target.finish, outcome, reason, limiter=self._hashing)
-            except OSError as error:
-                if error.errno not in capture.FULL:
-                    raise
+            except (OSError, journal.DamagedError) as error:
+                if isinstance(error, OSError) and error.errno in capture.FULL:
+                    await trio.sleep(capture.FULL_DISK_PAUSE)
+                    continue
+                outcome, reason = "failed", reason or _unstorable(error)
+                await trio.to_thread.run_sync(self._mark_failed, reason, limiter=self._hashing)
             else:
-                break
-            await trio.sleep(capture.FULL_DISK_PAUSE)
+                self.bytes, self.blocks = target.sealed_bytes, target.next_number
+            break
         self.reason = reason
-        self.bytes, self.blocks = target.sealed_bytes, target.next_number
         self._capture = None
         completed = outcome == "complete"
         self._move(states.Event.SAID_COMPLETE if completed else states.Event.SAID_FAILED)
@@ -240,6 +244,11 @@ class Write:
             return writer.Writer.recover(self._container, sync=self.settings.sync)
         # The daemon died between the row and the journal.
         return writer.Writer.create(self._container, self.settings.block_size, sync=self.settings.sync)
+
+    def _mark_failed(self, reason: str) -> None:
+        """End a container that cannot even be recovered; where that fails too, the catalog's row says it."""
+        with contextlib.suppress(OSError, journal.DamagedError):
+            self._container.mark_failed(reason)
 
     def _begin(self, target: writer.Writer, pipe: fds.OwnedFd) -> capture.Capture:
         self._capture = capture.Capture(
@@ -264,6 +273,11 @@ class Write:
         self._changed = trio.Event()
         self._moved.set()
         self._moved = trio.Event()
+
+
+def _unstorable(error: OSError | journal.DamagedError) -> str:
+    words = error.strerror if isinstance(error, OSError) else str(error)
+    return f"the daemon could not store the stream: {words}"
 
 
 class ReplacedError(Exception):

@@ -150,6 +150,18 @@ async def test_the_word_failed_counts_at_any_time(tmp_path, client):
         assert daemon.transfers.show(ID).reason == "interrupted"
 
 
+async def test_a_store_that_cannot_be_written_fails_the_buffer_with_the_systems_word(tmp_path, client):
+    async with running(tmp_path) as daemon, trio.open_nursery() as nursery:
+        entry = await daemon.transfers.create_write(request(), 1)
+        await trio.Path(tmp_path / "containers" / BUFFER / "blocks").write_bytes(b"a file in its place")
+        nursery.start_soon(attached, entry, client)
+        client.produce(b"some bytes")
+        await client.heard("failed")
+        assert "could not store the stream: Not a directory" in entry.reason
+        target = await daemon.store.open(BUFFER)
+        assert target.end() == "failed"
+
+
 async def test_a_client_that_is_gone_leaves_a_failed_buffer_with_what_was_in_the_pipe(tmp_path, client):
     async with running(tmp_path) as daemon, trio.open_nursery() as nursery:
         entry = await daemon.transfers.create_write(request(block_size=4), 1)
