@@ -17,7 +17,21 @@ if TYPE_CHECKING:
 SIGINT, SIGPIPE = 2, 13
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main() -> int:
+    """The process: run what `sys.argv` says and return the exit code.
+
+    After a Ctrl-C it ends by the signal itself, which a shell reports as 128 + 2 too: only then does the
+    shell stop the script or the loop that we are part of.
+    """
+    code = run(sys.argv[1:])
+    if code == 128 + SIGINT:
+        from tyger.cli import signals
+
+        signals.end_by(SIGINT)
+    return code
+
+
+def run(argv: Sequence[str]) -> int:
     """Run one command; returns the exit code (`tyger.errors`, or 128 + n after signal n)."""
     closed = _occupy_standard_descriptors()
     console = None
@@ -25,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from tyger.cli import output
 
         console = output.Console(os.environ, closed)
-        code = _run(list(sys.argv[1:] if argv is None else argv), console)
+        code = _invoke(list(argv), console)
         if sys.stdout is not None:
             sys.stdout.flush()
     except KeyboardInterrupt:
@@ -38,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _run(argv: list[str], console: output.Console) -> int:
+def _invoke(argv: list[str], console: output.Console) -> int:
     import click
 
     from tyger import errors

@@ -1,6 +1,7 @@
 """The commands in both of a test's runners: in this process, with captured descriptors, and as a program."""
 
 import os
+import signal
 import subprocess
 import sys
 from typing import NamedTuple
@@ -48,6 +49,11 @@ def run(socket_path, *arguments, data=b"", **options):
     return Done(process.returncode, out, err.decode() if err is not None else "")
 
 
+def ended_by(number):
+    """What `Popen` reports for a process that obeyed the signal."""
+    return -number if number == signal.SIGINT else 128 + number
+
+
 @pytest.fixture
 def daemon():
     with fakedaemon.FakeDaemon() as fake:
@@ -61,7 +67,7 @@ def tyger(daemon, capfd, monkeypatch):
 
     def call(*arguments):
         capfd.readouterr()
-        code = program.main(["--socket", daemon.path, *map(str, arguments)])
+        code = program.run(["--socket", daemon.path, *map(str, arguments)])
         out, err = capfd.readouterr()
         return Done(code, out, err)
 

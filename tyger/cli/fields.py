@@ -172,7 +172,7 @@ TRANSFER = Table(
     "reason?",
     "waiting?",
     "bytes",
-    "blocks",
+    "blocks?",
     "startedAt?",
     "finishedAt?",
     "owner?",

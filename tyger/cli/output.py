@@ -110,8 +110,8 @@ class Console:
     # --- for people -------------------------------------------------------------------------------------
 
     def error(self, text: str) -> None:
-        """The line a failed command ends with."""
-        self._above(f"Error: {' '.join(text.splitlines())}\n")
+        """What a failed command ends with: one line, unless the daemon shows lines to copy."""
+        self._above(f"Error: {text.rstrip()}\n")
 
     def hint(self, text: str) -> None:
         """A further line for a person, behind an error."""

@@ -88,6 +88,7 @@ class Meter:
 
     def complete(self, done: int) -> None:
         """The transfer is over, and well."""
+        self(done, None)
         elapsed = 0.0 if self._started is None else time.monotonic() - self._started
         self._board.set(self._label, f"{self._label} {binary(done)} done")
         self._console.log(

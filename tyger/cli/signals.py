@@ -12,7 +12,7 @@ import os
 import signal
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 _OBEYED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -60,11 +60,22 @@ class Interrupts:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self._told:
-            os._exit(128 + number)
+            end_by(number)
         self._told = True
         if self._number is None:
             self._number = number
         self._on_first(number)
+
+
+def end_by(number: int) -> NoReturn:
+    """End this process at once as the signal asks; nothing is cleaned up, the kernel closes all.
+
+    INT ends us by itself, so that the shell stops its script or loop too; shells report that as 128 + n.
+    """
+    if number == signal.SIGINT:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    os._exit(128 + number)
 
 
 def name(number: int) -> str:

@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from tests.support import cli
 from tests.support.cli import daemon, tyger
-from tyger import __main__ as program
 
 __all__ = ["daemon", "tyger"]
 
@@ -117,9 +117,25 @@ def test_a_traceback_only_for_those_who_ask(daemon):
     assert "Traceback" in done.err
 
 
-def test_main_runs_sys_argv(tyger, monkeypatch):
-    monkeypatch.setitem(sys.__dict__, "argv", ["tyger", "--version"])
-    assert program.main() == 0
+def test_ctrl_c_ends_us_by_the_signal_so_that_shells_stop_their_loops(daemon):
+    daemon.buffer("b", b"", state=None)
+    with cli.start(daemon.path, "run", "exec", "-c", "x") as refused:
+        assert refused.wait(10) == 66
+    hold = threading.Event()
+    asked = threading.Event()
+
+    def answer(request):
+        asked.set()
+        hold.wait(10)
+        return 200, {}, {}
+
+    daemon.answers["GET", "/status"] = answer
+    with cli.start(daemon.path, "status") as process:
+        assert asked.wait(10)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == -signal.SIGINT
+        assert process.stderr.read() == b""
+    hold.set()
 
 
 def test_a_reader_that_goes_away_ends_us_quietly(daemon):

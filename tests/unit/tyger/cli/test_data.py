@@ -120,7 +120,7 @@ def test_a_signal_fails_the_buffer(daemon, number):
         process.stdin.flush()
         buffer.wait(lambda: buffer.data)
         process.send_signal(number)
-        assert process.wait(10) == 128 + number
+        assert process.wait(10) == cli.ended_by(number)
         said = process.stderr.read().decode()
     buffer.wait(lambda: buffer.ended)
     assert state(daemon) == ("failed", b"half")
@@ -234,5 +234,5 @@ def test_a_signal_ends_a_read(daemon, number):
     with cli.start(daemon.path, "buffer", "read", "b") as process:
         assert process.stdout.read(3) == b"abc"
         process.send_signal(number)
-        assert process.wait(10) == 128 + number
+        assert process.wait(10) == cli.ended_by(number)
         assert "FTL Failed to read buffer" in process.stderr.read().decode()

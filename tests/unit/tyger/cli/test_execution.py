@@ -106,7 +106,7 @@ def test_the_first_signal(daemon, number, flags, status):
             while b"status=Running" not in (line := process.stderr.readline()):
                 assert line
             process.send_signal(number)
-            assert process.wait(10) == 128 + number
+            assert process.wait(10) == cli.ended_by(number)
             said = process.stderr.read()
         assert daemon.runs[1]["status"] == status
         assert bool(daemon.asked("POST", "/runs/1/cancel")) is (not flags)
@@ -124,7 +124,7 @@ def test_a_signal_fails_the_input_before_its_run_is_cancelled(daemon):
         buffer = daemon.buffers["run1-i"]
         buffer.wait(lambda: buffer.data)
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
+        assert process.wait(10) == cli.ended_by(signal.SIGINT)
     buffer.wait(lambda: buffer.ended)
     assert buffer.state == "failed"
     assert buffer.reason == "the writer was interrupted by SIGINT"
@@ -147,7 +147,7 @@ def test_a_second_signal_does_not_wait(daemon):
             process.send_signal(signal.SIGTERM)
             assert blocked.wait(10)
             process.send_signal(signal.SIGINT)
-            assert process.wait(10) == 130
+            assert process.wait(10) == cli.ended_by(signal.SIGINT)
     finally:
         released.set()
 

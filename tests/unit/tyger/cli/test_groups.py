@@ -11,7 +11,7 @@ from tyger.cli import groups
 
 def test_only_the_module_of_the_called_command_is_imported():
     code = (
-        "import sys; from tyger import __main__; code = __main__.main(['buffer', 'gen', '1']);"
+        "import sys; from tyger import __main__; code = __main__.run(['buffer', 'gen', '1']);"
         "print(sorted(m for m in sys.modules if m.startswith('tyger.cli.')), file=sys.stderr)"
     )
     done = subprocess.run(

@@ -104,9 +104,9 @@ def test_records_below_the_level_are_dropped_but_fatal_ones_never(console, capfd
     assert [line.split(" ")[1:] for line in capfd.readouterr().err.splitlines()] == [["FTL", "n"]]
 
 
-def test_an_error_is_one_line(console, capfd):
-    console.error("a\nb")
-    assert capfd.readouterr().err == "Error: a b\n"
+def test_an_error_keeps_the_lines_that_are_to_be_copied(console, capfd):
+    console.error("add these lines:\n[engine]\n")
+    assert capfd.readouterr().err == "Error: add these lines:\n[engine]\n"
 
 
 def test_a_closed_standard_output():
