@@ -71,7 +71,7 @@ def parse(text: str) -> Url:
     if parts.scheme.endswith("+unix"):
         socket, _, path = path.partition(":")
         socket, host = unquote(socket), "localhost"
-        if not socket.startswith("/"):
+        if parts.netloc or not socket.startswith("/"):
             raise _invalid()
         if len(os.fsencode(socket)) > _SOCKET_LIMIT:
             raise errors.Problem(
@@ -140,10 +140,10 @@ def locate(text: str) -> Access:
 
 def _read(path: str) -> str:
     try:
-        with open(path, encoding="utf-8") as file:
-            status = os.fstat(file.fileno())
-            if stat.S_ISREG(status.st_mode) and status.st_size < FILE_LIMIT:
-                return file.read().rstrip(" \r\n")
+        status = os.stat(path)  # before it is opened: opening a named pipe would wait for a writer
+        if stat.S_ISREG(status.st_mode) and status.st_size < FILE_LIMIT:
+            with open(path, encoding="utf-8") as file:
+                return file.read(FILE_LIMIT).rstrip(" \r\n")
     except UnicodeDecodeError:
         raise _invalid() from None
     except OSError as error:
