@@ -105,9 +105,12 @@ def _serve(argv: list[str]) -> int:
 def _leave_parent() -> None:
     """Go on as nobody's child: the command that started us waits for this process, not for the daemon."""
     import os
+    import signal
 
     if os.fork():
         os._exit(0)
+    # What the command blocked would stay blocked for the daemon's life.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 if __name__ == "__main__":

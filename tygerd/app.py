@@ -11,7 +11,7 @@ import resource
 import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -140,11 +140,16 @@ async def _run(
                 stop_deadline=settings.daemon.stop_deadline,
             )
             app.connections = front.statistics
-            background.start_soon(_obey, signals, front)
+
+            def stop() -> None:
+                state.leave()
+                front.stop()
+
+            background.start_soon(_obey, signals, stop)
             background.start_soon(_keep_reserve, state)
             idle_exit = settings.daemon.idle_exit if options.idle_exit is None else options.idle_exit
             if options.autostarted or options.idle_exit is not None:
-                background.start_soon(_leave_when_idle, app, front, idle_exit)
+                background.start_soon(_leave_when_idle, app, front, idle_exit, stop)
             logger.info("ready on %s", listening.path, extra={"pid": os.getpid(), "state": where.state})
             systemd.notify("READY=1", os.environ)
             if options.autostarted:
@@ -222,12 +227,12 @@ def _listen(where: paths.Paths, settings: config.Config) -> listener.Listener:
     return listener.Listener.bind(where.socket, mode=mode, group=settings.socket.group)
 
 
-async def _obey(signals: AsyncIterator[int], front: server.Server) -> None:
+async def _obey(signals: AsyncIterator[int], stop: Callable[[], None]) -> None:
     """SIGTERM and SIGINT stop the daemon; the terminal that it was started from may close (SIGHUP)."""
     async for number in signals:
         if number != signal.SIGHUP:
             logger.info("%s: stopping", signal.Signals(number).name)
-            front.stop()
+            stop()
 
 
 async def _keep_reserve(state: statedir.StateDirectory) -> None:
@@ -237,7 +242,9 @@ async def _keep_reserve(state: statedir.StateDirectory) -> None:
         await trio.sleep(RESERVE_CHECK)
 
 
-async def _leave_when_idle(app: context.App, front: server.Server, idle_exit: float) -> None:
+async def _leave_when_idle(
+    app: context.App, front: server.Server, idle_exit: float, stop: Callable[[], None]
+) -> None:
     """Stop once nothing has been going on for `idle_exit` seconds."""
     busy_until = clock.boottime()
     while True:
@@ -246,6 +253,6 @@ async def _leave_when_idle(app: context.App, front: server.Server, idle_exit: fl
         left = max(busy_until, front.quiet_since) + idle_exit - clock.boottime()
         if left <= 0:
             logger.info("nothing to do for %g seconds: leaving", idle_exit)
-            front.stop()
+            stop()
             return
         await trio.sleep(left)

@@ -53,7 +53,7 @@ class Listener:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         temporary = os.path.join(directory, f".{os.getpid()}")
         try:
-            _make_directory(directory)
+            _make_directory(directory, private=not mode & 0o077)
             _refuse_living(path)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
@@ -107,11 +107,19 @@ def _identity_of(path: str) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _make_directory(path: str) -> None:
-    """Make the socket's directory, private; in a public place refuse one that somebody else made."""
-    os.makedirs(path, mode=0o700, exist_ok=True)
-    if os.stat(os.path.dirname(path)).st_mode & stat.S_IWOTH:
-        paths.check_private(path)
+def _make_directory(path: str, *, private: bool) -> None:
+    """Make the socket's directory, open to others only if the socket is.
+
+    A private one in a public place must not be somebody else's.
+    """
+    try:
+        os.makedirs(path, mode=0o700)
+    except FileExistsError:
+        if private and os.stat(os.path.dirname(path)).st_mode & stat.S_IWOTH:
+            paths.check_private(path)
+    else:
+        if not private:
+            os.chmod(path, 0o755)  # noqa: S103 - who may connect has to get there
 
 
 def _refuse_living(path: str) -> None:

@@ -11,6 +11,7 @@ import secrets
 
 from tyger import errors
 from tygerd.http import messages
+from tygerd.osutil import nurseries
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +29,7 @@ def find(error: BaseException) -> errors.Problem | None:
     """The `Problem` that `error` is, or that a nursery wrapped; None when anything else is in it."""
     if isinstance(error, errors.Problem):
         return error
-    if isinstance(error, BaseExceptionGroup):
-        found = [find(inner) for inner in error.exceptions]
-        if all(found):
-            return found[0]
-    return None
+    return nurseries.problem_of(error) if isinstance(error, BaseExceptionGroup) else None
 
 
 def incident(error: Exception, request_id: str) -> str:

@@ -10,6 +10,8 @@ import contextlib
 import errno
 import fcntl
 import os
+import select
+import time
 from typing import Self
 
 from tyger import errors
@@ -24,6 +26,12 @@ NETWORK = {"nfs", "nfs4", "cifs", "smb3"}
 """File systems whose locks and renames do not hold what the journals and the lock need."""
 
 
+PATIENCE = 15
+"""Seconds that a new daemon waits for one that said it is leaving: requests may take a while to finish."""
+
+_LEAVING = "leaving"
+
+
 class StateDirectory:
     """An open, locked state directory. The lock goes with the process, however it ends."""
 
@@ -33,7 +41,7 @@ class StateDirectory:
 
     @classmethod
     def open(cls, path: str) -> Self:
-        """Make it if need be, check it and lock it.
+        """Make it if need be, check it and lock it. Blocks while the daemon that holds it is leaving.
 
         Raises:
             Problem: CONFIG: it cannot be used, or another daemon holds it; STORAGE_FULL: the disk is full.
@@ -51,6 +59,13 @@ class StateDirectory:
         except OSError as error:
             raise _unusable(path, error) from None
         return cls(path, lock)
+
+    def leave(self) -> None:
+        """Say that the lock is about to be let go. To be called while clients still reach this daemon.
+
+        A client that no longer does may start the next daemon, which then waits instead of failing.
+        """
+        _write_holder(self._lock, _LEAVING)
 
     def close(self) -> None:
         """Let the lock go."""
@@ -118,15 +133,39 @@ def filesystem_of(path: str) -> str:
 
 
 def _lock(fd: int, path: str) -> None:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
-        raise errors.Problem(
-            errors.CONFIG, f"another daemon (process {holder}) uses the state directory {path}"
-        ) from None
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder, _, leaving = os.pread(fd, 40, 0).decode("ascii", "replace").strip().partition(" ")
+            if leaving != _LEAVING or not _ended(holder, deadline):
+                raise errors.Problem(
+                    errors.CONFIG,
+                    f"another daemon (process {holder or 'unknown'}) uses the state directory {path}",
+                ) from None
+        else:
+            _write_holder(fd)
+            return
+
+
+def _write_holder(fd: int, *more: str) -> None:
     os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    os.pwrite(fd, f"{' '.join([str(os.getpid()), *more])}\n".encode(), 0)
+
+
+def _ended(process: str, deadline: float) -> bool:
+    """Wait for a process to end; False when it has not by then."""
+    try:
+        watched = os.pidfd_open(int(process))
+    except (OSError, ValueError):
+        # It has, or its number is one of another pid namespace; the lock will tell.
+        time.sleep(0.01)
+        return time.monotonic() < deadline
+    try:
+        return bool(select.select([watched], [], [], max(0, deadline - time.monotonic()))[0])
+    finally:
+        os.close(watched)
 
 
 def _check_version(path: str) -> None:

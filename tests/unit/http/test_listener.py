@@ -27,14 +27,20 @@ def connect(path):
 
 
 async def test_it_listens_with_its_mode_and_goes_without_a_trace(place):
-    listening = await bind(place / "dir/s", mode=0o660)
+    listening = await bind(place / "dir/s", mode=0o600)
     connect(place / "dir/s")
     found = os.stat(place / "dir/s")
-    assert stat.S_IMODE(found.st_mode) == 0o660
+    assert stat.S_IMODE(found.st_mode) == 0o600
     assert stat.S_IMODE(os.stat(place / "dir").st_mode) == 0o700
     assert os.listdir(place / "dir") == ["s"]
     listening.close()
     assert os.listdir(place / "dir") == []
+
+
+async def test_a_socket_for_others_is_in_a_directory_for_others(place):
+    listening = await bind(place / "dir/s", mode=0o660)
+    assert stat.S_IMODE(os.stat(place / "dir").st_mode) == 0o755
+    listening.close()
 
 
 async def test_a_dead_socket_is_replaced(place):

@@ -1,12 +1,15 @@
 """The state directory: its lock, its version, its reserve, and the disks that it refuses."""
 
+import concurrent.futures
 import os
 import shutil
 import stat
 import subprocess
+import sys
 
 import pytest
 
+from tests.support import daemon
 from tyger import errors
 from tygerd.osutil import statedir
 
@@ -34,6 +37,32 @@ def test_two_daemons_do_not_share_it(tmp_path):
     assert problem.message == f"another daemon (process {os.getpid()}) uses the state directory {tmp_path}"
     state.close()
     statedir.StateDirectory.open(str(tmp_path)).close()
+
+
+HOLDER = """
+import sys
+from tygerd.osutil import statedir
+state = statedir.StateDirectory.open(sys.argv[1])
+state.leave()
+print("left", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_daemon_that_is_leaving_is_waited_for(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, tmp_path],
+        env={"PYTHONPATH": str(daemon.ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as leaving:
+        assert leaving.stdout.readline() == b"left\n"
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            opening = pool.submit(statedir.StateDirectory.open, str(tmp_path))
+            with pytest.raises(TimeoutError):
+                opening.result(0.05)
+            leaving.stdin.close()
+            opening.result(statedir.PATIENCE).close()
 
 
 @pytest.mark.parametrize(
