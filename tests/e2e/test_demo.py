@@ -1,0 +1,118 @@
+"""The demo as a newcomer runs it, and its video with the daemon killed in the middle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from examples import demo
+
+TYGER = pathlib.Path(sys.executable).with_name("tyger")
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg"),
+    pytest.mark.skipif(not TYGER.exists(), reason="needs the installed programs (./just setup)"),
+]
+
+
+@pytest.fixture
+def scratch() -> Iterator[demo.Scratch]:
+    made = demo.Scratch([str(TYGER)], keep=False)
+    yield made
+    made.close()
+
+
+def daemon_of(path: pathlib.Path) -> int:
+    """The process id of the daemon that listens on a socket, from the kernel."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        pid, _, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return int(pid)
+
+
+def make_video(path: pathlib.Path, seconds: float) -> bytes:
+    pattern = f"testsrc2=size=640x480:rate=30:duration={seconds}"
+    encode = ["-pix_fmt", "yuv420p", "-c:v", "rawvideo", "-f", "nut", str(path)]
+    subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-f", "lavfi", "-i", pattern, *encode], check=True)
+    return path.read_bytes()
+
+
+def test_the_demo_passes_and_leaves_a_picture(tmp_path: pathlib.Path) -> None:
+    pytest.importorskip("mrd")
+    before = set(pathlib.Path("/tmp").glob("tyger-demo-*"))
+    done = subprocess.run(
+        [sys.executable, "examples/demo.py", "--seconds", "1", "--output", str(tmp_path)],
+        cwd=demo.ROOT,
+        env={**os.environ, "TMPDIR": "/tmp"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "the same 30 frames" in done.stdout
+    assert "byte for byte" in done.stdout
+    assert '{ "succeeded": 2 }' in done.stdout
+    assert (tmp_path / "phantom_0000.png").read_bytes().startswith(b"\x89PNG")
+    # Other demos may run meanwhile; ours must have cleaned up.
+    named = next(word.rstrip(",") for word in done.stdout.split() if "/tyger-demo-" in word)
+    assert pathlib.Path(named) not in before
+    assert not pathlib.Path(named).exists()
+
+
+def test_a_daemon_killed_in_the_middle_loses_no_byte_and_hangs_nobody(
+    scratch: demo.Scratch, tmp_path: pathlib.Path
+) -> None:
+    video = make_video(tmp_path / "video.nut", 2)
+    with (
+        open(tmp_path / "stderr", "wb") as log,
+        subprocess.Popen(
+            [TYGER, "run", "exec", "-f", demo.EXAMPLES / "negate.yml"],
+            env=scratch.environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+        ) as run,
+    ):
+        assert run.stdin is not None
+        assert run.stdout is not None
+        half = len(video) // 2
+        run.stdin.write(video[:half])
+        run.stdin.flush()
+        # A byte of the result: capture, job and delivery are all under way.
+        out = os.read(run.stdout.fileno(), 1)
+        assert out
+        os.kill(daemon_of(scratch.socket), signal.SIGKILL)
+        run.stdin.write(video[half:])
+        run.stdin.close()
+        out += run.stdout.read()
+        code = run.wait(60)
+    shown = json.loads(scratch.output("run", "list"))
+    assert len(shown) == 1
+    job = shown[0]
+    kept = subprocess.run(
+        [TYGER, "buffer", "read", job["job"]["buffers"]["input"]],
+        env=scratch.environ,
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=60,
+    ).stdout
+    assert hashlib.sha256(kept).hexdigest() == hashlib.sha256(video).hexdigest()
+    if code == 0:
+        assert job["status"] == "Succeeded"
+        (tmp_path / "out.nut").write_bytes(out)
+        subprocess.run(["ffmpeg", "-v", "error", "-i", tmp_path / "out.nut", "-f", "null", "-"], check=True)
+    else:
+        assert job["status"] == "Failed", (tmp_path / "stderr").read_text()
+        assert job["statusReason"]
