@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
-from tests.unit.supervisor import fake_daemon
+from tests.support import transferdaemon
 from tyger import paths
 from tygerd import config
 from tygerd.conformance import engine as conformance
@@ -23,7 +23,7 @@ class ProcessBench:
     image = "here"
     unknown_image = "registry.example/unknown:1"
 
-    def __init__(self, daemon: fake_daemon.FakeDaemon, state: str, bubblewrap: str) -> None:
+    def __init__(self, daemon: transferdaemon.TransferDaemon, state: str, bubblewrap: str) -> None:
         self.daemon = daemon
         places = paths.Paths(system=False, socket=daemon.socket, state=state, config="/etc/x/tygerd.toml")
         settings = config.parse(
@@ -60,7 +60,7 @@ WORKS = (program := bwrap.find()) is not None and bwrap.probe(program) is None
     ]
 )
 async def bench(request, tmp_path) -> AsyncIterator[ProcessBench]:
-    with fake_daemon.FakeDaemon() as daemon:
+    with transferdaemon.TransferDaemon() as daemon:
         bench = ProcessBench(daemon, str(tmp_path / "state"), request.param)
         async with trio.open_nursery() as nursery:
             await nursery.start(bench.engine.run)

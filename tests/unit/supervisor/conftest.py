@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.supervisor import fake_daemon
+from tests.support import transferdaemon
 from tygerd.supervisor import control, spec
 
 
@@ -61,9 +61,17 @@ class Beside:
             self.sock.close()
 
 
+def until_log(run, events, text: str) -> None:
+    """Read events until the job has printed this line."""
+    for event in events:
+        if event["event"] in {"log", "state"} and ("O", text) in run.log():
+            return
+    raise AssertionError(f"{text} was never logged")
+
+
 @pytest.fixture
 def daemon():
-    with fake_daemon.FakeDaemon() as fake:
+    with transferdaemon.TransferDaemon() as fake:
         yield fake
 
 

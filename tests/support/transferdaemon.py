@@ -16,7 +16,7 @@ from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
 
-class FakeDaemon:
+class TransferDaemon:
     """Use as a context manager. `buffers` maps ids to their content; `outcomes` to what became of writes."""
 
     def __init__(self) -> None:

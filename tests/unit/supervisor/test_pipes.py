@@ -1,0 +1,85 @@
+"""A job's named pipes, with a fake daemon at the other end of the transfers."""
+
+from __future__ import annotations
+
+import os
+
+
+def test_bytes_go_through_the_job(supervise, daemon):
+    daemon.buffers["buffer-in"] = os.urandom(3_000_000)
+    run = supervise("cat $IN_PIPE > $OUT_PIPE; echo done; echo trouble >&2", inputs=["in"], outputs=["out"])
+    status = run.wait()
+    assert (status.status, status.reason, status.exit_code) == ("Succeeded", None, 0)
+    assert daemon.written["buffer-out"] == daemon.buffers["buffer-in"]
+    assert daemon.outcomes["buffer-out"] == ("complete", None)
+    assert sorted(run.log()) == [("E", "trouble"), ("O", "done")]
+    assert (status.inputs, status.outputs) == ({"in": "complete"}, {"out": "complete"})
+    assert status.started_at is not None
+    assert status.started_at <= status.finished_at
+
+
+def test_pipes_that_are_never_opened(supervise, daemon):
+    daemon.buffers["buffer-in"] = b"x"
+    status = supervise("exit 0", inputs=["in"], outputs=["out"]).wait()
+    assert status.status == "Succeeded"
+    assert status.inputs == {"in": "skipped"}
+    assert daemon.written["buffer-out"] == b""
+    assert daemon.outcomes["buffer-out"] == ("complete", None)
+
+
+def test_exits_before_it_has_read_its_input(supervise, daemon):
+    daemon.buffers["buffer-in"] = bytes(5_000_000)
+    status = supervise("head -c 10 $IN_PIPE > /dev/null", inputs=["in"]).wait()
+    assert (status.status, status.inputs) == ("Succeeded", {"in": "closed"})
+
+
+def test_an_input_that_is_opened_again_goes_on(supervise, daemon):
+    daemon.buffers["buffer-in"] = b"a" * 4_000_000 + b"b"
+    script = "head -c 1000000 $IN_PIPE | wc -c; cat $IN_PIPE | tail -c 1"
+    run = supervise(script, inputs=["in"])
+    assert run.wait().status == "Succeeded"
+    assert run.log() == [("O", "1000000"), ("o", "b")]
+
+
+def test_a_failed_input_fails_the_run_before_the_job_sees_its_end(supervise, daemon):
+    daemon.buffers["buffer-in"] = b"half"
+    daemon.truncated["buffer-in"] = "its writer failed"
+    run = supervise(
+        "trap '' TERM; cat $IN_PIPE > $OUT_PIPE", inputs=["in"], outputs=["out"], cancel_grace=0.1
+    )
+    status = run.wait()
+    assert (status.status, status.reason) == ("Failed", "buffer 'in': its writer failed")
+    assert daemon.outcomes["buffer-out"] == ("failed", "buffer 'in': its writer failed")
+
+
+def test_an_output_that_the_daemon_refuses(supervise, daemon):
+    daemon.refused["buffer-out"] = "the buffer was already written"
+    status = supervise("echo a > $OUT_PIPE; sleep 60", outputs=["out"]).wait()
+    assert (status.status, status.reason) == ("Failed", "buffer 'out': the buffer was already written")
+
+
+def test_writing_again_after_end_of_file_fails_the_run(supervise, daemon, tmp_path):
+    os.mkfifo(tmp_path / "go")
+    run = supervise("echo a > $OUT_PIPE; read go < ../go; echo b > $OUT_PIPE; sleep 60", outputs=["out"])
+    daemon.wait_for_end("buffer-out")
+    (tmp_path / "go").write_text("\n")
+    reason = (
+        "buffer 'out': the job wrote to its pipe again after closing it: end of file had ended the buffer"
+    )
+    status = run.wait()
+    assert (status.status, status.reason) == ("Failed", reason)
+    assert daemon.outcomes["buffer-out"] == ("failed", reason)
+
+
+def test_an_output_is_complete_when_main_outlives_its_end(supervise, daemon, tmp_path):
+    os.mkfifo(tmp_path / "go")
+    run = supervise("echo a > $OUT_PIPE; read go < ../go; : > $OUT_PIPE; exit 1", outputs=["out"])
+    daemon.wait_for_outcome("buffer-out")
+    assert daemon.outcomes["buffer-out"] == ("complete", None)
+    (tmp_path / "go").write_text("\n")
+    assert run.wait().reason == "Main exited with code 1"
+
+
+def test_an_input_that_does_not_exist(supervise):
+    status = supervise("read line < $IN_PIPE", inputs=["in"]).wait()
+    assert status.reason == "buffer 'in': The resource was not found"
