@@ -51,6 +51,7 @@ class Meter:
         self._console = board.console
         self._label = label
         self._values = values
+        self._created = time.monotonic()
         self._started: float | None = None
         self._recorded = (0.0, 0)
         self._drawn = 0.0
@@ -89,7 +90,10 @@ class Meter:
     def complete(self, done: int) -> None:
         """The transfer is over, and well."""
         self(done, None)
-        elapsed = 0.0 if self._started is None else time.monotonic() - self._started
+        now = time.monotonic()
+        begun = self._created if self._started is None else self._started
+        # A short transfer is reported once, at its end: then the first report says nothing about its speed.
+        elapsed = now - (begun if now - begun >= REDRAW_EVERY else self._created)
         self._board.set(self._label, f"{self._label} {binary(done)} done")
         self._console.log(
             "info",
