@@ -13,8 +13,7 @@ import msgspec
 
 from tyger import errors, model
 from tygerd.api import context
-from tygerd.http import messages
-from tygerd.http.router import Route
+from tygerd.http import messages, router
 from tygerd.osutil import fds
 from tygerd.streams import transfers, write
 
@@ -122,20 +121,23 @@ async def show(app: context.App, request: messages.Request) -> messages.Response
 _RANGE = {"offset": "first byte of the stream to deliver", "length": "how many bytes to deliver at most"}
 
 ROUTES = [
-    Route(
+    router.Route(
         "POST", "/transfers", create, "Write a buffer from a pipe",
         versioned=False, fds=1, body=model.WriteRequest, status=201,
     ),
-    Route(
+    router.Route(
         "POST", "/transfers/{id}/attach", attach, "Come back to a write",
         versioned=False, fds=1, status=201,
     ),
-    Route(
+    router.Route(
         "POST", "/transfers/{id}/outcome", say, "Say how the producer ended",
         versioned=False, body=model.Outcome, response=model.Transfer,
     ),
-    Route("POST", "/transfers/{id}/cancel", cancel, "Fail a write", versioned=False, response=model.Transfer),
-    Route("GET", "/transfers/read/{buffer}", read, "Read a buffer", versioned=False, query=_RANGE),
-    Route("GET", "/transfers", index, "List transfers", versioned=False),
-    Route("GET", "/transfers/{id}", show, "Show a transfer", versioned=False, response=model.Transfer),
+    router.Route(
+        "POST", "/transfers/{id}/cancel", cancel, "Fail a write",
+        versioned=False, response=model.Transfer,
+    ),
+    router.Route("GET", "/transfers/read/{buffer}", read, "Read a buffer", versioned=False, query=_RANGE),
+    router.Route("GET", "/transfers", index, "List transfers", versioned=False),
+    router.Route("GET", "/transfers/{id}", show, "Show a transfer", versioned=False, response=model.Transfer),
 ]  # fmt: skip

@@ -119,8 +119,9 @@ class EndedBy(enum.Enum):
 class Sink(Protocol):
     """Where a `StreamResponse` puts its body. One task uses it at a time.
 
-    When the client closes its connection, and when the daemon stops, `run` is cancelled; `ended_by` then
-    says which, and is set before the cancellation is delivered. A stream that ends on its own sees None.
+    When the client closes its connection (also only its sending half), and when the daemon stops, `run` is
+    cancelled; `ended_by` then says which, and is set before the cancellation is delivered. A stream that
+    ends on its own sees None.
     """
 
     @property
