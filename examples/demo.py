@@ -66,6 +66,10 @@ class Scratch:
         """What a `tyger` command prints."""
         return run_quietly([*self.tyger, *arguments], env=self.environ).decode()
 
+    def run_exec(self, run_file: str) -> list[str]:
+        """The command that executes one of our examples."""
+        return [*self.tyger, "run", "exec", "--logs", "-f", str(EXAMPLES / run_file)]
+
     def close(self) -> None:
         """Stop the daemon that the commands started, and remove every file."""
         if self.keep:
@@ -114,12 +118,14 @@ def run_quietly(command: list[str], env: dict[str, str] | None = None) -> bytes:
     return done.stdout
 
 
-def through_run(scratch: Scratch, producer: list[str], run_file: str, sink: pathlib.Path) -> Flow:
-    """`PRODUCER | tyger run exec -f RUN_FILE > SINK`; the `> SINK` is this process, which so takes the times.
+def stream(
+    producer: list[str], command: list[str], sink: pathlib.Path, env: dict[str, str] | None = None
+) -> Flow:
+    """`PRODUCER | COMMAND > SINK`; the `> SINK` is this process, which so takes the times.
 
-    The log of the job is shown only when the run fails.
+    What the command says on stderr is shown only when it fails.
     """
-    sent_from = time.monotonic()
+    started = time.monotonic()
     first = 0.0
     received = 0
     with (
@@ -127,42 +133,38 @@ def through_run(scratch: Scratch, producer: list[str], run_file: str, sink: path
         sink.open("wb") as file,
         subprocess.Popen(producer, stdout=subprocess.PIPE) as source,
         subprocess.Popen(
-            [*scratch.tyger, "run", "exec", "--logs", "-f", str(EXAMPLES / run_file)],
-            env=scratch.environ,
-            stdin=source.stdout,
-            stdout=subprocess.PIPE,
-            stderr=log,
-        ) as run,
+            command, env=env, stdin=source.stdout, stdout=subprocess.PIPE, stderr=log
+        ) as process,
     ):
-        if source.stdout is None or run.stdout is None:
+        if source.stdout is None or process.stdout is None:
             raise DemoError("the pipes were not made")
-        source.stdout.close()  # the run has its own; only so does a failed run end the producer
-        while chunk := os.read(run.stdout.fileno(), CHUNK):
-            first = first or time.monotonic() - sent_from
+        source.stdout.close()  # the command has its own; only so does its failure end the producer
+        while chunk := os.read(process.stdout.fileno(), CHUNK):
+            first = first or time.monotonic() - started
             received += len(chunk)
             file.write(chunk)
-        code = run.wait()
-        total = time.monotonic() - sent_from
+        code = process.wait()
+        total = time.monotonic() - started
         if code:
             log.seek(0)
             sys.stderr.write(log.read().decode(errors="replace"))
-            raise DemoError(f"exit code {code} from tyger run exec -f {run_file}; its words are above")
+            raise DemoError(f"exit code {code} from {shlex.join(command)}; its words are above")
     return Flow(received, first, total)
 
 
-def report(sent: int, flow: Flow) -> None:
+def report(name: str, sent: int, flow: Flow) -> None:
     """The figures of one stream."""
     mib = 1024 * 1024
     amount = f"{sent / mib:.1f} MiB in, {flow.received / mib:.2f} MiB out in {flow.total:.2f} s"
     rate = f"{sent / mib / flow.total:.1f} MiB/s"
-    say(f"  {amount}: {rate}; first byte out after {flow.first * 1000:.0f} ms")
+    say(f"  {name}: {amount}, {rate}; first byte out after {flow.first:.2f} s")
 
 
 def video(scratch: Scratch, seconds: float) -> None:
     """Part (a). The direct run has the same options, so every decoded frame has to be the same."""
     say("A video through ffmpeg")
     ffmpeg = ["ffmpeg", "-nostdin", "-v", "error", "-y"]
-    source, out, direct = (str(scratch.path / name) for name in ("video.nut", "out.nut", "direct.nut"))
+    source, out, direct = (scratch.path / name for name in ("video.nut", "out.nut", "direct.nut"))
     pattern = [
         "-f",
         "lavfi",
@@ -171,17 +173,22 @@ def video(scratch: Scratch, seconds: float) -> None:
         "-pix_fmt",
         "yuv420p",
     ]
-    run_quietly([*ffmpeg, *pattern, "-c:v", "rawvideo", "-f", "nut", source])
+    run_quietly([*ffmpeg, *pattern, "-c:v", "rawvideo", "-f", "nut", str(source)])
     say("  $ cat video.nut | tyger run exec -f examples/negate.yml > out.nut")
-    flow = through_run(scratch, ["cat", source], "negate.yml", pathlib.Path(out))
-    run_quietly([*ffmpeg, "-i", source, "-vf", "negate", "-f", "nut", direct])
+    producer = ["cat", str(source)]
+    through_run = stream(producer, scratch.run_exec("negate.yml"), out, scratch.environ)
+    alone = stream(
+        producer, [*ffmpeg, "-i", "/dev/stdin", "-vf", "negate", "-f", "nut", "/dev/stdout"], direct
+    )
     # The MD5 of every decoded frame, with its time stamps.
     frames, expected = (
-        run_quietly([*ffmpeg, "-i", path, "-f", "framemd5", "-"]).splitlines() for path in (out, direct)
+        run_quietly([*ffmpeg, "-i", str(path), "-f", "framemd5", "-"]).splitlines() for path in (out, direct)
     )
     if frames != expected:
         raise DemoError("out.nut does not decode to the frames that ffmpeg -vf negate makes directly")
-    report(os.path.getsize(source), flow)
+    size = source.stat().st_size
+    report("through a run", size, through_run)
+    report("ffmpeg alone", size, alone)
     count = sum(not line.startswith(b"#") for line in frames)
     say(f"  out.nut decodes to the same {count} frames as ffmpeg -vf negate run directly")
 
@@ -193,11 +200,11 @@ def scan(scratch: Scratch, output: pathlib.Path) -> pathlib.Path:
     raw, images, direct = (scratch.path / name for name in ("phantom.mrd", "images.mrd", "direct.mrd"))
     say("  $ python -m mrd.tools.phantom | tyger run exec -f examples/mrd-recon.yml > images.mrd")
     phantom = f"{shlex.join([*tools, 'mrd.tools.phantom'])} | tee {shlex.quote(str(raw))}"
-    flow = through_run(scratch, ["sh", "-c", phantom], "mrd-recon.yml", images)
+    flow = stream(["sh", "-c", phantom], scratch.run_exec("mrd-recon.yml"), images, scratch.environ)
     run_quietly([*tools, "mrd.tools.stream_recon", "--input", str(raw), "--output", str(direct)])
     if images.read_bytes() != direct.read_bytes():
         raise DemoError("images.mrd differs from what the reconstruction makes directly")
-    report(raw.stat().st_size, flow)
+    report("through a run, as fast as the phantom is made", raw.stat().st_size, flow)
     say("  images.mrd is byte for byte what the reconstruction makes directly")
     say("  $ python -m mrd.tools.export_png_images < images.mrd")
     output.mkdir(parents=True, exist_ok=True)
@@ -238,7 +245,9 @@ def main() -> int:
         check_programs(program)
         scratch = Scratch([program], keep=options.keep)
         try:
-            say(f"A daemon of its own in {scratch.path}, which the first command starts")
+            say(f"A daemon of its own in {scratch.path}, started by the first command that needs it")
+            say("  $ tyger status")
+            scratch.output("status")
             video(scratch, options.seconds)
             picture = scan(scratch, options.output.resolve())
             say("  $ tyger run counts")

@@ -48,6 +48,10 @@ def make_video(path: pathlib.Path, seconds: float) -> bytes:
     return path.read_bytes()
 
 
+def frames(path: pathlib.Path) -> bytes:
+    return demo.run_quietly(["ffmpeg", "-v", "error", "-i", str(path), "-f", "framemd5", "-"])
+
+
 def test_the_demo_passes_and_leaves_a_picture(tmp_path: pathlib.Path) -> None:
     pytest.importorskip("mrd")
     before = set(pathlib.Path("/tmp").glob("tyger-demo-*"))
@@ -112,7 +116,9 @@ def test_a_daemon_killed_in_the_middle_loses_no_byte_and_hangs_nobody(
     if code == 0:
         assert job["status"] == "Succeeded"
         (tmp_path / "out.nut").write_bytes(out)
-        subprocess.run(["ffmpeg", "-v", "error", "-i", tmp_path / "out.nut", "-f", "null", "-"], check=True)
+        negate = ["-vf", "negate", "-f", "nut", str(tmp_path / "direct.nut")]
+        demo.run_quietly(["ffmpeg", "-v", "error", "-i", str(tmp_path / "video.nut"), *negate])
+        assert frames(tmp_path / "out.nut") == frames(tmp_path / "direct.nut")
     else:
         assert job["status"] == "Failed", (tmp_path / "stderr").read_text()
         assert job["statusReason"]
