@@ -219,8 +219,10 @@ class Execution:
             count = {"runningCount": run["runningCount"]} if run.get("runningCount") else {}
             self._console.log("info", "Run status changed", runId=self._run_id, status=status, **count)
             self._board.set("run", f"run {self._run_id} {status}")
-        if status in runfollow.TERMINAL:
+        if status in runfollow.TERMINAL and not self._over.is_set():
             self._over.set()
+            if status == "Succeeded" and "input" in self._transferring:
+                self._console.log("info", "The run is done; the rest of its input is still being stored")
         if status in ("Failed", "Canceled", "Canceling"):
             # What is still on its way is not waited for (contract cli.md 6.5).
             self._stop.request(f"run {self._run_id} ended with status {status}")

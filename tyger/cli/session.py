@@ -96,15 +96,41 @@ class Session:
         headers: Mapping[str, str] | None = None,
     ) -> client_module.Answer:
         """One request to the daemon, with this invocation's headers. Raises `Problem`."""
-        return self.client.request(
-            method, path, query=query, body=body, headers={**self._headers, **(headers or {})}
-        )
+        everything = {**self._headers, **(headers or {})}
+        self._before(method, path, query, everything)
+        answer = self.client.request(method, path, query=query, body=body, headers=everything)
+        self._after(answer.status, answer.headers, answer.body)
+        return answer
 
     def stream(
         self, method: str, path: str, *, query: Sequence[tuple[str, str]] = (), wake: int | None = None
     ) -> client_module.Stream:
         """One request whose answer is read as it comes. Raises `Problem`."""
-        return self.client.stream(method, path, query=query, headers=self._headers, wake=wake)
+        self._before(method, path, query, self._headers)
+        stream = self.client.stream(method, path, query=query, headers=self._headers, wake=wake)
+        self._after(stream.status, stream.headers, b"")
+        return stream
+
+    def _before(
+        self, method: str, path: str, query: Sequence[tuple[str, str]], headers: Mapping[str, str]
+    ) -> None:
+        """Refuse what cannot be said in HTTP, and tell those who trace."""
+        said = "".join([path, *(part for pair in query for part in pair)])
+        try:
+            said.encode()
+        except UnicodeEncodeError:
+            raise errors.Problem(errors.INVALID_INPUT, "an argument is not valid UTF-8 text") from None
+        for value in headers.values():
+            if not value.isascii() or not value.isprintable():
+                raise errors.Problem(errors.INVALID_INPUT, f"invalid argument {value!r}: not printable ASCII")
+        self.console.log("trace", "Sending request", method=method, url=path)
+
+    def _after(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """The whole answer, for those who trace (contract cli.md 1.8)."""
+        if self.console.level == "trace":
+            lines = [f"HTTP/1.1 {status}", *(f"{name.title()}: {value}" for name, value in headers.items())]
+            text = "\r\n".join([*lines, "", body.decode("utf-8", "replace")])
+            self.console.log("trace", "Incoming response", response=text)
 
     def ask(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         """One request that is answered with a JSON object.

@@ -53,3 +53,26 @@ def test_a_segment_of_a_path(text):
 
 def test_the_proxy_flag_is_accepted(tyger):
     assert tyger("--proxy", "none", "buffer", "show", "x").code == 0
+
+
+def test_traced_requests_and_answers(tyger, daemon):
+    done = tyger("--log-level", "trace", "buffer", "show", "x")
+    assert "TRC Sending request method=GET url=/buffers/x" in done.err
+    assert 'TRC Incoming response response="HTTP/1.1 200\\r\\nTyger-Version: 0.1.0\\r\\n' in done.err
+    assert "TRC" not in tyger("--log-level", "debug", "buffer", "show", "x").err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["buffer", "show", "\udcff"],
+        ["buffer", "list", "--tag", "a=\udcff"],
+        ["buffer", "set", "x", "--clear-tags", "--etag", "a\r\nX: y"],
+        ["buffer", "set", "x", "--clear-tags", "--etag", "\u00fc"],
+    ],
+)
+def test_what_cannot_be_said_in_http(tyger, daemon, arguments):
+    done = tyger(*arguments)
+    assert done.code == 65
+    assert done.err.count("\n") == 1
+    assert not daemon.requests
