@@ -1,8 +1,10 @@
 """The commands against a real daemon and real jobs: what they deliver, and how each mistake ends."""
 
+import contextlib
 import hashlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import threading
@@ -333,3 +335,26 @@ def test_no_daemon_and_none_may_be_started():
             )
             assert done.returncode == 69
             assert done.stderr.count(b"\n") == 1
+
+
+def test_ctrl_c_at_a_terminal_cancels_run_and_fails_input(daemon, tyger, tmp_path):
+    path = runfile(tmp_path, "cat < $IN_PIPE > $OUT_PIPE")
+    program = " ".join(daemons.TYGER)
+    for _ in range(5):
+        child, leader = pty.fork()
+        if child == 0:
+            line = f"(printf half; cat) | {program} run exec -f {path} --flush-interval 5ms > {tmp_path}/out"
+            os.execvpe("bash", ["bash", "-c", line], daemon.env)
+        shown = b""
+        while b"Running" not in shown:
+            shown += os.read(leader, 4096)
+        os.write(leader, b"\x03")
+        with contextlib.suppress(OSError):  # EIO: all have let go of the terminal
+            while piece := os.read(leader, 4096):
+                shown += piece
+        os.close(leader)
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) in (-signal.SIGINT, 128 + signal.SIGINT)
+        run = json.loads(tyger("run", "list", "--limit", "1").stdout)[0]
+        assert run["status"] in ("Canceling", "Canceled", "Failed")
+        assert tyger("buffer", "read", run["job"]["buffers"]["in"]).returncode == 74
