@@ -299,7 +299,8 @@ def repeated(command: list[str], environ: dict[str, str], *, times: int = 10) ->
     """Mean seconds of a short command."""
 
     def once() -> None:
-        subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+        nothing = subprocess.DEVNULL
+        subprocess.run(command, env=environ, stdin=nothing, stdout=nothing, stderr=nothing, check=True)
 
     return rigs.timed(lambda: [once() for _ in range(times)]) / times
 

@@ -92,10 +92,11 @@ class Rig:
     def tyger(self, *arguments: str, stdin: bytes = b"") -> str:
         """What a command prints; its failure ends the benchmark."""
         done = subprocess.run(
-            [TYGER, *arguments], env=self.environ, input=stdin, stdout=subprocess.PIPE, check=False
+            [TYGER, *arguments], env=self.environ, input=stdin, capture_output=True, check=False
         )
         if done.returncode:
-            sys.exit(f"bench: exit code {done.returncode} from tyger {' '.join(arguments)}")
+            words = done.stderr.decode(errors="replace")
+            sys.exit(f"bench: exit code {done.returncode} from tyger {' '.join(arguments)}: {words}")
         return done.stdout.decode().strip()
 
     def shell(self, script: str) -> None:
