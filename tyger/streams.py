@@ -18,16 +18,12 @@ import os
 import secrets
 import select
 import stat
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 from tyger import client as client_module
-from tyger import errors
-
-PIPE_SIZE = 1024 * 1024
-"""Bytes asked for a pipe: the kernel's default upper limit. Measured: 0.4 against 1.2 GiB/s at 64 KiB."""
+from tyger import errors, pipes
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 """Seconds between attempts to reach a daemon that is away: doubled each time, with this ceiling."""
@@ -108,72 +104,11 @@ def write(
     Raises:
         Problem: the daemon refused the transfer (unknown buffer, already written, ...).
     """
-    with _as_pipe(fd) as source:
+    with pipes.as_pipe(fd) as source:
         return _Writer(client, buffer, source, verdict, stop, on_progress, retry_for).run(
             {"buffer": buffer, "blockSize": block_size, "flushInterval": flush_interval}
             | ({} if run is None else {"run": run})
         )
-
-
-class _Source(NamedTuple):
-    """The read end of a pipe, and what went wrong with the pump that fills it (None: nothing, or no pump)."""
-
-    fd: int
-    failure: Callable[[], str | None]
-
-
-@contextlib.contextmanager
-def _as_pipe(fd: int) -> Iterator[_Source]:
-    if stat.S_ISFIFO(os.fstat(fd).st_mode):
-        enlarge(fd)
-        yield _Source(fd, lambda: None)
-        return
-    reader, writer = os.pipe()
-    enlarge(reader)
-    failures: list[str] = []
-    pump = threading.Thread(target=_pump, args=(fd, writer, failures), name="pump", daemon=True)
-    pump.start()
-    try:
-        yield _Source(reader, lambda: failures[0] if failures else None)
-    finally:
-        os.close(reader)
-
-
-def enlarge(fd: int) -> None:
-    """Give a pipe `PIPE_SIZE` bytes; a refusal (the kernel has a quota per user) costs only speed."""
-    with contextlib.suppress(OSError):
-        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
-
-
-def _pump(source: int, writer: int, failures: list[str]) -> None:
-    """Fill our pipe from a file, socket, terminal or device until its end; owns `writer`."""
-    try:
-        while _move(source, writer):
-            pass
-    except BrokenPipeError:
-        pass  # the transfer is over
-    except OSError as error:
-        failures.append(f"cannot read the input: {error.strerror}")
-    finally:
-        os.close(writer)
-
-
-def _move(source: int, writer: int) -> int:
-    try:
-        return os.splice(source, writer, PIPE_SIZE)
-    except BlockingIOError:
-        select.select([source], [], [])
-        return 1
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-    try:
-        data = os.read(source, _COPY)
-    except BlockingIOError:
-        select.select([source], [], [])
-        return 1
-    write_all(writer, data)
-    return len(data)
 
 
 class _Writer:
@@ -183,7 +118,7 @@ class _Writer:
         self,
         client: client_module.Client,
         buffer: str,
-        source: _Source,
+        source: pipes.Source,
         verdict: Verdict,
         stop: Stop,
         on_progress: Progress | None,
@@ -326,7 +261,7 @@ def _sink(fd: int) -> Sink:
     appends = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND
     if not stat.S_ISFIFO(os.fstat(fd).st_mode) or appends:
         return lambda channel, limit, stop: _copy(channel, fd, min(limit, _COPY), stop)
-    enlarge(fd)
+    pipes.enlarge(fd)
     return lambda channel, limit, stop: _splice(channel, fd, limit, stop)
 
 
@@ -352,18 +287,8 @@ def _copy(channel: client_module.Channel, fd: int, limit: int, stop: Stop) -> in
         _wait(channel.fileno(), select.POLLIN, fd, 0, stop)
     data = channel.take(limit)
     _wait(fd, select.POLLOUT, None, 0, stop)
-    write_all(fd, data)
+    pipes.write_all(fd, data)
     return len(data)
-
-
-def write_all(fd: int, data: bytes) -> None:
-    """Write all of `data`, whatever the flags of `fd`: EAGAIN means poll."""
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(fd, view) :]
-        except BlockingIOError:
-            select.select([], [fd], [])
 
 
 def _wait(fd: int, events: int, other: int | None, other_events: int, stop: Stop) -> None:

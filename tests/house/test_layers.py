@@ -29,10 +29,17 @@ ROWS: list[tuple[str, ...]] = [
 LEVEL = {part: level for level, row in enumerate(ROWS) for part in row}
 
 # What `tygerd` may use of `tyger`: what both programs must agree on.
-SHARED = {"client", "errors", "model", "paths", "programs", "streams", "units"}
+SHARED = {"client", "errors", "model", "paths", "pipes", "programs", "streams", "units"}
 
 # Tighter than its row. The supervisor must start in 20 ms and outlive an upgrade of the daemon.
-SUPERVISOR_MAY_IMPORT = {"tyger.client", "tyger.errors", "tyger.paths", "tyger.programs", "tyger.streams"}
+SUPERVISOR_MAY_IMPORT = {
+    "tyger.client",
+    "tyger.errors",
+    "tyger.paths",
+    "tyger.pipes",
+    "tyger.programs",
+    "tyger.streams",
+}
 
 
 def part_of(module: str) -> str:

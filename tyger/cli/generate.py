@@ -75,10 +75,10 @@ def fill(fd: int, size: int) -> None:
 
 
 def _mover(memory: int, fd: int) -> Move:
-    from tyger import streams
+    from tyger import pipes
 
     if stat.S_ISFIFO(os.fstat(fd).st_mode):
-        streams.enlarge(fd)
+        pipes.enlarge(fd)
 
         def splice(start: int, length: int) -> int:
             return os.splice(memory, fd, length, offset_src=start)
@@ -93,7 +93,7 @@ def _mover(memory: int, fd: int) -> Move:
 
 def _or_copy(move: Move, memory: int, fd: int) -> Move:
     """`move`, or reading and writing where the kernel has no shortcut to this kind of descriptor."""
-    from tyger import streams
+    from tyger import pipes
 
     shortcut = True
 
@@ -109,7 +109,7 @@ def _or_copy(move: Move, memory: int, fd: int) -> Move:
                     raise
                 shortcut = False
         data = os.pread(memory, length, start)
-        streams.write_all(fd, data)
+        pipes.write_all(fd, data)
         return len(data)
 
     return attempt

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 
 import trio
 
-from tyger import errors, streams, units
+from tyger import errors, pipes, units
 from tygerd import logs
 from tygerd.blocks import container, writer
 from tygerd.stores import access, dataplane, retrying
@@ -204,7 +204,7 @@ async def _input(options: argparse.Namespace, remote: retrying.Retrying) -> None
             return
         fd = pipe.fileno()
         os.set_blocking(fd, False)  # this open file is ours alone
-        streams.enlarge(fd)
+        pipes.enlarge(fd)
 
         async def deliver(data: memoryview) -> None:
             await _write_all(fd, data)
@@ -288,7 +288,7 @@ async def _take(options: argparse.Namespace, into: writer.Writer, shipping: ship
 
     try:
         with await fifo.opened(options.pipe, os.O_RDONLY, abandon) as pipe:
-            streams.enlarge(pipe.fileno())
+            pipes.enlarge(pipe.fileno())
             taking = capture.Capture(
                 into,
                 pipe.fileno(),
