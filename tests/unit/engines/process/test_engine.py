@@ -1,0 +1,94 @@
+"""What the process engine refuses and needs; what it does is in tests/conformance/test_engines.py."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import trio
+
+from tyger import errors, model, paths
+from tygerd import config
+from tygerd.engines import base
+from tygerd.engines.process import bwrap, engine
+
+IMAGES = """
+[[engine.process.images]]
+image = "host"
+entrypoint = ["true"]
+[[engine.process.images]]
+image = "bare"
+[[engine.process.images]]
+image = "directory"
+root = "/srv/image"
+"""
+
+
+def make(tmp_path, mode="off", *, system=False):
+    text = f'[engine.process]\nbubblewrap = "{mode}"\n{IMAGES}'
+    places = paths.Paths(
+        system=system, socket=str(tmp_path / "s"), state=str(tmp_path), config="/etc/tyger/tygerd.toml"
+    )
+    return engine.ProcessEngine(places, config.parse(text))
+
+
+def refusal(made, **codespec):
+    with pytest.raises(errors.Problem) as caught:
+        made.check(model.JobCodespec(**codespec))
+    assert caught.value.kind is errors.INVALID_INPUT
+    return caught.value.message
+
+
+def test_refusals(tmp_path):
+    made = make(tmp_path)
+    made.check(model.JobCodespec(image="host"))
+    assert "add these lines to /etc/tyger/tygerd.toml" in refusal(made, image="unknown")
+    assert "no entrypoint" in refusal(made, image="bare")
+    assert "needs bubblewrap" in refusal(made, image="directory", command=["x"])
+
+
+def test_the_system_runs_nothing_without_a_sandbox(tmp_path):
+    assert "only under bubblewrap" in refusal(make(tmp_path, system=True), image="host")
+
+
+async def test_with_a_sandbox_directories_are_images(tmp_path):
+    if (program := bwrap.find()) is None or bwrap.probe(program) is not None:
+        pytest.skip("bubblewrap does not work here")
+    for system in (False, True):
+        made = make(tmp_path, "require", system=system)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(made.run)
+            made.check(model.JobCodespec(image="directory", command=["x"]))
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_required_sandbox_that_is_missing(tmp_path):
+    made = make(tmp_path, "require")
+    before, os.environ["PATH"] = os.environ["PATH"], "/nowhere"
+    try:
+        with pytest.raises(
+            errors.Problem, match="cannot use bubblewrap, which is required: it is not installed"
+        ):
+            await made.run()
+    finally:
+        os.environ["PATH"] = before
+
+
+async def test_what_is_removed_is_gone_whatever_its_modes(tmp_path):
+    made = make(tmp_path)
+    work = tmp_path / "runs" / "1" / "work"
+    (work / "deep").mkdir(parents=True)
+    (work / "deep" / "file").touch()
+    (work / "deep").chmod(0)
+    work.chmod(0)
+    await made.remove(1)
+    assert not (tmp_path / "runs" / "1").exists()
+    await made.remove(1)
+
+
+async def test_a_disk_that_takes_no_run(tmp_path):
+    made = make(tmp_path)
+    (tmp_path / "runs").touch()
+    job = base.Job(run=1, codespec=model.JobCodespec(image="host"), buffers={}, timeout_seconds=1)
+    with pytest.raises(errors.Problem, match="cannot prepare the run"):
+        await made.start(job)
