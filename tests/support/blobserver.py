@@ -15,6 +15,7 @@ import http.server
 import os
 import shutil
 import socketserver
+import sys
 import tempfile
 import threading
 from typing import NamedTuple
@@ -64,6 +65,7 @@ class BlobServer:
         self.containers = {"buffer1": {}}
         self.signatures = {"good": "cr", "reader": "r"}
         self.seen = []
+        self.failures = []
         self.changed = threading.Condition()
         self.most_at_once = 0
         self._at_once = 0
@@ -90,6 +92,7 @@ class BlobServer:
         self._server.server_close()
         shutil.rmtree(self._directory)
         if kind is None:
+            assert not self.failures
             unmet = {key: list(faults) for key, faults in self._faults.items() if faults}
             assert not unmet, f"no request met these faults: {unmet}"
 
@@ -162,9 +165,19 @@ class BlobServer:
                 continue
 
 
-class _UnixServer(socketserver.ThreadingUnixStreamServer):
-    daemon_threads = True
+class _Quiet:
+    """A client that goes away, or distrusts us, is not the test's failure; anything else is."""
+
     request_queue_size = 64
+
+    def handle_error(self, *_):
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            self.owner.failures.append(error)
+
+
+class _UnixServer(_Quiet, socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
 
     def __init__(self, owner, path):
         self.owner = owner
@@ -175,9 +188,7 @@ class _UnixServer(socketserver.ThreadingUnixStreamServer):
         return connection, ("unix", 0)
 
 
-class _TcpServer(http.server.ThreadingHTTPServer):
-    request_queue_size = 64
-
+class _TcpServer(_Quiet, http.server.ThreadingHTTPServer):
     def __init__(self, owner):
         self.owner = owner
         super().__init__(("127.0.0.1", 0), _Handler)

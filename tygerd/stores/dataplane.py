@@ -92,6 +92,13 @@ class Md5MismatchError(errors.Problem):
         super().__init__(errors.CORRUPT, "MD5 mismatch")
 
 
+class BrokenOffError(errors.Problem):
+    """`abort` was called."""
+
+    def __init__(self) -> None:
+        super().__init__(errors.UNAVAILABLE, "the request was broken off")
+
+
 class Found(NamedTuple):
     """What a blob's headers say. `md5` is base64; `meta` has lower-case names."""
 
@@ -214,6 +221,8 @@ class DataPlane:
             raise errors.Problem(errors.PROTOCOL, message) from None
         except exchange.ShortFileError as error:
             raise errors.Problem(errors.CORRUPT, f"a file in the spool is damaged: {error}") from None
+        except exchange.AbortedError:
+            raise BrokenOffError from None
         except (OSError, http.client.HTTPException) as error:
             raise TransientError(f"unable to send request: {_words(error)}") from error
 

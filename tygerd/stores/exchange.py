@@ -77,9 +77,9 @@ class Connections:
         whole = False
         try:
             connection.send_request(method, target, headers, body)
-            response = connection.getresponse()
-            yield response
-            whole = response.isclosed() and not response.will_close
+            with connection.getresponse() as response:
+                yield response
+                whole = response.isclosed() and not response.will_close
         except OSError as error:
             if self._aborted and not isinstance(error, AbortedError):
                 raise AbortedError("the request was broken off") from error
@@ -119,18 +119,18 @@ class Connections:
     def _take(self) -> _Connection:
         while True:
             with self._lock:
-                connection = self._idle.pop() if self._idle else None
-            if connection is None:
-                return _Connection(self._url, self._tls, self)
+                if not self._idle:
+                    return _Connection(self._url, self._tls, self)
+                connection = self._idle.pop()
+                self._busy.add(connection.sock)
             if connection.is_usable():
-                self.hold(connection.sock)
                 return connection
-            connection.close()
+            self._give(connection, keep=False)
 
     def _give(self, connection: _Connection, *, keep: bool) -> None:
         with self._lock:
-            if connection.sock is not None:
-                self._busy.discard(connection.sock)
+            if connection.held is not None:
+                self._busy.discard(connection.held)
             if keep and not self._aborted:
                 self._idle.append(connection)
                 return
@@ -141,6 +141,8 @@ class _Connection(http.client.HTTPConnection):
     """One connection; it connects at its first request."""
 
     sock: socket.socket
+    held: socket.socket | None = None
+    """What `abort` reaches; `sock` is forgotten once an answer has said that it is the last."""
 
     def __init__(self, url: access.Url, tls: ssl.SSLContext | None, owner: Connections) -> None:
         super().__init__(url.host, url.port)
@@ -159,7 +161,7 @@ class _Connection(http.client.HTTPConnection):
                 sock.connect(address)
                 if family != socket.AF_UNIX:
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self.sock = self._secured(sock) if self._tls else sock
+                self.sock = self.held = self._secured(sock) if self._tls else sock
                 self.sock.settimeout(SILENCE_TIMEOUT)
             except OSError as error:
                 self._owner.forget(sock)

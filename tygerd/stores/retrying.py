@@ -114,6 +114,9 @@ class Retrying:
                 await self._renew(expired.generation)
                 renewed = True
                 continue
+            except dataplane.BrokenOffError:
+                await trio.lowlevel.checkpoint()  # `guard` was cancelled, and so were we
+                raise
             except dataplane.Md5MismatchError:
                 mismatches += 1
                 if mismatches == MISMATCHES:

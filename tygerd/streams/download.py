@@ -65,7 +65,7 @@ class Window:
         self._dop = dop
         self._width = 1
         self._asked: set[int] = set()
-        self._held: dict[int, Received] = {}
+        self._held: dict[int, Received | errors.Problem] = {}
         self._last: int | None = None
 
     def wanted(self) -> list[int]:
@@ -89,6 +89,11 @@ class Window:
         """Whether `number` is the lowest missing block, so that everything waits for it."""
         return number == self.lowest_missing() and (self._last is None or number < self._last)
 
+    def failed(self, number: int, problem: errors.Problem) -> None:
+        """A block can't be had. That matters when it is its turn, and behind the last block never."""
+        self._asked.discard(number)
+        self._held[number] = problem
+
     def came(self, number: int, block: Received, *, at_once: bool) -> None:
         """A block is there; `at_once` if it was at the first look. An empty one is the last."""
         self._asked.discard(number)
@@ -107,8 +112,8 @@ class Window:
         """The awaited block is not there, and is still asked for: nothing beyond it is worth asking for."""
         self._width = 1
 
-    def ready(self) -> Received | None:
-        """The next block in order, None while it has not come. It is the caller's from now on."""
+    def ready(self) -> Received | errors.Problem | None:
+        """What became of the next block in order, None while that is open. It is the caller's from now on."""
         block = self._held.pop(self.next, None)
         if block is not None:
             self.next += 1
@@ -223,6 +228,8 @@ class Download:
             if block is None:
                 await came.wait()
                 continue
+            if isinstance(block, errors.Problem):
+                raise block
             if len(block.data) == 0:
                 return
             self._verify_chain(block)
@@ -232,7 +239,23 @@ class Download:
             self._give_back(block.data)
 
     async def _fetch(self, number: int) -> None:
-        """Get one block; polls for it as long as it is the lowest missing one, else gives up."""
+        """Get one block, or learn why not, and tell the window."""
+        try:
+            await self._get(number)
+        except dataplane.ContainerNotFoundError as problem:
+            self._window.failed(number, problem)
+        except errors.Problem as problem:
+            named = errors.Problem(problem.kind, f"cannot read block {number}: {problem}")
+            self._window.failed(number, named)
+        self._came.set()
+        self._came = trio.Event()
+
+    async def _get(self, number: int) -> None:
+        """Get one block; polls for it as long as everything waits for it, else gives up.
+
+        Raises:
+            Problem: it can't be had.
+        """
         name = names.block_name(number)
         view = memoryview(b"")
 
@@ -251,13 +274,8 @@ class Download:
                 break
             except dataplane.BlobNotFoundError:
                 pass
-            except dataplane.ContainerNotFoundError:
-                raise
-            except errors.Problem as problem:
-                raise errors.Problem(problem.kind, f"cannot read block {number}: {problem}") from problem
             if not self._window.is_awaited(number):
                 self._window.missing(number)
-                self._tell()
                 return
             if ended:
                 message = f"blob number {number} was expected to exist but does not"
@@ -266,15 +284,10 @@ class Download:
             started = trio.current_time() if started is None else started
             await trio.sleep(poll_interval(trio.current_time() - started))
         if not found.chain:
-            raise errors.Problem(errors.CORRUPT, f"cannot read block {number}: it has no hash chain")
+            raise errors.Problem(errors.CORRUPT, "it has no hash chain")
         md5 = base64.b64decode(found.md5 or "")
         block = Received(view[: found.length], md5, found.chain)
         self._window.came(number, block, at_once=started is None)
-        self._tell()
-
-    def _tell(self) -> None:
-        self._came.set()
-        self._came = trio.Event()
 
     def _verify_chain(self, block: Received) -> None:
         self._chain = chain.following(self._chain, block.md5)

@@ -38,19 +38,27 @@ class Ship:
     `slots` is the parallelism; its `total_tokens` may be changed at any time.
     """
 
-    def __init__(self, source: container.Container, remote: retrying.Retrying, *, dop: int) -> None:
+    def __init__(
+        self,
+        source: container.Container,
+        remote: retrying.Retrying,
+        *,
+        dop: int,
+        last_words: float = LAST_WORDS,
+    ) -> None:
         self.accepted = 0
         self.accepted_bytes = 0
         self.slots = trio.CapacityLimiter(dop)
         self._source = source
         self._remote = remote
+        self._last_words = last_words
         self._progress = trio.Event()
 
     async def run(self) -> container.End:
         """Ship until the container has ended and the data plane has all of it; how it ended.
 
         Cancelled, or when anything fails after the start marker was written, the remote buffer is marked as
-        failed, which takes `LAST_WORDS` at most. What was not accepted stays in the spool.
+        failed, which takes `last_words` at most. What was not accepted stays in the spool.
 
         Raises:
             Problem: what stopped it.
@@ -121,10 +129,10 @@ class Ship:
 
     async def _mark_failed(self) -> None:
         """Say that the stream will never be whole, on connections of its own. Best effort: never raises."""
-        fresh = self._remote.again(retrying.Policy(deadline=LAST_WORDS))
+        fresh = self._remote.again(retrying.Policy(deadline=self._last_words))
         marker = container.END_MARKERS["failed"]
-        why: errors.Problem | str = f"no answer within {LAST_WORDS:.0f} s"
-        with trio.move_on_after(LAST_WORDS, shield=True):
+        why: errors.Problem | str = f"no answer within {self._last_words:g} s"
+        with trio.move_on_after(self._last_words, shield=True):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(fresh.guard)
                 try:

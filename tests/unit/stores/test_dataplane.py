@@ -222,7 +222,7 @@ def test_nobody_listens():
 def test_after_an_abort_another_client_goes_on(server, plane):
     server.put("00/000", b"x")
     plane.abort()
-    with pytest.raises(dataplane.TransientError):
+    with pytest.raises(dataplane.BrokenOffError):
         plane.head("00/000")
     again = plane.again()
     assert again.head("00/000").md5 == base64.b64encode(md5(b"x")).decode()

@@ -160,7 +160,7 @@ async def test_an_outage_is_two_lines_in_the_log(server, caplog):
     assert "answers again after" in said[1]
 
 
-async def test_a_silent_server_does_not_hold_up_cancellation(server):
+async def test_a_silent_server_does_not_hold_up_cancellation(server, caplog):
     server.fault("HEAD", "00/000", blobserver.SILENCE)
     remote = patient(server)
     async with trio.open_nursery() as nursery:
@@ -170,6 +170,7 @@ async def test_a_silent_server_does_not_hold_up_cancellation(server):
         started = trio.current_time()
         nursery.cancel_scope.cancel()
     assert trio.current_time() - started < 2
+    assert not caplog.records
 
 
 # --- access URLs -----------------------------------------------------------------------------------------
