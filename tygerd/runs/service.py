@@ -57,13 +57,16 @@ class Runs:
         codespecs: codespecs_service.Codespecs,
         transfer_service: transfers.Transfers,
         state: str,
+        retry: float = supervise.RETRY,
     ) -> None:
         self._catalog = catalog
         self._engine = engine
         self._buffers = buffers
         self._codespecs = codespecs
         self._log_directory = supervise.make_log_directory(state)
-        self._caretaker = supervise.Caretaker(catalog, engine, store, transfer_service, self._log_directory)
+        self._caretaker = supervise.Caretaker(
+            catalog, engine, store, transfer_service, self._log_directory, retry
+        )
         self._live: dict[int, live.Live] = {}
         self._keyed = trio.Lock()
         self._nursery: trio.Nursery  # since `run`

@@ -39,12 +39,14 @@ class Caretaker:
         store: stores.Store,
         transfer_service: transfers.Transfers,
         log_directory: str,
+        retry: float = RETRY,
     ) -> None:
         self._catalog = catalog
         self._engine = engine
         self._store = store
         self._transfers = transfer_service
         self._log_directory = log_directory
+        self._retry = retry
 
     async def look_after(self, run_id: int, bells: live.Live) -> None:
         """Do what is left to do for a run; returns when it is final. Cancelled, it can be repeated."""
@@ -58,7 +60,7 @@ class Caretaker:
                 await self._put_away(row)
             except errors.Problem as problem:
                 logger.warning("run %d: %s; trying again", run_id, problem.message)
-                await trio.sleep(RETRY)
+                await trio.sleep(self._retry)
             else:
                 return
 
