@@ -217,7 +217,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self.close_connection = True
                 self._answer(fault)
                 return
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            length = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(length)
+            if len(body) < length:  # the client has broken off
+                self.close_connection = True
+                return
             if isinstance(fault, Refusal):
                 self._answer(fault)
                 return
