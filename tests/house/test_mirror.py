@@ -13,7 +13,9 @@ from tests.house import sources
 UNIT = sources.ROOT / "tests/unit"
 
 # Modules whose tests are in another place: that file or folder, or in words why there is nothing to test.
-ELSEWHERE: dict[str, str] = {}
+ELSEWHERE: dict[str, str] = {
+    "tygerd.conformance.engine": "tests/conformance/test_engines.py",
+}
 
 
 def home_of(source: sources.Source) -> pathlib.Path:

@@ -31,6 +31,9 @@ call) and for pipes that a job handed to somebody outside its tree."""
 LONGEST_SLEEP = 60.0
 """Seconds: poll's clock stands still while the machine is suspended, the timeout's does not."""
 
+LOOK_AROUND = 5.0
+"""Seconds between looks at the run's directory once only transfers are left: the daemon may never return."""
+
 
 def boottime() -> float:
     """Seconds since boot, counting suspension: the clock of timeouts."""
@@ -58,6 +61,8 @@ class Supervisor:
         self._kill_at: float | None = None
         self._gone_at: float | None = None
         self._over = False
+        self._place = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._removed = False
 
     def run(self, ready: Callable[[], None]) -> spec.Status:
         """Supervise until the end. `ready` is called once peers can connect, before the job starts."""
@@ -69,7 +74,8 @@ class Supervisor:
             self._handle(self._wait())
             self._advance()
         status = self._status()
-        self._store(status)
+        if not self._removed:
+            self._store(status)
         self._listener.broadcast({"event": "finished", "status": status._asdict()})
         self._close()
         return status
@@ -132,8 +138,12 @@ class Supervisor:
         return (
             self._over
             and (self._main is None or all(thread.ended for thread in self._pipes))
-            and not any(source.fileno() >= 0 for source in self._sources)
+            and not self._is_logging
         )
+
+    @property
+    def _is_logging(self) -> bool:
+        return any(source.fileno() >= 0 for source in self._sources)
 
     def _wait(self) -> dict[int, int]:
         """Sleep until something happens or is due."""
@@ -143,7 +153,7 @@ class Supervisor:
         self._listener.forget_closed()
         for peer in self._listener.peers:
             poller.register(peer, select.POLLIN | (select.POLLOUT if peer.waiting else 0))
-        due = [LONGEST_SLEEP]
+        due = [LOOK_AROUND if self._over else LONGEST_SLEEP]
         if self._log.blocked:
             due.append(RETRY_LOG)
         else:
@@ -151,7 +161,8 @@ class Supervisor:
                 if source.fileno() >= 0:
                     poller.register(source, select.POLLIN)
         if self._gone_at is not None:
-            due.append(self._gone_at + LEFTOVERS - boottime())
+            if not self._over or self._is_logging:
+                due.append(self._gone_at + LEFTOVERS - boottime())
         else:
             due += [at - boottime() for at in (self._kill_at, self._timeout_at) if at is not None]
         return dict(poller.poll(max(0.0, min(due)) * 1000 + 1))  # +1: never wake just before something is due
@@ -185,6 +196,11 @@ class Supervisor:
     def _advance(self) -> None:
         """Do what is due now, given all that has happened."""
         now = boottime()
+        if not self._removed and os.fstat(self._place).st_nlink == 0:
+            # The whole state was deleted under us: nobody will ever ask for this run.
+            self._removed = True
+            self._end.fail("the run's directory was removed")
+            self._give_up()
         if self._children:
             code, self._children = tree.reap(self._main.pid if self._main else None)
             if code is not None:
@@ -296,6 +312,7 @@ class Supervisor:
     def _close(self) -> None:
         self._listener.close()
         self._log.close()
+        os.close(self._place)
         for thread in self._pipes:
             thread.close()
         self._end.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 
 from tests.unit.supervisor import conftest
@@ -77,3 +79,36 @@ def test_sigterm_stops_the_job(supervise):
     conftest.until_log(run, run.connect(), "up")
     run.process.send_signal(signal.SIGTERM)
     assert run.wait().reason == "the supervisor of the run was stopped (SIGTERM)"
+
+
+def test_a_run_whose_directory_is_removed_is_given_up(supervise):
+    run = supervise("echo up; sleep 600")
+    events = run.connect()
+    conftest.until_log(run, events, "up")
+    shutil.rmtree(run.directory)
+    run.command(command="state")  # it looks around whenever it wakes
+    assert run.process.wait(30) == 0
+
+
+def test_a_run_ends_when_its_daemon_is_back(supervise, daemon):
+    os.rename(daemon.socket, f"{daemon.socket}.away")
+    run = supervise("exit 0", outputs=["out"])
+    exited(run.connect())
+    os.rename(f"{daemon.socket}.away", daemon.socket)
+    assert run.wait().status == "Succeeded"
+
+
+def exited(events):
+    """Until main has ended, told or in the first state."""
+    for event in events:
+        if event["event"] == "exited" or event.get("phase") == "ending":
+            return
+
+
+def test_cancelling_ends_the_wait_for_a_daemon(supervise, daemon):
+    os.rename(daemon.socket, f"{daemon.socket}.away")
+    run = supervise("exit 0", outputs=["out"])
+    exited(run.connect())
+    run.command(command="cancel", reason="enough")
+    status = run.wait()
+    assert (status.status, status.reason, status.outputs) == ("Canceled", "enough", {"out": "failed"})

@@ -1,0 +1,22 @@
+"""A job's parameters by direction."""
+
+from __future__ import annotations
+
+import pytest
+
+from tyger import model
+from tygerd.engines import base
+
+
+@pytest.mark.parametrize(
+    ("buffers", "expected"),
+    [
+        (None, ([], [])),
+        (model.BufferParameters(), ([], [])),
+        (model.BufferParameters(inputs=["a"], outputs=["b", "c"]), (["a"], ["b", "c"])),
+    ],
+)
+def test_parameters(buffers, expected):
+    codespec = model.JobCodespec(image="x", buffers=buffers)
+    job = base.Job(run=1, codespec=codespec, buffers={}, timeout_seconds=1)
+    assert (job.inputs, job.outputs) == expected
