@@ -46,6 +46,11 @@ class Url(NamedTuple):
         return self.path.rpartition("/")[2]
 
     @property
+    def place(self) -> str:
+        """Where it leads, for a person; nothing of the query."""
+        return self.socket or f"{self.host}:{self.port}"
+
+    @property
     def relayed(self) -> bool:
         """Whether it leads to the relay of an ephemeral buffer, which is another protocol."""
         return parse_qs(self.query).get("relay") == ["true"]
@@ -61,13 +66,17 @@ def parse(text: str) -> Url:
     Raises:
         Problem: INVALID_INPUT; the text itself is not repeated, as it may be a key.
     """
+    if not text.isprintable():  # urlsplit would drop what is not
+        raise _invalid()
     try:
         parts = urlsplit(text)
         tls = _SCHEMES[parts.scheme]
         port = parts.port or (443 if tls else 80)
+        host = parts.hostname or ""
+        host.encode("idna")  # what the resolver will do; it refuses labels of the wrong length
     except (ValueError, KeyError):
         raise _invalid() from None
-    path, socket, host = parts.path, None, parts.hostname or ""
+    path, socket = parts.path, None
     if parts.scheme.endswith("+unix"):
         socket, _, path = path.partition(":")
         socket, host = unquote(socket), "localhost"

@@ -224,7 +224,8 @@ class DataPlane:
         except exchange.AbortedError:
             raise BrokenOffError from None
         except (OSError, http.client.HTTPException) as error:
-            raise TransientError(f"unable to send request: {_words(error)}") from error
+            message = f"unable to send request: {_words(error)} ({url.place})"
+            raise TransientError(message) from error
 
 
 @contextlib.contextmanager

@@ -113,8 +113,10 @@ class Ship:
         writer = book.header.writer.hex()
         try:
             found = await self._remote.head(names.START)
-        except (dataplane.BlobNotFoundError, dataplane.NotPermittedError):
-            # Nobody has begun; or we may not look, and the PUT will tell (contract buffers.md 7.2).
+        except (dataplane.ContainerNotFoundError, dataplane.ExpiredError, dataplane.TransientError):
+            raise
+        except errors.Problem:
+            # Nobody has begun; or we can't look, and the PUT will tell (contract buffers.md 7.2).
             await self._put(names.START, container.START_MARKER, {WRITER_KEY: writer})
         else:
             if found.meta.get(WRITER_KEY) != writer:

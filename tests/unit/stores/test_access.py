@@ -44,6 +44,9 @@ def test_forms(text, expected):
         "temporary",
         "ftp://h/b",
         "http:///b",
+        "http://" + 64 * "a" + "/b",
+        "http://a..b/b",
+        "http://h/b?q\n=x",
         "http://h:port/b",
         "http://h:70000/b",
         "http://[::1/b",
@@ -69,7 +72,8 @@ def test_any_text_is_a_url_or_refused(text):
 def test_a_blobs_target_keeps_the_query_as_it_was():
     url = access.parse(f"http://h/containers/b?{SAS}")
     assert url.target("00/000") == f"/containers/b/00/000?{SAS}"
-    assert url.name == "b"
+    assert (url.name, url.place) == ("b", "h:80")
+    assert access.parse("http+unix:///run/s:/b?sig").place == "/run/s"
     assert access.parse("http://h/b").target(".bufferend") == "/b/.bufferend"
 
 

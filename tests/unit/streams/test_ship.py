@@ -138,6 +138,13 @@ async def test_a_buffer_that_was_begun_is_not_touched(server, remote, into, spoo
     assert remaining(spool) == len(BLOCKS)
 
 
+async def test_a_head_that_is_answered_oddly_leaves_it_to_the_put(server, remote, into, spool):
+    server.fault("HEAD", ".bufferstart", blobserver.Refusal(400, "Odd"))
+    end(into)
+    await ship.Ship(spool, remote, dop=4).run()
+    assert_whole(server, [])
+
+
 async def test_two_writers_at_once_one_wins(server, remote, into, spool):
     """Both saw no start marker; the other's came between our HEAD and our PUT."""
     server.fault("HEAD", ".bufferstart", blobserver.Refusal(404, "BlobNotFound"))
