@@ -21,6 +21,7 @@ check: setup
     @ruff check
     @ruff format --check
     @mypy
+    @mypy examples/*.py packaging/*.py bench/*.py
     @python packaging/man.py --check
 
 # what every store and engine must do

@@ -71,8 +71,8 @@ def main(arguments: list[str]) -> int:
         bench.close()
     print(table(rows))
     machine = {"cores": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()}
-    result = {"machine": machine, "options": dataclasses.asdict(amounts)}
-    result["rows"] = [dataclasses.asdict(row) | {"holds": row.holds} for row in rows]
+    measured = [dataclasses.asdict(row) | {"holds": row.holds} for row in rows]
+    result = {"machine": machine, "options": dataclasses.asdict(amounts), "rows": measured}
     options.json.write_text(json.dumps(result, indent=2) + "\n")
     print(f"written to {options.json}")
     return 0

@@ -298,11 +298,12 @@ def over(figure: str, pair: rigs.Pair, limit: float) -> Row:
 def repeated(command: list[str], environ: dict[str, str], *, times: int = 10) -> float:
     """Mean seconds of a short command."""
 
-    def once() -> None:
+    def all_of_them() -> None:
         nothing = subprocess.DEVNULL
-        subprocess.run(command, env=environ, stdin=nothing, stdout=nothing, stderr=nothing, check=True)
+        for _ in range(times):
+            subprocess.run(command, env=environ, stdin=nothing, stdout=nothing, stderr=nothing, check=True)
 
-    return rigs.timed(lambda: [once() for _ in range(times)]) / times
+    return rigs.timed(all_of_them) / times
 
 
 def codespec(command: list[str], *, inputs: bool = False, outputs: bool = False) -> dict[str, object]:
