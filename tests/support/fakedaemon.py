@@ -232,6 +232,14 @@ class FakeDaemon:
         if buffer.state != "new":
             raise Failure(409, "Conflict", f"the buffer '{buffer.name}' was already written")
         buffer.transfer, buffer.state = body["id"], "writing"
+        try:
+            return self._capture(request, buffer)
+        except ConnectionError:  # the client has gone
+            buffer.update(state="failed", reason="the client went away")
+            raise
+
+    def _capture(self, request, buffer):
+        body = request.body
         send = self._chunked(request, 201)
 
         def event(**values):

@@ -40,10 +40,12 @@ class Place(NamedTuple):
 
     def refuse(self, node: Any, why: str) -> NoReturn:
         """Raise the problem `why` at `node`."""
-        named = f"{self.field}: " if self.field else ""
+        text = f"{self.field}: {why}" if self.field else why
+        if not text.isprintable():  # a value of several lines, say: the message is one line
+            text = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
         raise errors.Problem(
             errors.INVALID_INPUT,
-            f"cannot read {self.kind} {self.file}: line {node.start_mark.line + 1}: {named}{why}",
+            f"cannot read {self.kind} {self.file}: line {node.start_mark.line + 1}: {text}",
         )
 
 

@@ -118,7 +118,8 @@ def test_a_signal_fails_the_buffer(daemon, number):
     with cli.start(daemon.path, "buffer", "write", "b") as process:
         process.stdin.write(b"half")
         process.stdin.flush()
-        buffer.wait(lambda: buffer.data)
+        while b"Transfer starting" not in (line := process.stderr.readline()):
+            assert line
         process.send_signal(number)
         assert process.wait(10) == cli.ended_by(number)
         said = process.stderr.read().decode()

@@ -70,7 +70,7 @@ def test_watching_stops_when_told(stop):
 
 def test_what_is_no_json_is_told(stop):
     with (
-        scripted.Peer(ended_after(b"<html>\n")) as peer,
+        scripted.Peer(cut_after(b"<html>\n")) as peer,
         pytest.raises(errors.Problem, match="unable to understand"),
     ):
         list(runfollow.snapshots(invocation(peer), 3, stop))

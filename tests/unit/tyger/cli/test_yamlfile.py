@@ -128,6 +128,7 @@ def test_anchors_and_merges(read):
         ("kind: cat", "line 1: kind: expected job or worker, found 'cat'"),
         ("word: !secret x", "line 1: word: expected text, found the unknown tag !secret"),
         ("- a", "line 1: expected a mapping, found a list"),
+        ("map: 'a\n\n  b'", "line 1: map: expected a mapping, found 'a\\nb'"),
         ("just text", "line 1: expected a mapping, found 'just text'"),
         ("? [a]\n: b", "line 1: a key must be a word"),
         ("map: {<<: 5}", "line 1: map: expected a mapping, found '5'"),
