@@ -15,7 +15,6 @@ import errno
 import fcntl
 import json
 import os
-import secrets
 import select
 import stat
 import time
@@ -130,7 +129,7 @@ class _Writer:
         self.stop = stop
         self.on_progress = on_progress
         self.retries = _Retries(client, stop, retry_for)
-        self.id = secrets.token_hex(16)
+        self.id = os.urandom(16).hex()
         self.bytes = 0
         self._ask = verdict
         self._verdict: tuple[str, str | None] | None = None

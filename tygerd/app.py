@@ -19,7 +19,7 @@ import trio
 
 import tyger
 from tyger import errors, paths
-from tygerd import clock, config, logs
+from tygerd import clock, config, events, logs
 from tygerd.api import context, routes
 from tygerd.buffers import service as buffers
 from tygerd.catalog import db
@@ -171,7 +171,10 @@ async def _parts(
         signer = await trio.to_thread.run_sync(keys.load_or_create, os.path.join(where.state, "keys"))
         store = local.LocalStore(where.state)
         await store.start()
-        buffer_service = buffers.Buffers(catalog, store, signer, where.socket, settings.buffers)
+        news = events.Events()
+        buffer_service = buffers.Buffers(
+            catalog, store, signer, where.socket, settings.buffers, announce=news.announce
+        )
         await buffer_service.start()
         transfer_service = transfers.Transfers(
             catalog,
@@ -179,6 +182,7 @@ async def _parts(
             require_buffer=buffer_service.get,
             sync=power,
             reattach_grace=settings.transfers.reattach_grace,
+            announce=news.announce,
         )
         codespec_service = codespecs.Codespecs(catalog)
         run_service = runs.Runs(
@@ -189,12 +193,14 @@ async def _parts(
             codespecs=codespec_service,
             transfer_service=transfer_service,
             state=where.state,
+            announce=news.announce,
         )
         app = context.App(
             version=tyger.__version__,
             started=clock.boottime(),
             paths=where,
             config=settings,
+            events=news,
             catalog=catalog,
             store=store,
             signer=signer,

@@ -24,7 +24,7 @@ ROWS: list[tuple[str, ...]] = [
     ("supervisor",),
     ("identity", "config"),
     ("osutil", "logs"),
-    ("clock",),
+    ("clock", "events"),
 ]
 LEVEL = {part: level for level, row in enumerate(ROWS) for part in row}
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from tyger import paths as paths_module
 from tygerd import config as config_module
+from tygerd import events as events_module
 from tygerd.buffers import service as buffers_service
 from tygerd.catalog import db
 from tygerd.codespecs import service as codespecs_service
@@ -31,6 +32,7 @@ class App:
     started: float
     paths: paths_module.Paths
     config: config_module.Config
+    events: events_module.Events
     catalog: db.Catalog
     store: local.LocalStore
     signer: sas.Signer

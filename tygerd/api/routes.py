@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tygerd.api import blobs, buffers, codespecs, runs, service, transfers
+from tygerd.api import blobs, buffers, codespecs, events, runs, service, transfers
 from tygerd.http import router
 
 ROUTES: list[router.Route] = [
@@ -12,4 +12,5 @@ ROUTES: list[router.Route] = [
     *runs.ROUTES,
     *blobs.ROUTES,
     *transfers.ROUTES,
+    *events.ROUTES,
 ]

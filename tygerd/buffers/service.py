@@ -14,7 +14,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from tyger import errors, model, units
-from tygerd import clock, config
+from tygerd import clock, config, events
 from tygerd.buffers import access, expiry, ids, states, tags
 from tygerd.catalog import buffers as queries
 from tygerd.catalog import db, etags
@@ -41,9 +41,11 @@ class Buffers:
         signer: sas.Signer,
         socket: str,
         settings: config.Buffers,
+        announce: events.Announce = events.nobody,
     ) -> None:
         self._catalog = catalog
         self._store = store
+        self._announce = announce
         self._lifetimes = states.Lifetimes(
             active=timedelta(seconds=settings.active_lifetime),
             soft_deleted=timedelta(seconds=settings.soft_deleted_lifetime),
@@ -101,6 +103,8 @@ class Buffers:
             raise
         if expires_at is not None:
             self._reaper.wake()
+        for buffer_id in new_ids:
+            self._announce("buffer", buffer_id)
         return [_shown(row) for row in rows]
 
     # --- looking -----------------------------------------------------------------------------------------
@@ -168,6 +172,7 @@ class Buffers:
         changed = await self._catalog.write(apply)
         if moment is not None:
             self._reaper.wake()
+        self._announce("buffer", buffer_id)
         return changed
 
     async def move(
@@ -194,6 +199,7 @@ class Buffers:
 
         moved = await self._catalog.write(apply)
         self._reaper.wake()
+        self._announce("buffer", buffer_id)
         return moved
 
     async def move_all(

@@ -5,14 +5,20 @@ Belongs to the trio thread.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import trio
 
 
 class Bell:
-    """Wakes everybody who waits. Take `next` before looking, so that nothing is missed in between."""
+    """Wakes everybody who waits. Take `next` before looking, so that nothing is missed in between.
 
-    def __init__(self) -> None:
+    `also` is called at every ring.
+    """
+
+    def __init__(self, also: Callable[[], None] = lambda: None) -> None:
         self._event = trio.Event()
+        self._also = also
 
     def next(self) -> trio.Event:
         """The event of the next `ring`."""
@@ -20,15 +26,16 @@ class Bell:
 
     def ring(self) -> None:
         """Set the event that was handed out."""
+        self._also()
         self._event.set()
         self._event = trio.Event()
 
 
 class Live:
-    """One run. `changed` rings when its row changed; as a log it is `logs.Growing`."""
+    """One run. `changed` rings when its row changed, and calls `announce`; as a log it is `logs.Growing`."""
 
-    def __init__(self) -> None:
-        self.changed = Bell()
+    def __init__(self, announce: Callable[[], None] = lambda: None) -> None:
+        self.changed = Bell(announce)
         self._log = Bell()
         self._log_size = 0
         self._ended = False

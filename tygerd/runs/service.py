@@ -14,7 +14,7 @@ import sqlalchemy as sa
 import trio
 
 from tyger import errors, model, units
-from tygerd import clock
+from tygerd import clock, events
 from tygerd.buffers import service as buffers_service
 from tygerd.catalog import db
 from tygerd.catalog import runs as queries
@@ -58,6 +58,7 @@ class Runs:
         transfer_service: transfers.Transfers,
         state: str,
         retry: float = supervise.RETRY,
+        announce: events.Announce = events.nobody,
     ) -> None:
         self._catalog = catalog
         self._engine = engine
@@ -67,6 +68,7 @@ class Runs:
         self._caretaker = supervise.Caretaker(
             catalog, engine, store, transfer_service, self._log_directory, retry
         )
+        self._announce = announce
         self._live: dict[int, live.Live] = {}
         self._keyed = trio.Lock()
         self._nursery: trio.Nursery  # since `run`
@@ -140,7 +142,8 @@ class Runs:
         return resource.shown(row, run)
 
     def _look_after(self, run_id: int) -> None:
-        bells = self._live[run_id] = live.Live()
+        bells = self._live[run_id] = live.Live(lambda: self._announce("run", str(run_id)))
+        bells.changed.ring()
         self._nursery.start_soon(self._caretaker_task, run_id, bells)
 
     async def _caretaker_task(self, run_id: int, bells: live.Live) -> None:
@@ -208,6 +211,8 @@ class Runs:
         row = await self._catalog.write(apply)
         if bells := self._live.get(run_id):
             bells.changed.ring()
+        else:
+            self._announce("run", str(run_id))
         return resource.shown(row)
 
     async def cancel(self, run_id: int) -> model.Run:

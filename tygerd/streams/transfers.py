@@ -17,7 +17,7 @@ from typing import NamedTuple
 import trio
 
 from tyger import errors, model, units
-from tygerd import clock
+from tygerd import clock, events
 from tygerd.blocks import writer
 from tygerd.catalog import db
 from tygerd.catalog import transfers as rows
@@ -72,12 +72,14 @@ class Transfers:
         require_buffer: Callable[[str], Awaitable[object]],
         sync: bool,
         reattach_grace: float,
+        announce: events.Announce = events.nobody,
     ) -> None:
         self._catalog = catalog
         self._store = store
         self._require_buffer = require_buffer
         self._sync = sync
         self._grace = reattach_grace
+        self._announce = announce
         self._hashing = trio.CapacityLimiter(HASHING_THREADS)
         self._writes: dict[str, write.Write] = {}
         self._reads: dict[str, Read] = {}
@@ -203,6 +205,7 @@ class Transfers:
         source = await self._store.open(buffer)
         entry = Read(secrets.token_hex(16), buffer, owner, units.to_micros(clock.now()))
         self._reads[entry.id] = entry
+        self._announce("transfer", entry.id)
 
         def on_waiting(waiting: bool) -> None:
             entry.waiting = waiting
@@ -222,6 +225,7 @@ class Transfers:
             entry.finished_at = units.to_micros(clock.now())
             self._bytes_read += entry.bytes
             self._ended.append(describe_read(entry))
+            self._announce("transfer", entry.id)
 
     # --- what there is -----------------------------------------------------------------------------------
 
@@ -284,6 +288,7 @@ class Transfers:
             await self._store.open(row.buffer),
             hashing=self._hashing,
             on_final=self._on_final,
+            announce=self._announce,
             state=state or states.State(row.state),
         )
         entry.reason, entry.finished_at = row.reason, row.finished_at

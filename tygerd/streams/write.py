@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import trio
 
 from tyger import errors
+from tygerd import events
 from tygerd.blocks import container, journal, writer
 from tygerd.osutil import fds
 from tygerd.streams import capture, states
@@ -52,6 +53,7 @@ class Write:
         *,
         hashing: trio.CapacityLimiter,
         on_final: Callable[[Write], Awaitable[None]],
+        announce: events.Announce = events.nobody,
         state: states.State = states.State.RUNNING,
     ) -> None:
         self.settings = settings
@@ -64,6 +66,7 @@ class Write:
         self._container = target
         self._hashing = hashing
         self._on_final = on_final
+        self._announce = announce
         self._writer_lock = trio.Lock()
         self._attachment: trio.CancelScope | None = None
         self._capture: capture.Capture | None = None
@@ -269,6 +272,7 @@ class Write:
 
     def _move(self, event: states.Event) -> None:
         self.state = states.following(self.state, event)
+        self._announce("transfer", self.settings.id)
         self._changed.set()
         self._changed = trio.Event()
         self._moved.set()
