@@ -74,7 +74,8 @@ class Peer:
                 with sock:
                     connection = Connection(sock)
                     self.requests.append(connection)
-                    script(connection)
+                    with contextlib.suppress(ConnectionError):  # the client has heard enough
+                        script(connection)
                     for fd in connection.fds:
                         os.close(fd)
         except BaseException as error:  # noqa: BLE001 - handed to the test
