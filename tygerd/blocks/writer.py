@@ -14,7 +14,7 @@ import secrets
 from typing import Literal
 
 from tyger import errors
-from tygerd.blocks import chain, container, journal
+from tygerd.blocks import chain, container, journal, names
 
 
 class Writer:
@@ -85,8 +85,16 @@ class Writer:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         with contextlib.suppress(FileNotFoundError):
             return os.open(path, flags, 0o600)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        self._make_directories(number)
         return os.open(path, flags, 0o600)
+
+    def _make_directories(self, number: int) -> None:
+        """Those of a block, but never the container's own: one that was deleted must not come back."""
+        path = self.container.path
+        for part in ("blocks", *names.block_name(number).split("/")[:-1]):
+            path = os.path.join(path, part)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path)
 
     def drop_empty(self, number: int) -> None:
         """Remove the file of a block that got no bytes."""

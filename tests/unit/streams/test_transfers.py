@@ -19,11 +19,11 @@ ID = "0123456789abcdef0123456789abcdef"
 class Daemon:
     """What a daemon holds; another one on the same directory is a restart."""
 
-    def __init__(self, path, grace=float("inf")):
+    def __init__(self, path, grace=float("inf"), sync=False):
         self.catalog = db.Catalog.open(str(path / "catalog.sqlite3"))
         self.store = local.LocalStore(str(path))
         self.transfers = transfers.Transfers(
-            self.catalog, self.store, require_buffer=self._require, sync=False, reattach_grace=grace
+            self.catalog, self.store, require_buffer=self._require, sync=sync, reattach_grace=grace
         )
 
     async def _require(self, buffer):
@@ -117,8 +117,9 @@ async def attached(entry, client, scope=None):
         await entry.attach(pipe, client.report)
 
 
-async def test_complete_needs_end_of_file_and_the_clients_word(tmp_path, client):
-    async with running(tmp_path) as daemon, trio.open_nursery() as nursery:
+@pytest.mark.parametrize("sync", [False, True])
+async def test_complete_needs_end_of_file_and_the_clients_word(tmp_path, client, sync):
+    async with running(tmp_path, sync=sync) as daemon, trio.open_nursery() as nursery:
         entry = await daemon.transfers.create_write(request(), 1)
         nursery.start_soon(attached, entry, client)
         client.produce(b"some bytes")
@@ -160,6 +161,19 @@ async def test_a_store_that_cannot_be_written_fails_the_buffer_with_the_systems_
         assert "could not store the stream: Not a directory" in entry.reason
         target = await daemon.store.open(BUFFER)
         assert target.end() == "failed"
+
+
+async def test_a_buffer_that_is_deleted_under_its_writer_fails_and_does_not_come_back(tmp_path, client):
+    async with running(tmp_path) as daemon, trio.open_nursery() as nursery:
+        entry = await daemon.transfers.create_write(request(block_size=4), 1)
+        nursery.start_soon(attached, entry, client)
+        client.produce(b"0123")
+        await client.progressed(4)
+        await daemon.store.delete(BUFFER)
+        client.produce(b"4567")
+        await client.heard("failed")
+        assert entry.reason == "the daemon could not store the stream: No such file or directory"
+        assert await daemon.store.ids() == []
 
 
 async def test_a_client_that_is_gone_leaves_a_failed_buffer_with_what_was_in_the_pipe(tmp_path, client):
