@@ -66,17 +66,32 @@ async def test_ranges(written, offset, length):
 
 async def test_reading_while_it_is_written_in_every_order(target):
     into = writer.Writer.create(target, 1 << 20)
-    got = bytearray()
-    waits = []
-    async with reading(target, on_waiting=waits.append) as ahead, trio.open_nursery() as nursery:
-        nursery.start_soon(drain, ahead, got)
-        for count, block in enumerate(BLOCKS):
-            await trio.testing.wait_all_tasks_blocked(0.005)
-            assert bytes(got) == b"".join(BLOCKS[:count])
-            add(into, block)
-        into.finish("complete")
-        target.feed.notify()
-    assert bytes(got) == DATA
+    pieces, delivered = trio.open_memory_channel[bytes](0)
+    waits, waiting = [], trio.Event()
+
+    def note(waits_now):
+        waits.append(waits_now)
+        waiting.set()
+
+    async def deliver(ahead):
+        with pieces:
+            while (piece := await ahead.next()) is not None:
+                await pieces.send(os.pread(piece.fd, piece.length, piece.offset))
+
+    async with reading(target, on_waiting=note) as ahead, trio.open_nursery() as nursery:
+        nursery.start_soon(deliver, ahead)
+        with trio.fail_after(30):
+            await waiting.wait()
+            for block in BLOCKS:
+                add(into, block)
+                got = b""
+                while len(got) < len(block):
+                    got += await delivered.receive()
+                assert got == block
+            into.finish("complete")
+            target.feed.notify()
+            with pytest.raises(trio.EndOfChannel):
+                await delivered.receive()
     assert waits[:2] == [True, False]
 
 

@@ -75,6 +75,10 @@ async def test_a_standby_that_died_is_replaced(running, tmp_path):
     code = "if argument == '--standby': sys.exit()\n" + STANDBY
     supervisors = await running(supervisor(code, tmp_path / "log"))
     await standby_made(tmp_path / "log", 1)
+    with trio.fail_after(30):
+        while supervisors._standby is None:  # noqa: ASYNC110 - rings no bell
+            await trio.sleep(0.005)
+    await trio.to_thread.run_sync(supervisors._standby.wait)
     await supervisors.start(str(tmp_path / "run"))
     assert (tmp_path / "run").exists()
 
