@@ -1,5 +1,6 @@
 """Connections over real socket pairs: whole requests and answers, and what is too much or too little."""
 
+import json
 import socket
 
 import pytest
