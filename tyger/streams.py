@@ -156,7 +156,7 @@ class _Writer:
     def _follow(self, events: client_module.Stream) -> Result:
         for line in events.lines():
             event = json.loads(line)
-            self.bytes = event.get("bytes", self.bytes)
+            self.bytes = max(self.bytes, event.get("bytes", 0))  # a new daemon has yet to count
             match event["event"]:
                 case "progress" | "attached":
                     if self.on_progress:

@@ -119,6 +119,19 @@ def test_after_a_cut_it_attaches_again_and_asks_its_verdict_once(pipe, stop):
     assert len(peer.requests[-2].fds) == 1
 
 
+def test_progress_never_goes_back(pipe, stop):
+    """A daemon that was restarted begins to count again."""
+    progress = []
+
+    def cut(connection):
+        events(connection, ATTACHED, {"event": "progress", "bytes": 4, "blocks": 1})
+
+    with scripted.Peer(cut, *completing([], {"event": "progress", "bytes": 0, "blocks": 0})) as peer:
+        write(peer, pipe[0], stop, on_progress=lambda count, _: progress.append(count))
+    assert progress == sorted(progress)
+    assert 4 in progress
+
+
 def test_a_request_whose_answer_was_lost_is_sent_again_as_the_same_transfer(pipe, stop):
     with scripted.Peer(scripted.hanging_up, *completing([])) as peer:
         write(peer, pipe[0], stop)
