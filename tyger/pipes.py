@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import select
+import signal
 import stat
 import threading
 from collections.abc import Callable, Iterator
@@ -43,11 +44,24 @@ def as_pipe(fd: int) -> Iterator[Source]:
     enlarge(reader)
     failures: list[str] = []
     pump = threading.Thread(target=_pump, args=(fd, writer, failures), name="pump", daemon=True)
-    pump.start()
+    start_without_signals(pump)
     try:
         yield Source(reader, lambda: failures[0] if failures else None)
     finally:
         os.close(reader)
+
+
+def start_without_signals(thread: threading.Thread) -> None:
+    """Start a thread that takes no signal; what it starts takes none either.
+
+    So each goes to the main thread, which then knows of it from the moment that the kernel sent it: had
+    another thread taken it, the main thread could go on for a while as if nothing had come.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        thread.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def enlarge(fd: int) -> None:

@@ -7,6 +7,7 @@ the command ends, a run that hasn't ended by then is cancelled or left alone, as
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
@@ -14,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from tyger import errors, streams
+from tyger import errors, pipes, streams
 from tyger.cli import data, progress, runfollow, runrequest, session, signals
 
 SIGPIPE = 13
@@ -71,7 +72,13 @@ class Ended(NamedTuple):
     error: BaseException | None
 
 
-Event = Signal | Snapshot | Ended
+class Question(NamedTuple):
+    """The input has ended; was it a good end? Asked of the main thread, because only it knows all signals."""
+
+    answer: queue.SimpleQueue[tuple[str, str | None]]
+
+
+Event = Signal | Snapshot | Ended | Question
 
 
 class Execution:
@@ -84,10 +91,12 @@ class Execution:
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._stop = streams.Stop()  # ends the transfers and the watching
         self._logs_stop = streams.Stop()
+        self._interrupts: signals.Interrupts
         self._threads: dict[str, threading.Thread] = {}
         self._transferring: set[str] = set()
         self._meters: dict[str, progress.Meter] = {}
         self._over = threading.Event()  # the run has reached a terminal state
+        self._input_comes = settings.source is not None  # its end has not been seen
         self._run_id = 0
         self._status = ""
         self._failure: tuple[str, errors.Problem] | None = None
@@ -101,23 +110,23 @@ class Execution:
             Fatal, Exit: it ended otherwise.
             Problem: the run could not be created.
         """
-        with signals.Interrupts(lambda number: self._events.put(Signal(number))) as interrupts:
+        with signals.Interrupts(lambda number: self._events.put(Signal(number))) as self._interrupts:
             created = runrequest.submit(self._invocation, request)
             self._run_id = int(created["id"])
             self._console.log("info", "Run created", runId=self._run_id)
             self._board.set("run", f"run {self._run_id}")
             try:
-                self._start(session.as_object(created["job"]).get("buffers") or {}, interrupts)
+                self._start(session.as_object(created["job"]).get("buffers") or {})
                 self._follow()
             finally:
                 self._leave()
 
     # --- threads ----------------------------------------------------------------------------------------
 
-    def _start(self, buffers: Mapping[str, str], interrupts: signals.Interrupts) -> None:
+    def _start(self, buffers: Mapping[str, str]) -> None:
         settings = self._settings
         if settings.source is not None:
-            self._transfer("input", lambda meter: self._write(buffers, interrupts, meter))
+            self._transfer("input", lambda meter: self._write(buffers, meter))
         if settings.sink is not None:
             self._transfer("output", lambda meter: self._read(buffers, meter))
         self._thread("watch", self._watch)
@@ -139,24 +148,27 @@ class Execution:
                 self._events.put(Ended(what, None, error))
 
         self._threads[what] = threading.Thread(target=body, name=what, daemon=True)
-        self._threads[what].start()
+        pipes.start_without_signals(self._threads[what])
 
-    def _write(
-        self, buffers: Mapping[str, str], interrupts: signals.Interrupts, meter: progress.Meter
-    ) -> streams.Result:
+    def _write(self, buffers: Mapping[str, str], meter: progress.Meter) -> streams.Result:
         settings = self._settings
         assert settings.source is not None and settings.source_name is not None  # noqa: PT018, S101 - for mypy
         return streams.write(
             self._invocation.client,
             buffers[settings.source_name],
             settings.source,
-            verdict=lambda: data.verdict(interrupts),
+            verdict=self._verdict,
             stop=self._stop,
             block_size=settings.block_size,
             flush_interval=settings.flush_interval,
             run=self._run_id,
             on_progress=meter,
         )
+
+    def _verdict(self) -> tuple[str, str | None]:
+        question = Question(queue.SimpleQueue())
+        self._events.put(question)
+        return question.answer.get()
 
     def _read(self, buffers: Mapping[str, str], meter: progress.Meter) -> streams.Result:
         settings = self._settings
@@ -203,6 +215,9 @@ class Execution:
                     self._changed(run)
                 case Ended(what, result, error):
                     self._ended(what, result, error)
+                case Question(answer):
+                    self._input_comes = False
+                    answer.put(data.verdict(self._interrupts))
             if self._failure is not None:
                 if self._over.is_set():
                     break
@@ -221,7 +236,7 @@ class Execution:
             self._board.set("run", f"run {self._run_id} {status}")
         if status in runfollow.TERMINAL and not self._over.is_set():
             self._over.set()
-            if status == "Succeeded" and "input" in self._transferring:
+            if status == "Succeeded" and self._input_comes:
                 self._console.log("info", "The run is done; the rest of its input is still being stored")
         if status in ("Failed", "Canceled", "Canceling"):
             # What is still on its way is not waited for (contract cli.md 6.5).
@@ -243,7 +258,9 @@ class Execution:
         elif isinstance(error, errors.Problem):
             self._failure = self._failure or (_FAILED[what], error)
         elif isinstance(error, OSError):
-            problem = errors.Problem(errors.IO_ERROR, str(error.strerror or error))
+            words = str(error.strerror or error)
+            said = f"cannot write the output: {words}" if what == "output" else words
+            problem = errors.Problem(errors.IO_ERROR, said)
             self._failure = self._failure or (_FAILED[what], problem)
         elif error is not None:
             raise error
@@ -276,8 +293,12 @@ class Execution:
             else:
                 self._console.log("info", "The run goes on", runId=self._run_id)
         deadline = time.monotonic() + STOP_GRACE
-        for thread in self._threads.values():
-            thread.join(max(0.0, deadline - time.monotonic()))
+        while any(thread.is_alive() for thread in self._threads.values()) and time.monotonic() < deadline:
+            # The last act of each thread is to put its end into the queue.
+            with contextlib.suppress(queue.Empty):
+                event = self._events.get(timeout=STOP_GRACE / 30)
+                if isinstance(event, Question):
+                    event.answer.put(("failed", self._stop.reason))
 
     def _cancel(self) -> None:
         try:

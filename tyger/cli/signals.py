@@ -1,8 +1,8 @@
 """INT, TERM and HUP while bytes or a run are in flight: the first is obeyed in order, the second at once.
 
 A command that holds nothing leaves signals to their defaults. Signals that were ignored when we started
-(`nohup`, background jobs) stay ignored. Must be used from the main thread; `received` may be asked from
-any.
+(`nohup`, background jobs) stay ignored. For the main thread, beside threads that take no signals
+(`pipes.start_without_signals`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ _OBEYED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Interrupts:
     """While entered, calls `on_first(number)` for the first signal; the second ends the process.
 
-    `received()` also knows a signal whose handler Python has not run yet: the kernel-side handler writes to a
-    pipe at once, whichever thread it interrupts. So a Ctrl-C that ended our producer is known before that
-    producer's end of file can be taken for a good one.
+    `received()` knows each signal that was sent before it was asked, also one whose handler has not run yet.
+    So a Ctrl-C that ended our producer is known before its end of file can be taken for a good one.
     """
 
     def __init__(self, on_first: Callable[[int], None]) -> None:
@@ -50,8 +49,11 @@ class Interrupts:
         os.close(self._writer)
 
     def received(self) -> int | None:
-        """The first signal that came, or None."""
+        """The first signal that came, or None. For the main thread: elsewhere a pending one can be missed."""
         if self._number is None:
+            # The end of any system call delivers what is pending to us: the handler below Python's writes the
+            # number into our pipe at once, where the next call finds it.
+            signal.sigpending()
             with contextlib.suppress(BlockingIOError):
                 numbers = [number for number in os.read(self._reader, 64) if number in self._previous]
                 if numbers and self._number is None:

@@ -177,7 +177,7 @@ def test_output_that_cannot_be_written(daemon):
     with open("/dev/full", "wb") as full:
         done = execute(daemon, "-c", "c", data=b"abc", stdout=full)
     assert done.code == 74
-    assert 'FTL Failed to read output error="No space left on device"' in done.err
+    assert 'FTL Failed to read output error="cannot write the output: No space left on device"' in done.err
 
 
 def test_a_live_line_at_a_terminal(daemon):
