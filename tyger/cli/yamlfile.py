@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple, NoReturn
 
@@ -63,8 +63,17 @@ def read(path: str, kind: str, shape: Shape) -> dict[str, Any]:
 
     place = Place(path, kind)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    content = _text(path, kind)
     try:
-        root = yaml.compose(_text(path, kind), Loader=loader)
+        _refuse_depth(yaml.parse(content, Loader=loader), place)
+        root = yaml.compose(content, Loader=loader)
+    except yaml.reader.ReaderError:
+        # It knows no line.
+        odd = yaml.reader.Reader.NON_PRINTABLE.search(content)
+        where = f"line {content.count(chr(10), 0, odd.start()) + 1}: " if odd else ""
+        raise errors.Problem(
+            errors.INVALID_INPUT, f"cannot read {kind} {path}: {where}control characters are not allowed"
+        ) from None
     except yaml.YAMLError as error:
         raise errors.Problem(
             errors.INVALID_INPUT, f"cannot read {kind} {path}: {_complaint(error)}"
@@ -75,6 +84,17 @@ def read(path: str, kind: str, shape: Shape) -> dict[str, Any]:
         return {}
     value: dict[str, Any] = shape(root, place)
     return value
+
+
+def _refuse_depth(events: Iterable[Any], place: Place) -> None:
+    """Refuse a deep file before it is composed: that recurses in C, and would end us by SIGSEGV."""
+    depth = 0
+    for event in events:
+        kind = type(event).__name__
+        depth += kind.endswith("StartEvent")
+        depth -= kind.endswith("EndEvent")
+        if depth > 4 * DEEPEST:  # here the nodes inside are counted too; the shapes count exactly
+            place.refuse(event, "nested too deep")
 
 
 def _text(path: str, kind: str) -> str:

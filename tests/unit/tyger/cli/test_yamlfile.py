@@ -139,7 +139,7 @@ def test_anchors_and_merges(read):
             "word: a\n---\nword: b",
             "line 2: but found another document (expected a single document in the stream)",
         ),
-        ("word: \x01", "control characters are not allowed"),
+        ("word: a\nlist: [\x01]", "line 2: control characters are not allowed"),
         (b"word: a\nlist: [\xff]", "line 2: it is not UTF-8 text"),
     ],
 )
@@ -148,6 +148,13 @@ def test_each_mistake_is_told_with_its_place(read, tmp_path, text, said):
         read(text)
     assert str(caught.value) == f"cannot read run file {tmp_path}/x.yml: {said}"
     assert caught.value.kind is errors.INVALID_INPUT
+
+
+@pytest.mark.parametrize("opening", ["[", "{a: ", "- "])
+def test_a_file_deeper_than_the_parsers_stack(read, opening):
+    """libyaml's composer recurses in C: it would end the command with SIGSEGV."""
+    with pytest.raises(errors.Problem, match="line 1: nested too deep"):
+        read(opening * 200_000)
 
 
 def test_a_file_that_contains_itself(read):
