@@ -130,13 +130,28 @@ def _standard_streams(invocation: session.Session, job: Mapping[str, Any]) -> tu
     """
     codespec = job["codespec"]
     if isinstance(codespec, str):
-        codespec = invocation.ask("GET", f"/codespecs/{codespec}")
+        codespec = _fetched(invocation, codespec)
     parameters = codespec.get("buffers") or {}
     mapped = job.get("buffers") or {}
     return (
         _unmapped(parameters.get("inputs") or [], mapped, "input"),
         _unmapped(parameters.get("outputs") or [], mapped, "output"),
     )
+
+
+def _fetched(invocation: session.Session, reference: str) -> dict[str, Any]:
+    """The codespec that `NAME` or `NAME/versions/N` stands for; the daemon's own 404 would not name it."""
+    name, _, version = reference.partition("/versions/")
+    path, called = f"/codespecs/{session.segment(name, 'codespec name')}", f"codespec '{name}'"
+    if version:
+        path += f"/versions/{session.segment(version, 'codespec version')}"
+        called = f"version '{version}' of codespec '{name}'"
+    try:
+        return invocation.ask("GET", path)
+    except errors.Problem as problem:
+        if problem.kind is not errors.NOT_FOUND:
+            raise
+        raise errors.Problem(errors.NOT_FOUND, f"{problem.kind.code}: The {called} was not found") from None
 
 
 def _unmapped(names: list[str], mapped: Mapping[str, str], what: str) -> str | None:

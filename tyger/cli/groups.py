@@ -111,7 +111,11 @@ class Command(click.Command):
                 dash = args.index("--")
                 args, words = args[:dash], args[dash + 1 :]
             ctx.meta[self.WORDS] = words
-        super().parse_args(ctx, args)
+        try:
+            super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx  # for the hint: click leaves it out where a flag's value is missing
+            raise
         if ctx.args and not ctx.resilient_parsing:
             raise click.UsageError(f'unknown command "{ctx.args[0]}" for "{ctx.command_path}"', ctx)
         return ctx.args

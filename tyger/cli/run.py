@@ -188,7 +188,9 @@ def logs(
     query = _since(since)
     query += [("timestamps", "true")] if timestamps else []
     query += [("tailLines", str(lines))] if lines is not None else []
-    with invocation.stream("GET", f"/runs/{run_id}/logs", query=query) as stream:
+    from tyger.cli import runfollow
+
+    with runfollow.log_stream(invocation, run_id, query) as stream:
         for piece in stream.pieces():
             invocation.console.data(piece)
 

@@ -7,7 +7,7 @@ the work of one thread, and ends early when its `Stop` is requested.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from tyger import client, errors, streams
@@ -80,6 +80,22 @@ def snapshots(invocation: session.Session, run_id: int, stop: streams.Stop) -> I
             return
 
 
+def log_stream(
+    invocation: session.Session, run_id: int, query: Sequence[tuple[str, str]], wake: int | None = None
+) -> client.Stream:
+    """The answer to GET /runs/{id}/logs. An unknown run's has no body (rest-api.md 10): we say it.
+
+    Raises:
+        Problem: the daemon's own.
+    """
+    try:
+        return invocation.stream("GET", f"/runs/{run_id}/logs", query=query, wake=wake)
+    except errors.Problem as problem:
+        if problem.kind is not errors.NOT_FOUND or problem.remote:
+            raise
+        raise errors.Problem(errors.NOT_FOUND, f"NotFound: The run '{run_id}' was not found") from None
+
+
 def log_lines(
     invocation: session.Session,
     run_id: int,
@@ -110,8 +126,7 @@ def log_lines(
             query += [("since", since)] if since is not None else []
         resumed_at = last
         try:
-            path = f"/runs/{run_id}/logs"
-            with invocation.stream("GET", path, query=query, wake=stop.fileno()) as stream:
+            with log_stream(invocation, run_id, query, wake=stop.fileno()) as stream:
                 patience.reached()
                 for line in stream.lines():
                     stamp, _, rest = line.partition(b" ")

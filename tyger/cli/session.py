@@ -6,6 +6,7 @@ hands to each command (`context.obj`).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -97,7 +98,7 @@ class Session:
     ) -> client_module.Answer:
         """One request to the daemon, with this invocation's headers. Raises `Problem`."""
         everything = {**self._headers, **(headers or {})}
-        self._before(method, path, query, everything)
+        self._before(method, path, query, everything, body)
         answer = self.client.request(method, path, query=query, body=body, headers=everything)
         self._after(answer.status, answer.headers, answer.body)
         return answer
@@ -112,10 +113,17 @@ class Session:
         return stream
 
     def _before(
-        self, method: str, path: str, query: Sequence[tuple[str, str]], headers: Mapping[str, str]
+        self,
+        method: str,
+        path: str,
+        query: Sequence[tuple[str, str]],
+        headers: Mapping[str, str],
+        body: object | None = None,
     ) -> None:
         """Refuse what cannot be said in HTTP, and tell those who trace."""
         said = "".join([path, *(part for pair in query for part in pair)])
+        if body is not None:
+            said += json.dumps(body, ensure_ascii=False)
         try:
             said.encode()
         except UnicodeEncodeError:

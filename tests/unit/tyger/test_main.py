@@ -51,6 +51,10 @@ def test_a_wrong_command_line_is_one_line_and_a_hint(tyger, arguments, said):
     assert hint.endswith("--help' for usage.")
 
 
+def test_the_hint_is_about_the_command_whose_flag_has_no_value(tyger):
+    assert tyger("buffer", "list", "--tag").err.endswith("Run 'tyger buffer list --help' for usage.\n")
+
+
 def test_without_a_command_the_help_is_printed(tyger):
     done = tyger()
     assert done.code == 0

@@ -87,7 +87,10 @@ def test_a_named_file_as_input(daemon, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["-c", "nope"], 66, "NotFound: The resource was not found"),
+        (["-c", "nope"], 66, "NotFound: The codespec 'nope' was not found"),
+        (["-c", "no", "--version", "3"], 66, "NotFound: The version '3' of codespec 'no' was not found"),
+        (["-c", "a/b"], 65, "invalid codespec name 'a/b'"),
+        (["-c", "c", "--version", "a/b"], 65, "invalid codespec version 'a/b'"),
         (["-c", "none", "--input", "x"], 64, "--input is given, but the job has no unmapped input buffer"),
         (
             ["-c", "c", "--input", "/nonexistent"],

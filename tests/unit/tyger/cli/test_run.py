@@ -96,7 +96,7 @@ def test_logs_of_an_unknown_run(tyger, daemon):
     daemon.answers["GET", "/runs/4/logs"] = (404, b"")
     for flag in ([], ["--follow"]):
         done = tyger("run", "logs", "4", *flag)
-        assert (done.code, done.err) == (66, "Error: unexpected status code 404\n")
+        assert (done.code, done.err) == (66, "Error: NotFound: The run '4' was not found\n")
 
 
 @pytest.mark.parametrize(

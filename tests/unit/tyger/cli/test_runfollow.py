@@ -108,7 +108,7 @@ def test_a_log_that_ends_before_its_run_is_asked_for_again(stop):
 def test_an_unknown_run(stop):
     with (
         scripted.Peer(scripted.replying(scripted.answer(404))) as peer,
-        pytest.raises(errors.Problem, match="404"),
+        pytest.raises(errors.Problem, match="The run '3' was not found"),
     ):
         lines_of(peer, stop)
 

@@ -67,6 +67,7 @@ def test_traced_requests_and_answers(tyger, daemon):
     [
         ["buffer", "show", "\udcff"],
         ["buffer", "list", "--tag", "a=\udcff"],
+        ["buffer", "create", "--tag", "a=\udcff"],
         ["buffer", "set", "x", "--clear-tags", "--etag", "a\r\nX: y"],
         ["buffer", "set", "x", "--clear-tags", "--etag", "\u00fc"],
     ],
