@@ -32,6 +32,11 @@ def time(value: object) -> object:
     return value
 
 
+def count(value: object) -> object:
+    """A number that the daemon leaves out when it is 0."""
+    return 0 if value is None else value
+
+
 def sorted_map(value: object) -> object:
     """A map of scalars, sorted by key."""
     return dict(sorted(value.items())) if isinstance(value, dict) else value
@@ -177,6 +182,7 @@ TRANSFER = Table(
     "finishedAt?",
     "owner?",
     "run?",
+    bytes=count,
     startedAt=time,
     finishedAt=time,
 )

@@ -26,5 +26,10 @@ def test_one(tyger, daemon, verb, method, path):
     assert tyger("transfer", verb, "t").out == "{\n  " + SHOWN.format("\n  ") + "\n}\n"
 
 
+def test_no_bytes_yet_is_a_number(tyger, daemon):
+    daemon.answers["GET", "/transfers/t"] = (200, {"id": "t"})  # the daemon leaves 0 out
+    assert '"bytes": 0' in tyger("transfer", "show", "t").out
+
+
 def test_an_unknown_one(tyger):
     assert tyger("transfer", "show", "nope").code == 66
