@@ -5,6 +5,7 @@ It remembers a run by its directory below `<state>/runs`; `adopt` reads from the
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pwd
@@ -186,10 +187,12 @@ class ProcessEngine:
                 raise errors.Problem(errors.CONFIG, f"cannot use bubblewrap, which is required: {reason}")
             logger.warning("jobs run without a sandbox, bubblewrap cannot be used: %s", reason)
             return None
-        homes = {pwd.getpwuid(os.getuid()).pw_dir, os.path.expanduser("~"), "/home", "/root"}
+        homes = {os.path.expanduser("~"), "/home", "/root"}
+        with contextlib.suppress(KeyError):  # a uid without a name, as in a container
+            homes.add(pwd.getpwuid(os.getuid()).pw_dir)
         return bwrap.Sandbox(
             program,
-            homes=tuple(sorted(os.path.realpath(home) for home in homes - {"/"})),
+            homes=tuple(sorted(os.path.realpath(home) for home in homes - {"/", "~"})),
             state=os.path.realpath(self._places.state),
             socket=os.path.realpath(self._places.socket),
         )

@@ -31,10 +31,10 @@ def pipe_variable(name: str) -> str:
 
 
 def check(codespec: model.JobCodespec, image: config.Image) -> None:
-    """Refuse a codespec that leaves nothing to start.
+    """Refuse a codespec that leaves nothing to start, or has words that no program can be given.
 
     Raises:
-        Problem: INVALID_INPUT.
+        Problem: INVALID_INPUT, naming the field.
     """
     if not codespec.command and not image.entrypoint and not codespec.args:
         raise errors.Problem(
@@ -42,6 +42,23 @@ def check(codespec: model.JobCodespec, image: config.Image) -> None:
             f"the codespec has no command, and what stands for the image '{codespec.image}' has no"
             " entrypoint: add one of them",
         )
+    env = codespec.env or {}
+    for name in env:
+        if not name or "=" in name:
+            raise errors.Problem(
+                errors.INVALID_INPUT, f"env: '{name}' cannot be the name of an environment variable"
+            )
+    words = {
+        "command": codespec.command or [],
+        "args": codespec.args or [],
+        "env": [*env, *env.values()],
+        "workingDir": [codespec.working_dir or ""],
+    }
+    for field, values in words.items():
+        if any("\0" in value for value in values):
+            raise errors.Problem(
+                errors.INVALID_INPUT, f"{field}: it has a null byte, which no program can get"
+            )
 
 
 def program(

@@ -47,6 +47,22 @@ def test_refusals(tmp_path):
     assert "needs bubblewrap" in refusal(made, image="directory", command=["x"])
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"command": ["a\0b"]}, "command: it has a null byte"),
+        ({"args": ["a", "\0"]}, "args: it has a null byte"),
+        ({"env": {"A": "\0"}}, "env: it has a null byte"),
+        ({"env": {"A\0": ""}}, "env: it has a null byte"),
+        ({"env": {"A=B": ""}}, "env: 'A=B' cannot be the name"),
+        ({"env": {"": ""}}, "env: '' cannot be the name"),
+        ({"working_dir": "/a\0"}, "workingDir: it has a null byte"),
+    ],
+)
+def test_words_that_no_program_can_be_given(tmp_path, fields, said):
+    assert said in refusal(make(tmp_path), image="host", **fields)
+
+
 def test_the_system_runs_nothing_without_a_sandbox(tmp_path):
     assert "only under bubblewrap" in refusal(make(tmp_path, system=True), image="host")
 
