@@ -40,8 +40,9 @@ OPEN_FILES = 16384
 transfers.
 """
 
-RESERVE_CHECK = 10
-"""Seconds between looks at the free space. The reserve lasts longer than that at the rate rows are written.
+RESERVE_CHECK, FULL_CHECK = 10, 1
+"""Seconds between looks at the free space, with a reserve and without one: it must be back before the streams
+that waited for room have filled it again.
 """
 
 logger = logging.getLogger(__name__)
@@ -122,7 +123,7 @@ async def _run(
     options: Options, where: paths.Paths, settings: config.Config, state: statedir.StateDirectory
 ) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-        async with _parts(where, settings) as (app, background):
+        async with _parts(where, settings, state) as (app, background):
             listening = _listen(where, settings)
             site = connection.Site(
                 app=app,
@@ -161,12 +162,14 @@ async def _run(
 
 @asynccontextmanager
 async def _parts(
-    where: paths.Paths, settings: config.Config
+    where: paths.Paths, settings: config.Config, state: statedir.StateDirectory
 ) -> AsyncIterator[tuple[context.App, trio.Nursery]]:
     """Everything below the socket, started; the nursery is for what runs as long as they do."""
     power = settings.store.durability == "power"
     path = os.path.join(where.state, "catalog.sqlite3")
-    catalog = await trio.to_thread.run_sync(lambda: db.Catalog.open(path, sync=power))
+    catalog = await trio.to_thread.run_sync(
+        lambda: db.Catalog.open(path, sync=power, make_room=state.make_room)
+    )
     try:
         signer = await trio.to_thread.run_sync(keys.load_or_create, os.path.join(where.state, "keys"))
         store = local.LocalStore(where.state)
@@ -244,8 +247,8 @@ async def _obey(signals: AsyncIterator[int], stop: Callable[[], None]) -> None:
 async def _keep_reserve(state: statedir.StateDirectory) -> None:
     """Give the reserve up when the disk is full, take it back when there is room."""
     while True:
-        await trio.to_thread.run_sync(state.tend_reserve)
-        await trio.sleep(RESERVE_CHECK)
+        stands = await trio.to_thread.run_sync(state.tend_reserve)
+        await trio.sleep(RESERVE_CHECK if stands else FULL_CHECK)
 
 
 async def _leave_when_idle(

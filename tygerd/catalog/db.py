@@ -38,19 +38,23 @@ class Catalog:
     caller always learns whether a change was made. `open` and `close` block.
     """
 
-    def __init__(self, engine: sa.Engine, installation: str) -> None:
+    def __init__(
+        self, engine: sa.Engine, installation: str, make_room: Callable[[], bool] = lambda: False
+    ) -> None:
         self._reading = engine
         self._writing = engine.execution_options(begin="BEGIN IMMEDIATE")
         self._readers = trio.CapacityLimiter(READERS)
         self._writer = trio.CapacityLimiter(1)
+        self._make_room = make_room
         self.installation = installation
 
     @classmethod
-    def open(cls, path: str, *, sync: bool = False) -> Catalog:
+    def open(cls, path: str, *, sync: bool = False, make_room: Callable[[], bool] = lambda: False) -> Catalog:
         """Open the catalog at `path`, making or upgrading it first.
 
         With `sync` a write that has returned also survives the loss of power; without, the death of any
-        process.
+        process. `make_room` is called in a worker thread when a write finds the disk full; where it returns
+        True, that write is tried once more.
 
         Raises Problem: CONFIG when it was written by a newer version or cannot be opened, STORAGE_FULL,
         CORRUPT. The caller holds the lock of the state directory: two daemons must not upgrade at once.
@@ -66,7 +70,7 @@ class Catalog:
         except BaseException:
             engine.dispose()
             raise
-        return cls(engine, installation)
+        return cls(engine, installation, make_room)
 
     async def read(
         self, fn: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -90,12 +94,20 @@ class Catalog:
         The transaction is over, committed or rolled back, when this returns or raises.
         """
 
-        def call() -> T:
+        def attempt() -> T:
             try:
                 with self._writing.begin() as connection:
                     return fn(connection, *args, **kwargs)
             except sa.exc.DBAPIError as error:
                 raise _problem(error) from error
+
+        def call() -> T:
+            try:
+                return attempt()
+            except errors.Problem as problem:
+                if problem.kind is not errors.STORAGE_FULL or not self._make_room():
+                    raise
+            return attempt()
 
         return await trio.to_thread.run_sync(call, limiter=self._writer, thread_name="catalog-write")
 

@@ -71,17 +71,31 @@ class StateDirectory:
         """Let the lock go."""
         os.close(self._lock)
 
-    def tend_reserve(self) -> None:
+    def tend_reserve(self) -> bool:
         """Give the reserve's room to the catalog and the journals when the disk is full, take it back after.
 
-        Blocks on the disk.
+        Returns whether there is a reserve now. Blocks on the disk.
         """
-        free = os.statvfs(self.path)
-        room = free.f_bavail * free.f_frsize
-        if room < RESERVE // 4:
-            self._release()
-        elif room > 4 * RESERVE:
+        if room(self.path) < RESERVE // 4:
+            self.make_room()
+        elif has_room(self.path):
             self._restore()
+        with contextlib.suppress(FileNotFoundError):
+            return os.path.getsize(self._reserve) > 0
+        return False
+
+    def make_room(self) -> bool:
+        """Give the reserve up now: a write that matters found no room. Whether that made any.
+
+        Blocks on the disk; may be called from any thread.
+        """
+        try:
+            if os.path.getsize(self._reserve) == 0:
+                return False
+            os.truncate(self._reserve, 0)
+        except FileNotFoundError:
+            return False
+        return True
 
     def _restore(self) -> None:
         with contextlib.suppress(OSError):
@@ -91,13 +105,23 @@ class StateDirectory:
             finally:
                 os.close(fd)
 
-    def _release(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.truncate(self._reserve, 0)
-
     @property
     def _reserve(self) -> str:
         return os.path.join(self.path, "reserve")
+
+
+def room(path: str) -> int:
+    """Bytes that may still be written to the disk that holds `path`."""
+    free = os.statvfs(path)
+    return free.f_bavail * free.f_frsize
+
+
+def has_room(path: str) -> bool:
+    """Whether a disk that was full has room again, for the reserve and for more than it.
+
+    What the reserve gives up is for the catalog and the journals: streams wait until there is this much.
+    """
+    return room(path) > 4 * RESERVE
 
 
 def refuse_network(path: str) -> None:

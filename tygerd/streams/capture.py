@@ -22,6 +22,7 @@ from typing import NamedTuple
 import trio
 
 from tygerd.blocks import writer
+from tygerd.osutil import statedir
 
 LINGER = 0.005
 """Seconds that the splicing thread waits for more before it goes back to the scheduler: a steady producer
@@ -195,6 +196,8 @@ class Capture:
             if got.eof or size == self._block_size or trio.current_time() >= deadline:
                 return size, got.eof
             if got.full_disk:
+                if size:
+                    return size, False  # readers get what there is
                 await self._wait_for_space()
                 continue
             if size and self._wanted():
@@ -223,10 +226,14 @@ class Capture:
         if self._idle is not None and self._in_flight == 0:
             self._idle.cancel()
 
-    async def _wait_for_space(self) -> None:
+    async def _wait_for_space(self, *, reserved: bool = False) -> None:
+        """Wait before the next attempt. Only what is `reserved` gets the room that the reserve gave up."""
         self.waiting = "the disk is full"
         self._on_progress()
-        await trio.sleep(FULL_DISK_PAUSE)
+        while True:
+            await trio.sleep(FULL_DISK_PAUSE)
+            if reserved or statedir.has_room(self._writer.container.path):
+                break
         self.waiting = None
         self._on_progress()
 
@@ -284,7 +291,7 @@ class Capture:
                     raise
             else:
                 return
-            await self._wait_for_space()
+            await self._wait_for_space(reserved=True)
 
 
 @contextlib.asynccontextmanager

@@ -23,7 +23,7 @@ from tygerd.catalog import db
 from tygerd.catalog import transfers as rows
 from tygerd.osutil import fds
 from tygerd.stores import base, local
-from tygerd.streams import fetch, states, write
+from tygerd.streams import capture, fetch, states, write
 
 KEPT = 200
 """Ended transfers that `list` still shows."""
@@ -303,15 +303,23 @@ class Transfers:
         entry.finished_at = units.to_micros(clock.now())
         self._bytes_written += entry.bytes
         self._ended.append(describe_write(entry))
-        await self._catalog.write(
-            rows.update,
-            entry.settings.id,
-            state=entry.state,
-            reason=entry.reason,
-            bytes=entry.bytes,
-            blocks=entry.blocks,
-            finished_at=entry.finished_at,
-        )
+        while True:
+            try:
+                await self._catalog.write(
+                    rows.update,
+                    entry.settings.id,
+                    state=entry.state,
+                    reason=entry.reason,
+                    bytes=entry.bytes,
+                    blocks=entry.blocks,
+                    finished_at=entry.finished_at,
+                )
+            except errors.Problem as problem:
+                if problem.kind is not errors.STORAGE_FULL:
+                    raise
+                await trio.sleep(capture.FULL_DISK_PAUSE)
+            else:
+                break
         finished = [known for known in self._writes.values() if states.is_final(known.state)]
         for old in finished[:-KEPT]:
             del self._writes[old.settings.id]

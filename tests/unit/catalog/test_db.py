@@ -1,4 +1,5 @@
 import sqlite3
+import threading
 
 import pytest
 import sqlalchemy as sa
@@ -139,3 +140,22 @@ async def test_a_full_disk_is_said_so(tmp_path):
         await catalog.write(fill)
     catalog.close()
     assert caught.value.kind is errors.STORAGE_FULL
+
+
+async def test_a_write_is_tried_again_when_room_was_made(tmp_path):
+    pages = ["PRAGMA max_page_count=1", "PRAGMA max_page_count=100000"]
+    asked = []
+
+    def make_room():
+        asked.append(threading.current_thread() is threading.main_thread())
+        return True
+
+    def fill(connection):
+        connection.exec_driver_sql(pages.pop(0))
+        put(connection, "k", "v" * 1_000_000)
+
+    catalog = db.Catalog.open(str(tmp_path / "c"), make_room=make_room)
+    await catalog.write(fill)
+    assert len(await catalog.read(get, "k")) == 1_000_000
+    assert asked == [False]
+    catalog.close()

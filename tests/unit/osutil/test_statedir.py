@@ -1,15 +1,15 @@
 """The state directory: its lock, its version, its reserve, and the disks that it refuses."""
 
 import concurrent.futures
+import contextlib
 import os
-import shutil
 import stat
 import subprocess
 import sys
 
 import pytest
 
-from tests.support import daemon
+from tests.support import daemon, disks
 from tyger import errors
 from tygerd.osutil import statedir
 
@@ -87,23 +87,11 @@ def test_what_is_no_directory_is_refused(tmp_path):
 # --- disks that are full or read-only: small file systems of our own ---------------------------------------
 
 
-def mount(path, *options):
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("needs root, to mount a small file system")
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", *options, "tyger-test", path], capture_output=True, check=False
-    )
-    if done.returncode != 0:
-        pytest.skip("mounting is not permitted here")
-
-
 @pytest.fixture
 def disk(tmp_path):
     """Mounts a tmpfs with the given options."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    yield lambda *options: (mount(str(path), *options), path)[1]
-    subprocess.run(["umount", "-l", path], capture_output=True, check=False)
+    with contextlib.ExitStack() as stack:
+        yield lambda *options: stack.enter_context(disks.mounted(tmp_path / "disk", *options))
 
 
 def test_a_read_only_disk_is_refused(disk):
@@ -125,12 +113,7 @@ def test_the_reserve_is_given_up_when_the_disk_is_full_and_taken_back(disk):
     state = statedir.StateDirectory.open(str(path))
     state.tend_reserve()
     assert (path / "reserve").stat().st_blocks * 512 == statedir.RESERVE
-    with open(path / "filler", "wb", buffering=0) as filler:
-        try:
-            while True:
-                filler.write(bytes(65536))
-        except OSError:
-            """Now it is full."""
+    disks.fill(path / "filler")
     state.tend_reserve()
     assert (path / "reserve").stat().st_size == 0
     (path / "row").write_bytes(bytes(statedir.RESERVE // 2))
@@ -140,10 +123,20 @@ def test_the_reserve_is_given_up_when_the_disk_is_full_and_taken_back(disk):
     state.close()
 
 
+def test_the_reserve_is_given_up_at_once_when_a_write_needs_it(tmp_path):
+    state = statedir.StateDirectory.open(str(tmp_path))
+    assert not state.make_room()  # there is none yet
+    assert state.tend_reserve()
+    assert state.make_room()
+    assert (tmp_path / "reserve").stat().st_size == 0
+    assert not state.make_room()
+    state.close()
+
+
 def test_without_room_there_is_no_reserve(disk):
     path = disk("-o", "size=1m")
     state = statedir.StateDirectory.open(str(path))
-    state.tend_reserve()
+    assert not state.tend_reserve()
     assert not (path / "reserve").exists()
     state.close()
 
