@@ -115,7 +115,7 @@ async def index(app: context.App, request: messages.Request) -> messages.Respons
 
 async def show(app: context.App, request: messages.Request) -> messages.Response:
     """Show one transfer."""
-    return messages.Response(body=app.transfers.show(request.params["id"]))
+    return messages.Response(body=await app.transfers.show(request.params["id"]))
 
 
 _RANGE = {"offset": "first byte of the stream to deliver", "length": "how many bytes to deliver at most"}

@@ -156,6 +156,11 @@ class Journal:
             os.close(self.fd)
             self.fd = -1
 
+    def __del__(self) -> None:
+        # A container is shared by all who use it; the last one to forget it closes its journal.
+        if hasattr(self, "fd"):
+            self.close()
+
     def _raw(self, index: int) -> bytes:
         return os.pread(self.fd, _RECORD.size, _HEADER.size + index * _RECORD.size)
 

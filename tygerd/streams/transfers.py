@@ -235,7 +235,7 @@ class Transfers:
         live += [describe_read(entry) for entry in self._reads.values()]
         return sorted([*live, *self._ended], key=lambda entry: entry.started_at or "", reverse=True)
 
-    def show(self, transfer_id: str) -> model.Transfer:
+    async def show(self, transfer_id: str) -> model.Transfer:
         """One transfer.
 
         Raises:
@@ -244,7 +244,7 @@ class Transfers:
         for entry in self.list():
             if entry.id == transfer_id:
                 return entry
-        raise errors.not_found()
+        return describe_write(await self.find_write(transfer_id))
 
     def statistics(self) -> Statistics:
         """Counts since the daemon's start."""
@@ -320,9 +320,8 @@ class Transfers:
                 await trio.sleep(capture.FULL_DISK_PAUSE)
             else:
                 break
-        finished = [known for known in self._writes.values() if states.is_final(known.state)]
-        for old in finished[:-KEPT]:
-            del self._writes[old.settings.id]
+        # From here on its row is the truth; holding on to it would hold its container's journal open.
+        self._writes.pop(entry.settings.id, None)
 
 
 def _validate(request: model.WriteRequest) -> None:

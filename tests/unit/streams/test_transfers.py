@@ -1,6 +1,7 @@
 """Writes and their registry, with real pipes, store and catalog: every way to end, every restart."""
 
 import contextlib
+import gc
 import os
 
 import pytest
@@ -128,7 +129,7 @@ async def test_complete_needs_end_of_file_and_the_clients_word(tmp_path, client,
         client.end()
         await client.heard("eof")
         assert (await daemon.end())[0] is None
-        assert daemon.transfers.show(ID).state == "ended"
+        assert (await daemon.transfers.show(ID)).state == "ended"
         await entry.say("complete")
         assert await daemon.end() == ("complete", b"some bytes")
         await client.heard("complete")
@@ -148,7 +149,7 @@ async def test_the_word_failed_counts_at_any_time(tmp_path, client):
         await entry.say("failed", "interrupted")
         await client.heard("failed")
         assert await daemon.end() == ("failed", b"some bytes")
-        assert daemon.transfers.show(ID).reason == "interrupted"
+        assert (await daemon.transfers.show(ID)).reason == "interrupted"
 
 
 async def test_a_store_that_cannot_be_written_fails_the_buffer_with_the_systems_word(tmp_path, client):
@@ -190,7 +191,7 @@ async def test_a_client_that_is_gone_leaves_a_failed_buffer_with_what_was_in_the
         with pytest.raises(errors.Problem, match="already failed"):
             await entry.say("complete") if entry.state == "ended" else await _after_failure(entry)
         assert await daemon.end() == ("failed", b"0123456789abcdef")
-        assert daemon.transfers.show(ID).reason == write.GONE
+        assert (await daemon.transfers.show(ID)).reason == write.GONE
 
 
 async def _after_failure(entry):
@@ -222,7 +223,7 @@ async def test_after_a_restart_the_client_comes_back_and_nothing_is_lost(tmp_pat
         nursery.cancel_scope.cancel()
     client.produce(b"abc")
     async with running(tmp_path) as daemon, trio.open_nursery() as nursery:
-        assert daemon.transfers.show(ID).state == "suspended"
+        assert (await daemon.transfers.show(ID)).state == "suspended"
         assert daemon.transfers.statistics().suspended == 1
         again = await daemon.transfers.create_write(request(block_size=4), 1)
         assert again is await daemon.transfers.find_write(ID)
@@ -362,6 +363,29 @@ async def test_cancel_and_list(tmp_path):
             await daemon.transfers.cancel("0" * 32)
 
 
+async def test_what_is_over_holds_no_descriptor(tmp_path, client):
+    async with running(tmp_path) as daemon, trio.open_nursery() as nursery:
+        entry = await daemon.transfers.create_write(request(), 1)
+        nursery.start_soon(attached, entry, client)
+        client.end()
+        await client.heard("eof")
+        await entry.say("complete")
+        await client.heard("complete")
+        await trio.testing.wait_all_tasks_blocked()
+        del entry
+        gc.collect()
+        journals = [path for path in map(_target, os.listdir("/proc/self/fd")) if path.endswith("/journal")]
+        assert not [path for path in journals if path.startswith(str(tmp_path))]
+        assert (await daemon.transfers.show(ID)).state == "complete"
+
+
+def _target(fd):
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}")
+    except FileNotFoundError:
+        return ""
+
+
 async def test_a_read_is_listed_while_it_lasts(tmp_path):
     async with running(tmp_path) as daemon:
         await daemon.transfers.create_write(request(), 1)
@@ -370,8 +394,8 @@ async def test_a_read_is_listed_while_it_lasts(tmp_path):
                 await ahead.next()
             with pytest.raises(errors.Problem, match="ending its client"):
                 await daemon.transfers.cancel(entry.id)
-            assert daemon.transfers.show(entry.id).kind == "read"
+            assert (await daemon.transfers.show(entry.id)).kind == "read"
             assert daemon.transfers.statistics().reading == 1
-        ended = daemon.transfers.show(entry.id)
+        ended = await daemon.transfers.show(entry.id)
         assert (ended.state, ended.reason) == ("failed", "its client went away")
         assert daemon.transfers.statistics().reading == 0
