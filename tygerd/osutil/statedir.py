@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import math
 import os
 import select
 import time
@@ -110,16 +111,16 @@ class StateDirectory:
         return os.path.join(self.path, "reserve")
 
 
-def room(path: str) -> int:
-    """Bytes that may still be written to the disk that holds `path`."""
+def room(path: str) -> float:
+    """Bytes that may still be written to the disk that holds `path`; infinite where it does not say."""
     free = os.statvfs(path)
-    return free.f_bavail * free.f_frsize
+    return free.f_bavail * free.f_frsize if free.f_blocks else math.inf
 
 
 def has_room(path: str) -> bool:
-    """Whether a disk that was full has room again, for the reserve and for more than it.
+    """Whether a disk has room for streams: more than the last few MiB.
 
-    What the reserve gives up is for the catalog and the journals: streams wait until there is this much.
+    Those are for the catalog and the journals, as is what the reserve gives up once they are gone, too.
     """
     return room(path) > 4 * RESERVE
 

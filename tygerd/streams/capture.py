@@ -244,11 +244,12 @@ class Capture:
         await self._slots.acquire()
         number = self.blocks
         while True:
-            try:
-                return _Open(number, self._writer.block_file(number))
-            except OSError as error:
-                if error.errno not in FULL:
-                    raise
+            if statedir.has_room(self._writer.container.path):  # the last of it isn't for streams
+                try:
+                    return _Open(number, self._writer.block_file(number))
+                except OSError as error:
+                    if error.errno not in FULL:
+                        raise
             await self._wait_for_space()
 
     # --- sealing -----------------------------------------------------------------------------------------
