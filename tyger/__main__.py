@@ -7,11 +7,14 @@ are found through `tyger.cli.root`, which imports only the one that is called.
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
+
     from tyger.cli import output
 
 SIGINT, SIGPIPE = 2, 13
@@ -24,6 +27,8 @@ def main() -> NoReturn:
     shell stop the script or the loop that we are part of. Otherwise it leaves without taking the interpreter
     apart, which would cost a tenth of a short command's time; all output has been flushed.
     """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever has something to lose sets a handler
     code = run(sys.argv[1:])
     if code == 128 + SIGINT:
         from tyger.cli import signals
