@@ -5,8 +5,9 @@ The protocol is described in docs/design.md, "Transfers".
 
 from __future__ import annotations
 
+import fcntl
 import stat
-from os import fstat
+from os import O_ACCMODE, O_WRONLY, fstat
 from typing import Any
 
 import msgspec
@@ -44,6 +45,8 @@ def _pipe(request: messages.Request) -> fds.OwnedFd:
     (pipe,) = request.fds
     if not stat.S_ISFIFO(fstat(pipe.fileno()).st_mode):
         raise errors.Problem(errors.BAD_REQUEST, "the descriptor is not a pipe")
+    if fcntl.fcntl(pipe.fileno(), fcntl.F_GETFL) & O_ACCMODE == O_WRONLY:
+        raise errors.Problem(errors.BAD_REQUEST, "the descriptor is the write end of its pipe")
     return pipe
 
 

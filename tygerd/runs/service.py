@@ -7,7 +7,7 @@ daemon was doing for a run when it was killed, the next one does again.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -113,7 +113,7 @@ class Runs:
         made: dict[str, str] = {}
         if missing:
             tags = [{**(wanted.job.tags or {}), "bufferName": name} for name in missing]
-            expires_at = None if ttl is None else clock.now() + ttl
+            expires_at = None if ttl is None else _after(ttl)
             new = await self._buffers.create_many(tags, owner_uid, expires_at)
             made = {name: str(buffer.id) for name, buffer in zip(missing, new, strict=True)}
         return await self._insert(
@@ -277,6 +277,15 @@ class Runs:
         if row is None:
             raise errors.not_found()
         return row
+
+
+def _after(ttl: timedelta) -> datetime:
+    try:
+        return clock.now() + ttl
+    except OverflowError:
+        raise errors.Problem(
+            errors.INVALID_INPUT, f"bufferTtl {units.format_timespan(ttl)} is past the end of the calendar"
+        ) from None
 
 
 def _existing(connection: sa.Connection, run_id: int) -> queries.RunRow:

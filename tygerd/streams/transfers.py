@@ -329,6 +329,8 @@ def _validate(request: model.WriteRequest) -> None:
         raise errors.Problem(errors.INVALID_INPUT, "blockSize must be between 1 byte and 1 GiB")
     if not 0 <= request.flush_interval < float("inf"):
         raise errors.Problem(errors.INVALID_INPUT, "flushInterval must not be negative")
+    if request.run is not None and not 0 <= request.run < 1 << 63:
+        raise errors.Problem(errors.INVALID_INPUT, "run must be the ID of a run")
     if request.id is not None and not (len(request.id) == 32 and set(request.id) <= set("0123456789abcdef")):
         raise errors.Problem(errors.INVALID_INPUT, "id must be 32 hexadecimal digits")
 

@@ -107,6 +107,12 @@ async def test_a_bad_range_is_named(daemon, buffer, name, value):
         await ask(daemon, "GET", f"/transfers/read/{buffer}", query=[(name, value)])
 
 
+async def test_a_write_end_is_refused_and_the_buffer_still_unwritten(daemon, buffer, pipe):
+    with pytest.raises(errors.Problem, match="the write end of its pipe"):
+        await ask(daemon, "POST", "/transfers", body={"buffer": buffer}, fds=[pipe[1]])
+    assert (await ask(daemon, "GET", "/transfers")).json() == {"items": []}
+
+
 async def test_only_pipes_are_taken(daemon, buffer):
     with open(os.devnull, "rb") as file, pytest.raises(errors.Problem, match="not a pipe"):
         await ask(daemon, "POST", "/transfers", body={"buffer": buffer}, fds=[file.fileno()])

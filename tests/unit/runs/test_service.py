@@ -84,7 +84,8 @@ async def test_refusals_make_nothing(runs, shop):
     )
     assert "does not correspond" in await refusal(runs, wanted(outputs=["out"], buffers={"other": missing}))
     assert "Tag keys" in await refusal(runs, wanted(tags={"ä": ""}))
-    assert "bufferTtl" in await refusal(runs, wanted(outputs=["out"], job={"buffer_ttl": "x"}))
+    for ttl in ("x", "9999999.00:00"):
+        assert "bufferTtl" in await refusal(runs, wanted(outputs=["out"], job={"buffer_ttl": ttl}))
     assert "was not found" in await refusal(runs, model.Run(job=model.JobTarget(codespec="none")))
     assert (await runs.page(service.Chosen(), limit=10, after=None)).items == []
     assert await shop.buffers.count(soft_deleted=None, chosen=service.buffers_service.Filter()) == 0

@@ -325,6 +325,7 @@ async def test_a_buffer_is_written_once_and_must_exist(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"run": 1 << 63}, "run must be"),
         ({"block_size": 0}, "blockSize must be"),
         ({"block_size": 1 << 31}, "blockSize must be"),
         ({"flush_interval": -1.0}, "flushInterval must"),
