@@ -27,14 +27,17 @@ ENVIRONMENT = [
     ("NO_COLOR", "When set, messages have no colours."),
     (
         "XDG_RUNTIME_DIR, XDG_STATE_HOME, XDG_CONFIG_HOME",
-        "Where user mode has its socket, state and configuration.",
+        "Where user mode has its socket, state and configuration. Cron sets none of them, so name them there.",
     ),
 ]
 FILES = [
     (paths.SYSTEM_SOCKET, "The socket of the system's daemon; a command uses it where it exists."),
     (paths.SYSTEM_STATE, "The state of the system's daemon."),
     (paths.SYSTEM_CONFIG, "Its configuration, see tygerd.toml(5)."),
-    ("$XDG_RUNTIME_DIR/tyger/tyger.sock", "The socket of the user's own daemon."),
+    (
+        "$XDG_RUNTIME_DIR/tyger/tyger.sock",
+        "The socket of the user's own daemon; without XDG_RUNTIME_DIR it is /tmp/tyger-UID/tyger.sock.",
+    ),
     ("~/.local/state/tyger", "Its state. What it logs is in tygerd.log there."),
     ("~/.config/tyger/tygerd.toml", "Its configuration."),
 ]

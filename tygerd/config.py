@@ -118,15 +118,23 @@ class Image(Table, frozen=True):
     root: Annotated[
         str | None,
         Help(
-            description="Directory that holds the image's file system. Unset: the file system of this host."
+            description="Directory that holds the image's file system. Unset, or `/`: the file system of this"
+            " host, read-only, with the homes, /tmp and /run empty."
         ),
     ] = None
     entrypoint: Annotated[
         list[str],
-        Help(description="Program and first arguments that run where a codespec names no `command`."),
+        Help(
+            description="Program and first arguments that run where a codespec names no `command`. A job sees"
+            " the directory of a program with an absolute path also where it lies in a home."
+        ),
     ] = []
     env: Annotated[
-        dict[str, str], Help(description="Environment variables that the image sets; a codespec's own win.")
+        dict[str, str],
+        Help(
+            description="Environment variables that the image sets; a codespec's own win. A job sees the"
+            " directories in this PATH also where they lie in a home; for X/bin it sees all of X."
+        ),
     ] = {}
 
     def __post_init__(self) -> None:
