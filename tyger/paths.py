@@ -104,7 +104,7 @@ def check_private(path: str) -> None:
         raise errors.Problem(
             errors.FORBIDDEN,
             f"{path} is not a private directory of yours (mode 0700);"
-            " remove it, or set XDG_RUNTIME_DIR or TYGER_SOCKET",
+            " make it one, or name another place with XDG_RUNTIME_DIR or TYGER_SOCKET",
         )
 
 

@@ -159,6 +159,7 @@ def _unmapped(names: list[str], mapped: Mapping[str, str], what: str) -> str | N
     if len(free) > 1:
         raise errors.Problem(
             errors.INVALID_INPUT,
-            f"exec cannot be called if the job has multiple unmapped {what} buffers: {', '.join(free)}",
+            f"exec cannot be called if the job has multiple unmapped {what} buffers: {', '.join(free)};"
+            " map all but one with --buffer",
         )
     return free[0] if free else None

@@ -221,7 +221,7 @@ def _follow(
     help=groups.describe(
         "Cancel a run: its program is told to end, and killed when it doesn't.",
         examples=("tyger run cancel 7",),
-        exit_status=NO_SUCH + ", 75 when it has ended already.",
+        exit_status=NO_SUCH + ", 75 when it has succeeded or failed already.",
     ),
 )
 @flags.one("run_id", "run ID", flags.RUN_ID)
