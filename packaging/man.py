@@ -27,7 +27,7 @@ ENVIRONMENT = [
     ("NO_COLOR", "When set, messages have no colours."),
     (
         "XDG_RUNTIME_DIR, XDG_STATE_HOME, XDG_CONFIG_HOME",
-        "Where user mode has its socket, state and configuration. Cron sets none of them, so name them there.",
+        "Where user mode has its socket, state and configuration. Cron sets none of them: set them there.",
     ),
 ]
 FILES = [
