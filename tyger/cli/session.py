@@ -124,10 +124,7 @@ class Session:
         said = "".join([path, *(part for pair in query for part in pair)])
         if body is not None:
             said += json.dumps(body, ensure_ascii=False)
-        try:
-            said.encode()
-        except UnicodeEncodeError:
-            raise errors.Problem(errors.INVALID_INPUT, "an argument is not valid UTF-8 text") from None
+        _check_text(said)
         for value in headers.values():
             if not value.isascii() or not value.isprintable():
                 raise errors.Problem(errors.INVALID_INPUT, f"invalid argument {value!r}: not printable ASCII")
@@ -177,9 +174,17 @@ def segment(text: str, what: str) -> str:
     Raises:
         Problem: INVALID_INPUT when it would become another path; `what` names it.
     """
+    _check_text(text)
     if text in ("", ".", "..") or "/" in text:
         raise errors.Problem(errors.INVALID_INPUT, f"invalid {what} '{text}'")
     return text
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise errors.Problem(errors.INVALID_INPUT, "an argument is not valid UTF-8 text") from None
 
 
 def _choice(value: str, choices: Sequence[str], parameter: click.Parameter, context: click.Context) -> str:

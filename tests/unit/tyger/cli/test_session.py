@@ -66,6 +66,7 @@ def test_traced_requests_and_answers(tyger, daemon):
     "arguments",
     [
         ["buffer", "show", "\udcff"],
+        ["buffer", "read", "\udcff"],
         ["buffer", "list", "--tag", "a=\udcff"],
         ["buffer", "create", "--tag", "a=\udcff"],
         ["buffer", "set", "x", "--clear-tags", "--etag", "a\r\nX: y"],
