@@ -92,4 +92,4 @@ def test_documents_link_to_files_that_exist(document: str) -> None:
 
 def test_the_example_configuration_is_valid() -> None:
     text = pathlib.Path(sources.ROOT, "examples/tygerd.toml").read_text()
-    assert len(config.parse(text).engine.process.images) == 2
+    assert len(config.parse(text).engine.process.images) == 3
