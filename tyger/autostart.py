@@ -27,8 +27,11 @@ _KEEP_PREFIXES = ("LC_", "XDG_", "TYGERD_")
 """The rest of a shell's environment is about that shell, and would stay in the daemon for days."""
 
 
-def ensure(where: paths.Paths) -> None:
-    """Return when a daemon answers on `where.socket`. Blocks until then; racing callers start one daemon.
+def ensure(where: paths.Paths) -> str:
+    """The socket on which a daemon answers for `where`; blocks until one does. Racing callers start one.
+
+    It is `where.socket`, or, unless that was named, the socket of the daemon that has the state directory: a
+    session and cron look for it in different places.
 
     Raises:
         Problem: none may be started (UNAVAILABLE), or the reason why the one that was started ended.
@@ -44,6 +47,12 @@ def ensure(where: paths.Paths) -> None:
             f"no daemon answers on {where.socket}, and TYGER_AUTOSTART=0 forbids starting one;"
             " start it with: tygerd serve",
         )
+    if where.named and not os.path.isdir(os.path.dirname(where.socket)):
+        raise errors.Problem(
+            errors.UNAVAILABLE,
+            f"no daemon answers on {where.socket}, and its directory does not exist;"
+            " name another socket, or make the directory",
+        )
     try:
         os.makedirs(where.state, mode=0o700, exist_ok=True)
         lock = os.open(os.path.join(where.state, "start.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -53,10 +62,14 @@ def ensure(where: paths.Paths) -> None:
         ) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not _answers(where.socket):
-            _start(where)
+        if _answers(where.socket):
+            return where.socket
+        if not where.named and (other := paths.recorded_socket(where.state)) and _answers(other):
+            return other
+        _start(where)
     finally:
         os.close(lock)
+    return where.socket
 
 
 def _answers(socket_path: str) -> bool:

@@ -22,12 +22,13 @@ SOCKET_PATH_LIMIT = 107
 
 
 class Paths(NamedTuple):
-    """The three places, and whether they are the system's."""
+    """The three places, whether they are the system's, and whether somebody named this very socket."""
 
     system: bool
     socket: str
     state: str
     config: str
+    named: bool = False
 
 
 def locate(
@@ -70,6 +71,7 @@ def locate(
         socket=os.path.abspath(chosen.socket),
         state=os.path.abspath(chosen.state),
         config=os.path.abspath(chosen.config),
+        named=named is not None,
     )
     check_socket_path(chosen.socket)
     return chosen
@@ -88,6 +90,15 @@ def check_socket_path(path: str) -> None:
             f"the socket path {path} has {length} bytes, and {SOCKET_PATH_LIMIT} is the most that"
             " the kernel takes; name a shorter one with TYGER_SOCKET or --socket",
         )
+
+
+def recorded_socket(state: str) -> str | None:
+    """Where the daemon that has, or last had, this state directory listens; None when nobody said."""
+    try:
+        with open(os.path.join(state, "socket"), encoding="utf-8", errors="surrogateescape") as file:
+            return file.read().strip() or None
+    except OSError:
+        return None
 
 
 def check_private(path: str) -> None:

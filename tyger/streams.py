@@ -337,7 +337,9 @@ class _Retries:
         now = time.monotonic()
         self._since = now if self._since is None else self._since
         over = self._limit is not None and now - self._since >= self._limit
-        if lost.kind is not errors.UNAVAILABLE or not self._patient or over:
+        # CONFIG is a start of ours that failed: somebody will mend the configuration.
+        away = lost.kind is errors.UNAVAILABLE or (lost.kind is errors.CONFIG and not lost.remote)
+        if not away or not self._patient or over:
             raise lost
         if on_progress:
             on_progress(done, "the daemon is away")

@@ -151,6 +151,7 @@ async def _run(
             idle_exit = settings.daemon.idle_exit if options.idle_exit is None else options.idle_exit
             if options.autostarted or options.idle_exit is not None:
                 background.start_soon(_leave_when_idle, app, front, idle_exit, stop)
+            await trio.to_thread.run_sync(state.record_socket, listening.path)
             logger.info("ready on %s", listening.path, extra={"pid": os.getpid(), "state": where.state})
             systemd.notify("READY=1", os.environ)
             if options.autostarted:

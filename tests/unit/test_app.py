@@ -86,7 +86,8 @@ def test_only_its_user_may_connect_and_read(shared):
 def test_a_second_daemon_on_its_state_is_one_clear_line(shared):
     code, said = run(shared, "--socket", str(shared.path / "other"), "--log-format", "human")
     assert code == errors.CONFIG.exit_code
-    expected = f"tygerd: another daemon (process {shared.pid}) uses the state directory {shared.state}\n"
+    expected = f"tygerd: another daemon (process {shared.pid}) uses the state directory {shared.state}"
+    expected += f"; it listens on {shared.socket}: name that with --socket, or end it\n"
     assert said == expected
     assert get(shared, "/healthcheck")[0] == 200
 

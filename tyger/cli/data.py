@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import click
 
@@ -87,7 +87,7 @@ def write(
     buffer_id = bufferref.resolve(buffer, invocation.paths, has_ttl=access_ttl is not None)
     with (
         stdio.source(invocation.console, input_path, hint=WRITE_HINT) as fd,
-        _transfer() as (stop, interrupts),
+        _transfer(interrupted) as (stop, interrupts),
     ):
         if flush_interval is None:
             flush_interval = 0.0 if input_path not in (None, "-") and stdio.is_regular(fd) else 1.0
@@ -159,7 +159,7 @@ def read(
     """Take verified bytes from the daemon."""
     del dop  # the daemon decides; nothing comes over a network
     buffer_id = bufferref.resolve(buffer, invocation.paths, has_ttl=access_ttl is not None)
-    with stdio.destination(invocation.console, output_path) as fd, _transfer() as (stop, interrupts):
+    with stdio.destination(invocation.console, output_path) as fd, _transfer(stopped) as (stop, interrupts):
         board = progress.Board(invocation.console, drawn=not os.isatty(fd))
         meter = progress.Meter(board, "read", buffer=buffer_id, operation="buffer read")
         try:
@@ -191,12 +191,17 @@ def interrupted(number: int) -> str:
     return f"the writer was interrupted by {signals.name(number)}"
 
 
+def stopped(number: int) -> str:
+    """Why a reader has not got everything."""
+    return f"interrupted by {signals.name(number)}"
+
+
 @contextlib.contextmanager
-def _transfer() -> Iterator[tuple[streams.Stop, signals.Interrupts]]:
-    """A `Stop` that the first INT, TERM or HUP requests."""
+def _transfer(why: Callable[[int], str]) -> Iterator[tuple[streams.Stop, signals.Interrupts]]:
+    """A `Stop` that the first INT, TERM or HUP requests, for the reason that `why` gives."""
     stop = streams.Stop()
     try:
-        with signals.Interrupts(lambda number: stop.request(interrupted(number))) as interrupts:
+        with signals.Interrupts(lambda number: stop.request(why(number))) as interrupts:
             yield stop, interrupts
     finally:
         stop.close()
@@ -215,7 +220,7 @@ def _finish(
         return
     if (number := interrupts.received()) is not None:
         console.log("warn", "Canceling...")
-        console.log("fatal", message, error=result.reason or interrupted(number))
+        console.log("fatal", message, error=result.reason or stopped(number))
         raise session.Exit(128 + number)
     raise session.Fatal(message, errors.Problem(errors.BUFFER_FAILED, result.reason or "the buffer failed"))
 

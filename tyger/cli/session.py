@@ -82,9 +82,9 @@ class Session:
             def ensure() -> None:
                 from tyger import autostart
 
-                autostart.ensure(where)
+                made.socket_path = autostart.ensure(where)
 
-            self._client = client_module.Client(where.socket, ensure=ensure)
+            self._client = made = client_module.Client(where.socket, ensure=ensure)
         return self._client
 
     def request(

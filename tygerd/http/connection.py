@@ -98,7 +98,7 @@ class Connection:
         except (_Closed, sending.PeerGone):
             pass
         finally:
-            self._receiver.close()
+            await self._receiver.aclose()
             self._sock.close()
 
     async def _serve_one(self) -> bool:
@@ -121,7 +121,7 @@ class Connection:
                 raise _Closed
         finally:
             for fd in request.fds:
-                fd.close()
+                await fd.aclose()
         if self._framing.our_state is not h11.DONE or self._stopping or self._unusable:
             return False
         await self._take_rest()
@@ -330,7 +330,7 @@ class Connection:
         with trio.move_on_after(LINGER), contextlib.suppress(OSError, errors.Problem):
             self._sock.shutdown(socket.SHUT_WR)
             while await self._receiver.receive():
-                self._receiver.close()
+                await self._receiver.aclose()
 
 
 _CLOSE = ("Connection", "close")

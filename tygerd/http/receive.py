@@ -113,10 +113,10 @@ class Receiver:
         self._arrived.clear()
         return taken
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the descriptors that nobody took."""
         for fd in self.take():
-            fd.close()
+            await fd.aclose()
 
 
 class _CountedFd(fds.OwnedFd):

@@ -15,6 +15,9 @@ from typing import Self
 
 import trio
 
+CLOSE_PATIENCE = 1.0
+"""Seconds that `aclose` waits for its thread."""
+
 
 class OwnedFd:
     """One open descriptor, closed exactly once.
@@ -52,6 +55,19 @@ class OwnedFd:
                 trio.lowlevel.notify_closing(fd)
         finally:
             os.close(fd)
+
+    async def aclose(self) -> None:
+        """As `close`, for a descriptor that somebody passed: never blocks the daemon.
+
+        Closing a pipe waits for its lock, which its other end can hold for ever (a `splice` from a terminal
+        into it does). So a thread closes it, which is left alone after `CLOSE_PATIENCE`. Not cancelled.
+        """
+        if (fd := self._forget()) >= 0:
+            trio.lowlevel.notify_closing(fd)
+            with trio.move_on_after(CLOSE_PATIENCE, shield=True):
+                await trio.to_thread.run_sync(
+                    os.close, fd, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1)
+                )
 
     def detach(self) -> int:
         """Hand the number to the caller, who closes it from now on.

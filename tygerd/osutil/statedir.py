@@ -15,7 +15,7 @@ import select
 import time
 from typing import Self
 
-from tyger import errors
+from tyger import errors, paths
 
 VERSION = 1
 """Of the layout below the directory, docs/design.md "State on disk". Higher ones are refused."""
@@ -60,6 +60,11 @@ class StateDirectory:
         except OSError as error:
             raise _unusable(path, error) from None
         return cls(path, lock)
+
+    def record_socket(self, path: str) -> None:
+        """Note where this daemon listens, for commands that look elsewhere (`paths.recorded_socket`)."""
+        with open(os.path.join(self.path, "socket"), "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(f"{path}\n")
 
     def leave(self) -> None:
         """Say that the lock is about to be let go. To be called while clients still reach this daemon.
@@ -165,9 +170,11 @@ def _lock(fd: int, path: str) -> None:
         except BlockingIOError:
             holder, _, leaving = os.pread(fd, 40, 0).decode("ascii", "replace").strip().partition(" ")
             if leaving != _LEAVING or not _ended(holder, deadline):
+                socket = paths.recorded_socket(path)
+                where = f"; it listens on {socket}: name that with --socket, or end it" if socket else ""
                 raise errors.Problem(
                     errors.CONFIG,
-                    f"another daemon (process {holder or 'unknown'}) uses the state directory {path}",
+                    f"another daemon (process {holder or 'unknown'}) uses the state directory {path}{where}",
                 ) from None
         else:
             _write_holder(fd)

@@ -145,7 +145,7 @@ class Capture:
 
         Instead of `run`, not after it: a capture that was cancelled is followed by a recovered writer.
         """
-        rest = pending(self._pipe)
+        rest = await trio.to_thread.run_sync(pending, self._pipe, limiter=self._splicing)
         async with _sealers() as sealers:
             while rest:
                 block = await self._open_next()
@@ -312,7 +312,7 @@ async def _sealers() -> AsyncIterator[trio.Nursery]:
 
 
 def pending(pipe: int) -> int:
-    """Bytes in a pipe now."""
+    """Bytes in a pipe now. Blocks while somebody else holds the pipe's lock, as `splice` and `close` do."""
     count = array.array("i", [0])
     fcntl.ioctl(pipe, termios.FIONREAD, count)
     return count[0]

@@ -196,7 +196,7 @@ class Write:
             self._hear("failed", _unstorable(error))
         finally:
             if pipe is not None:
-                pipe.close()
+                await pipe.aclose()
         self._hear("failed", GONE)
         async with self._writer_lock:
             await self._finish()

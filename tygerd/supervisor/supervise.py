@@ -28,6 +28,10 @@ LEFTOVERS = 10.0
 """Seconds after main's end that we wait for what cannot be killed (a set-uid program, an uninterruptible
 call) and for pipes that a job handed to somebody outside its tree."""
 
+TAIL = 1.0
+"""Seconds that the outputs of a canceled run get to store what is left in their pipes. The disk may be full, or
+the daemon away; nobody wants to wait for that."""
+
 LONGEST_SLEEP = 60.0
 """Seconds: poll's clock stands still while the machine is suspended, the timeout's does not."""
 
@@ -163,6 +167,8 @@ class Supervisor:
         if self._gone_at is not None:
             if not self._over or self._is_logging:
                 due.append(self._gone_at + LEFTOVERS - boottime())
+            if (at := self._tail_ends()) is not None:
+                due.append(at - boottime())
         else:
             due += [at - boottime() for at in (self._kill_at, self._timeout_at) if at is not None]
         return dict(poller.poll(max(0.0, min(due)) * 1000 + 1))  # +1: never wake just before something is due
@@ -209,9 +215,18 @@ class Supervisor:
             self._stop_main(now)
         elif not self._over:
             self._end_tree(now)
+        if (at := self._tail_ends()) is not None and now >= at:
+            self._give_up()
         if self._gone_at is not None and now >= self._gone_at + LEFTOVERS:
             for source in self._sources:
                 self._log.append(source.close())
+
+    def _tail_ends(self) -> float | None:
+        """When the transfers of a canceled run are given up; None when not, or when they were already."""
+        if not self._over or self._gone_at is None or self._end.result()[0] != "Canceled":
+            return None
+        going = any(thread.stop.reason is None for thread in self._pipes if not thread.ended)
+        return self._gone_at + TAIL if going else None
 
     def _main_ended(self, code: int) -> None:
         if self._main is not None:

@@ -21,7 +21,7 @@ async def pair():
     quota = receive.Quota(2)
     receiver = receive.Receiver(trio.socket.from_stdlib_socket(theirs), PEER, quota)
     yield ours, receiver, quota
-    receiver.close()
+    await receiver.aclose()
     ours.close()
     theirs.close()
 
@@ -76,7 +76,7 @@ async def test_what_nobody_takes_is_closed(pair):
     before = open_fds()
     send(sock, b"x", [0, 0])
     await receiver.receive()
-    receiver.close()
+    await receiver.aclose()
     assert (open_fds(), quota.total) == (before, 0)
 
 

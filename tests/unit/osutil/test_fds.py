@@ -1,6 +1,9 @@
 """Who owns a descriptor closes it once, and forgets the number."""
 
 import os
+import pathlib
+import pty
+import signal
 
 import pytest
 import trio
@@ -68,3 +71,41 @@ async def test_who_waits_for_it_is_woken(pipe):
         await trio.testing.wait_all_tasks_blocked()
         fd.close()
     assert woken == [1]
+
+
+async def test_closing_a_pipe_whose_lock_is_held_does_not_block_the_daemon():
+    """Somebody splices from a terminal into the pipe that he passed to us, and never types."""
+    master, terminal = pty.openpty()
+    reader, writer = os.pipe()
+    # A process of its own: it can be ended, and its splice with it.
+    child = os.fork()
+    if child == 0:
+        try:
+            os.splice(terminal, writer, 100)
+        finally:
+            os._exit(0)
+    try:
+        while pathlib.Path(f"/proc/{child}/syscall").read_text().split()[0] != str(SPLICE):
+            os.sched_yield()
+        owned = fds.OwnedFd(reader)
+        await owned.aclose()
+        assert owned.closed
+    finally:
+        os.kill(child, signal.SIGKILL)
+        await trio.to_thread.run_sync(os.waitpid, child, 0)
+        for fd in (master, terminal, writer):
+            os.close(fd)
+
+
+SPLICE = 275
+"""Its number on x86-64, as /proc/PID/syscall shows it."""
+
+
+async def test_closing_in_a_thread_when_cancelled():
+    reader, writer = os.pipe()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await fds.OwnedFd(reader).aclose()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(reader)
+    os.close(writer)

@@ -365,15 +365,14 @@ async def test_cancel_and_list(tmp_path):
 
 
 async def test_what_is_over_holds_no_descriptor(tmp_path, client):
-    async with running(tmp_path) as daemon, trio.open_nursery() as nursery:
-        entry = await daemon.transfers.create_write(request(), 1)
-        nursery.start_soon(attached, entry, client)
-        client.end()
-        await client.heard("eof")
-        await entry.say("complete")
-        await client.heard("complete")
-        await trio.testing.wait_all_tasks_blocked()
-        del entry
+    async with running(tmp_path) as daemon:
+        async with trio.open_nursery() as nursery:
+            entry = await daemon.transfers.create_write(request(), 1)
+            nursery.start_soon(attached, entry, client)
+            client.end()
+            await client.heard("eof")
+            await entry.say("complete")
+        del entry, nursery
         gc.collect()
         journals = [path for path in map(_target, os.listdir("/proc/self/fd")) if path.endswith("/journal")]
         assert not [path for path in journals if path.startswith(str(tmp_path))]

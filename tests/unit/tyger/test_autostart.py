@@ -104,6 +104,30 @@ def test_racing_commands_start_one_daemon(place):
     assert len(pids) == 1
 
 
+def test_a_command_without_a_session_finds_the_sessions_daemon(place):
+    """cron has no XDG_RUNTIME_DIR: it looks for another socket, but there is one state directory."""
+    pid = pid_of(place)
+    code, text = status(place, XDG_RUNTIME_DIR=str(place / "elsewhere"))
+    assert code == 0, text
+    assert json.loads(text)["pid"] == pid
+
+
+def test_a_named_socket_is_taken_at_its_word(place):
+    pid = pid_of(place)
+    code, text = status(place, TYGER_SOCKET=str(place / "named"))
+    assert code == errors.CONFIG.exit_code
+    assert f"another daemon (process {pid}) uses the state directory" in text
+    assert f"it listens on {place / 'run/tyger/tyger.sock'}: name that with --socket, or end it" in text
+
+
+def test_a_mistyped_socket_makes_nothing(place):
+    code, text = status(place, TYGER_SOCKET=str(place / "typo/s"))
+    assert code == errors.UNAVAILABLE.exit_code
+    assert "its directory does not exist" in text
+    assert not (place / "typo").exists()
+    assert not (place / "xdg-state").exists()
+
+
 def test_it_may_be_forbidden(place):
     code, text = status(place, TYGER_AUTOSTART="0")
     assert code == errors.UNAVAILABLE.exit_code

@@ -2,7 +2,10 @@
 
 import fcntl
 import os
+import pty
 import threading
+
+import pytest
 
 from tyger import pipes
 
@@ -29,6 +32,22 @@ def test_a_file_is_pumped_to_its_end(tmp_path):
         with open(os.dup(source.fd), "rb") as reader:
             assert reader.read() == data
         assert source.failure() is None
+
+
+def test_a_source_that_waits_does_not_hold_the_pipe():
+    """A splice from a terminal would keep the pipe's lock, and with it whoever reads the other end."""
+    master, terminal = pty.openpty()
+    with pipes.as_pipe(terminal) as source:
+        os.write(master, b"typed\n")
+        assert os.read(source.fd, 100) == b"typed\n"
+        os.set_blocking(source.fd, False)
+        with pytest.raises(BlockingIOError):
+            os.read(source.fd, 100)
+        os.write(master, b"\x04")
+        os.set_blocking(source.fd, True)
+        assert os.read(source.fd, 100) == b""
+    os.close(master)
+    os.close(terminal)
 
 
 def test_leaving_early_ends_the_pump():

@@ -346,3 +346,21 @@ def test_a_daemon_that_was_met_is_waited_for_even_if_none_may_be_started(pipe, s
             result = streams.write(asking, "buf", pipe[0], verdict=lambda: ("complete", None), stop=stop)
     assert result.state == "complete"
     assert len(refusals) == 2
+
+
+def test_a_daemon_that_does_not_start_for_its_configuration_is_waited_for(pipe, stop):
+    """Its owner mends tygerd.toml meanwhile; a pipe that has begun is not given up for that."""
+
+    def fail():
+        asking.socket_path = second.path
+        raise errors.Problem(errors.CONFIG, "tygerd.toml line 3: ...")
+
+    def cut_and_vanish(connection):
+        events(connection, ATTACHED)
+        asking.socket_path = "/nowhere/tyger.sock"
+
+    asking = client.Client("/nowhere/tyger.sock", ensure=fail)
+    with scripted.Peer(*completing([])) as second, scripted.Peer(cut_and_vanish) as first:
+        asking.socket_path = first.path
+        result = streams.write(asking, "buf", pipe[0], verdict=lambda: ("complete", None), stop=stop)
+    assert result.state == "complete"
