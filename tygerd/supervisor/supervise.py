@@ -29,8 +29,8 @@ LEFTOVERS = 10.0
 call) and for pipes that a job handed to somebody outside its tree."""
 
 TAIL = 1.0
-"""Seconds that the outputs of a canceled run get to store what is left in their pipes. The disk may be full, or
-the daemon away; nobody wants to wait for that."""
+"""Seconds that the outputs of a canceled run get to store what is left in their pipes. The disk may be full,
+or the daemon away; nobody wants to wait for that."""
 
 LONGEST_SLEEP = 60.0
 """Seconds: poll's clock stands still while the machine is suspended, the timeout's does not."""

@@ -51,6 +51,17 @@ def test_cancel_gives_the_whole_tree_a_grace(supervise):
     assert sorted(text for _, text in run.log()) == ["inner", "outer", "up"]
 
 
+def test_a_canceled_run_waits_for_nobody(supervise, daemon):
+    """Its daemon is away and does not come back; one whose disk is full does not take the rest either."""
+    os.unlink(daemon.socket)
+    run = supervise("exec 3> $OUT_PIPE; echo some >&3; echo up; exec sleep 60", outputs=["out"])
+    events = run.connect()
+    conftest.until_log(run, events, "up")
+    run.command(command="cancel", reason="Canceled by user")
+    status = run.wait()
+    assert (status.status, status.outputs) == ("Canceled", {"out": "failed"})
+
+
 def test_cancel_kills_what_ignores_term(supervise):
     run = supervise("trap '' TERM; echo up; while :; do sleep 60; done", cancel_grace=0.1)
     events = run.connect()
