@@ -242,6 +242,8 @@ class Execution:
             # What is still on its way is not waited for (contract cli.md 6.5).
             self._stop.request(f"run {self._run_id} ended with status {status}")
             self._await_logs()
+            if "logs" not in self._threads:
+                self._console.log("info", f"What it printed is shown by: tyger run logs {self._run_id}")
             detail = f" ({reason})" if reason else ""
             problem = errors.Problem(errors.RUN_FAILED, f"run failed with status {status}{detail}")
             raise session.Fatal("Run failed", problem)
@@ -266,7 +268,7 @@ class Execution:
             raise error
 
     def _interrupted(self, number: int) -> None:
-        if number != SIGPIPE:
+        if number != SIGPIPE and self._settings.on_exit == "cancel":
             self._console.log("warn", "Canceling...")
         reason = "the reader of the output went away" if number == SIGPIPE else data.interrupted(number)
         self._stop.request(reason)

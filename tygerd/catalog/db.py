@@ -66,7 +66,8 @@ class Catalog:
                 installation = _installation(connection)
         except sa.exc.DBAPIError as error:
             engine.dispose()
-            raise _problem(error) from error
+            problem = _problem(error)
+            raise errors.Problem(problem.kind, f"{problem} ({path})") from error
         except BaseException:
             engine.dispose()
             raise
