@@ -81,6 +81,13 @@ def test_a_run_goes_on_over_kills(tmp_path):
         assert bytes(received) == b"".join(content)
         (run,) = json.loads(tyger(it, "run", "list"))
         assert run["status"] == "Succeeded"
+        buffers = run["job"]["buffers"]
+        for name in ("input", "output"):
+            read = subprocess.run(
+                [*daemon.TYGER, "buffer", "read", buffers[name]],
+                env=it.env, capture_output=True, check=True, timeout=daemon.PATIENCE,
+            )  # fmt: skip
+            assert read.stdout == b"".join(content)
         assert tyger(it, "run", "logs", str(run["id"])) == "[main] ended\n"
 
 
