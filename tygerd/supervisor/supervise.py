@@ -264,6 +264,8 @@ class Supervisor:
         self._end.finish()
         for thread in self._pipes:
             thread.release()
+        if self._removed:
+            self._give_up()
 
     # --- peers -------------------------------------------------------------------------------------------
 

@@ -101,6 +101,16 @@ def test_a_run_whose_directory_is_removed_is_given_up(supervise):
     assert run.process.wait(30) == 0
 
 
+def test_a_removed_run_does_not_wait_for_a_daemon_to_take_its_output(supervise, daemon):
+    os.rename(daemon.socket, f"{daemon.socket}.away")
+    run = supervise("echo up; sleep 600", outputs=["out"])
+    events = run.connect()
+    conftest.until_log(run, events, "up")
+    shutil.rmtree(run.directory)
+    run.command(command="state")
+    assert run.process.wait(30) == 0
+
+
 def test_a_run_ends_when_its_daemon_is_back(supervise, daemon):
     os.rename(daemon.socket, f"{daemon.socket}.away")
     run = supervise("exit 0", outputs=["out"])
