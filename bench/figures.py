@@ -156,6 +156,7 @@ def latency(rig: rigs.Rig, options: Options) -> list[Row]:
     run_file.write_text(run_text(codespec(echo, inputs=True, outputs=True)))
     took: list[float] = []
     arrived = threading.Event()
+    os.sync()  # what the figures before this one wrote is not this one's affair
     with subprocess.Popen(
         [rigs.TYGER, "run", "exec", "-f", str(run_file)],
         env=rig.environ,
