@@ -6,6 +6,7 @@ decided here, after everything (arguments, extras, tracebacks) has become text.
 
 from __future__ import annotations
 
+import abc
 import json
 import logging
 import os
@@ -61,15 +62,15 @@ def set_up(kind: Format, *, debug: bool = False, stream: TextIO | None = None) -
     root.setLevel(logging.DEBUG if debug else logging.INFO)
 
 
-class _Formatter(logging.Formatter):
+class _Formatter(logging.Formatter, abc.ABC):
     """Base: the moment from our clock, extras by name, and no secrets."""
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(self.render(record))
 
+    @abc.abstractmethod
     def render(self, record: logging.LogRecord) -> str:
         """The record as text, secrets still in it."""
-        raise NotImplementedError
 
     def failure(self, record: logging.LogRecord) -> str:
         """The traceback, empty without one."""

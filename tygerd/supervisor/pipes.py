@@ -12,6 +12,7 @@ buffer; what a second writer then writes fails the run. An output that was never
 
 from __future__ import annotations
 
+import abc
 import os
 import select
 import threading
@@ -38,7 +39,7 @@ def make(directory: str, pipes: tuple[spec.Pipe, ...]) -> None:
         os.chmod(path, pipe.mode)  # whatever the umask
 
 
-class Pipe(threading.Thread):
+class Pipe(threading.Thread, abc.ABC):
     """What inputs and outputs share. `state`, `bytes` and `ended` may be read at any time."""
 
     def __init__(self, directory: str, pipe: spec.Pipe, setup: spec.Spec, end: ending.Ending) -> None:
@@ -69,9 +70,9 @@ class Pipe(threading.Thread):
             self.ended = True  # the thread itself lives a little longer than its report
             self.end.report()
 
+    @abc.abstractmethod
     def move(self) -> State:
         """The whole life of the transfer."""
-        raise NotImplementedError
 
     def release(self) -> None:
         """The run is over: let go of what blocks because the job never opened its end. Idempotent."""

@@ -188,15 +188,11 @@ async def test_a_client_that_is_gone_leaves_a_failed_buffer_with_what_was_in_the
         await trio.testing.wait_all_tasks_blocked(0.005)
         client.produce(b"abcdef")
         daemon.transfers.abandon_soon(entry, client.passed())
+        await entry._final.wait()
         with pytest.raises(errors.Problem, match="already failed"):
-            await entry.say("complete") if entry.state == "ended" else await _after_failure(entry)
+            await entry.say("complete")
         assert await daemon.end() == ("failed", b"0123456789abcdef")
         assert (await daemon.transfers.show(ID)).reason == write.GONE
-
-
-async def _after_failure(entry):
-    await entry._final.wait()
-    await entry.say("complete")
 
 
 async def test_a_word_said_before_the_client_went_counts(tmp_path, client):
