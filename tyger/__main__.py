@@ -84,7 +84,7 @@ def _invoke(argv: list[str], console: output.Console) -> int:
         console.hint(f"Run '{path} --help' for usage.")
         return errors.USAGE.exit_code
     except session.Fatal as fatal:
-        console.log("fatal", fatal.message, error=_problem_text(fatal.cause))
+        console.log("fatal", fatal.message, error=_problem_text(fatal.cause), **fatal.fields)
         code = fatal.cause.exit_code
     except errors.Problem as problem:
         console.error(_problem_text(problem))

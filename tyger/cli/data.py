@@ -105,7 +105,7 @@ def write(
                 on_progress=meter,
             )
         except errors.Problem as problem:
-            raise _fatal("Failed to write buffer", problem) from problem
+            raise _fatal("Failed to write buffer", problem, buffer_id) from problem
         finally:
             board.close()
         _finish(invocation.console, interrupts, result, meter, "Failed to write buffer")
@@ -167,7 +167,7 @@ def read(
         except BrokenPipeError:
             raise
         except errors.Problem as problem:
-            raise _fatal("Failed to read buffer", problem) from problem
+            raise _fatal("Failed to read buffer", problem, buffer_id) from problem
         except OSError as error:
             failure = errors.Problem(errors.IO_ERROR, f"cannot write the output: {error.strerror}")
             raise session.Fatal("Failed to read buffer", failure) from error
@@ -225,5 +225,7 @@ def _finish(
     raise session.Fatal(message, errors.Problem(errors.BUFFER_FAILED, result.reason or "the buffer failed"))
 
 
-def _fatal(message: str, problem: errors.Problem) -> session.Fatal:
-    return session.Fatal("Unable to access buffer" if problem.kind is errors.NOT_FOUND else message, problem)
+def _fatal(message: str, problem: errors.Problem, buffer: str) -> session.Fatal:
+    if problem.kind is errors.NOT_FOUND:
+        return session.Fatal("Unable to access buffer", problem, buffer=buffer)
+    return session.Fatal(message, problem)

@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 class Fatal(Exception):  # noqa: N818 - it is a way to end, not a kind of error
     """Ends the command with a log record of level fatal (cli.md 1.2), and the exit code of `cause`."""
 
-    def __init__(self, message: str, cause: errors.Problem) -> None:
+    def __init__(self, message: str, cause: errors.Problem, **fields: str) -> None:
         super().__init__(message)
         self.message = message
         self.cause = cause
+        self.fields = fields
 
 
 class Exit(Exception):  # noqa: N818 - as above

@@ -109,7 +109,7 @@ def test_an_unknown_buffer(daemon):
     for verb in ("write", "read"):
         done = cli.run(daemon.path, "buffer", verb, "nope")
         assert done.code == 66
-        assert 'FTL Unable to access buffer error="NotFound: The resource was not found"' in done.err
+        assert 'FTL Unable to access buffer error="NotFound: The resource was not found" buffer=' in done.err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
