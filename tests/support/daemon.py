@@ -130,7 +130,17 @@ def directory() -> Iterator[pathlib.Path]:
     try:
         yield path
     finally:
-        shutil.rmtree(path)
+        _remove(path)
+
+
+def _remove(path: pathlib.Path) -> None:
+    """Remove a tree into which a supervisor that is still ending may put a last file, or take one away."""
+    for _ in range(50):
+        with contextlib.suppress(OSError):
+            shutil.rmtree(path)
+        if not path.exists():
+            return
+    shutil.rmtree(path)
 
 
 @contextlib.contextmanager
