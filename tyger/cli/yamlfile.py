@@ -127,6 +127,8 @@ def _complaint(error: Any) -> str:
     said = getattr(error, "problem", None) or getattr(error, "reason", None) or "it is not YAML"
     context = getattr(error, "context", None)
     where = f"line {mark.line + 1}: " if mark is not None else ""
+    if "nesting depth" in said:  # libyaml's own limit, in some versions, may come before ours
+        return f"{where}nested too deep"
     return f"{where}{said}" + (f" ({context})" if context else "")
 
 
