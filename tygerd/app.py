@@ -147,7 +147,7 @@ async def _run(
                 front.stop()
 
             background.start_soon(_obey, signals, stop)
-            background.start_soon(_keep_reserve, state)
+            await background.start(_keep_reserve, state)
             idle_exit = settings.daemon.idle_exit if options.idle_exit is None else options.idle_exit
             if options.autostarted or options.idle_exit is not None:
                 background.start_soon(_leave_when_idle, app, front, idle_exit, stop)
@@ -245,11 +245,15 @@ async def _obey(signals: AsyncIterator[int], stop: Callable[[], None]) -> None:
             stop()
 
 
-async def _keep_reserve(state: statedir.StateDirectory) -> None:
-    """Give the reserve up when the disk is full, take it back when there is room."""
+async def _keep_reserve(
+    state: statedir.StateDirectory, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Give the reserve up when the disk is full, take it back when there is room. Started: it has looked."""
+    stands = await trio.to_thread.run_sync(state.tend_reserve)
+    task_status.started()
     while True:
-        stands = await trio.to_thread.run_sync(state.tend_reserve)
         await trio.sleep(RESERVE_CHECK if stands else FULL_CHECK)
+        stands = await trio.to_thread.run_sync(state.tend_reserve)
 
 
 async def _leave_when_idle(

@@ -43,6 +43,12 @@ def get(it, path):
     return answer.status, body
 
 
+def test_it_is_ready_only_with_its_reserve():
+    """A disk that is filled from then on must leave room for the catalog."""
+    with daemon.daemon() as it:
+        assert os.path.getsize(f"{it.state}/reserve") > 0
+
+
 def run(it, *arguments):
     """`tygerd serve` to its end: exit code and what it said."""
     done = subprocess.run(
