@@ -15,6 +15,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tyger import errors
+from tygerd.stores import serverclock
 
 FILE_LIMIT = 2048
 """A file of so many bytes or more is not an access file (contract)."""
@@ -97,8 +98,16 @@ class Access:
     Only the query is ever renewed; place and path are those of the first URL (contract 9.1).
     """
 
-    def __init__(self, url: Url, renew: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self,
+        url: Url,
+        renew: Callable[[], str] | None = None,
+        *,
+        clock: serverclock.ServerClock | None = None,
+    ) -> None:
         self.url = url
+        self.clock = clock or serverclock.ServerClock()
+        """The time of the server behind the URL; learned from its answers."""
         self._renew = renew
         self._generation = 0
         self._lock = threading.Lock()

@@ -40,11 +40,15 @@ _TRANSIENT = {408, 429, *range(500, 600)} - {501, 505}
 
 
 class TransientError(errors.Problem):
-    """It may well succeed in a while; not before `retry_after` seconds, where the server said so."""
+    """It may well succeed in a while; not before `retry_after` seconds, where the server said so.
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    `offline`: no HTTP answer came at all, so that the network or the server is likely to be away.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None, *, offline: bool = False) -> None:
         super().__init__(errors.UNAVAILABLE, message)
         self.retry_after = retry_after
+        self.offline = offline
 
 
 class ExpiredError(errors.Problem):
@@ -100,11 +104,15 @@ class BrokenOffError(errors.Problem):
 
 
 class Found(NamedTuple):
-    """What a blob's headers say. `md5` is base64; `meta` has lower-case names."""
+    """What a blob's headers say. `md5` is base64; `meta` has lower-case names.
+
+    `lease` is the state of Azure's lease (`leased`, `expired`, `available`, ...); None where there are none.
+    """
 
     length: int
     md5: str | None
     meta: Mapping[str, str]
+    lease: str | None = None
 
     @property
     def chain(self) -> str | None:
@@ -211,6 +219,7 @@ class DataPlane:
             with self._connections.request(
                 method, url.target(name), common | dict(headers or {}), body or None
             ) as response:
+                self.access.clock.learn(response.getheader("Date", ""))
                 if response.status not in {200, 201}:
                     raise _refusal(method, response, _text(response), generation)
                 yield response
@@ -225,7 +234,7 @@ class DataPlane:
             raise BrokenOffError from None
         except (OSError, http.client.HTTPException) as error:
             message = f"unable to send request: {_words(error)} ({url.place})"
-            raise TransientError(message) from error
+            raise TransientError(message, offline=True) from error
 
 
 @contextlib.contextmanager
@@ -249,7 +258,7 @@ def _found(response: http.client.HTTPResponse) -> Found:
         raise TransientError("the answer has no Content-Length")
     names = [(name.lower(), value) for name, value in response.getheaders()]
     meta = {name[len(_META) :]: value for name, value in names if name.startswith(_META)}
-    return Found(int(length), response.getheader("Content-MD5"), meta)
+    return Found(int(length), response.getheader("Content-MD5"), meta, response.getheader("x-ms-lease-state"))
 
 
 def _refusal(method: str, response: http.client.HTTPResponse, text: str, generation: int) -> errors.Problem:

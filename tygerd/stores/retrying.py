@@ -15,7 +15,8 @@ from typing import NamedTuple, TypeVar
 import trio
 
 from tyger import errors, units
-from tygerd.stores import access, dataplane
+from tygerd import clock
+from tygerd.stores import access, dataplane, link
 
 T = TypeVar("T")
 
@@ -50,6 +51,16 @@ class Policy(NamedTuple):
         return max(jittered, retry_after or 0.0)
 
 
+class Trouble(NamedTuple):
+    """Why something waits; `since` is `clock.boottime` of the first failure, `attempts` those that failed."""
+
+    blob: str
+    message: str
+    offline: bool
+    since: float
+    attempts: int
+
+
 class Retrying:
     """A data plane with the same operations, made patient. Belongs to one trio run.
 
@@ -63,9 +74,13 @@ class Retrying:
         policy: Policy,
         *,
         threads: trio.CapacityLimiter,
+        flow: link.Flow | None = None,
+        on_trouble: Callable[[Trouble | None], None] = lambda _: None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.access: access.Access = plane.access
+        self._flow = flow
+        self._on_trouble = on_trouble
         self._plane = plane
         self._policy = policy
         self._threads = threads
@@ -73,9 +88,16 @@ class Retrying:
         self._answered = False
         self._failing_since: float | None = None
 
-    def again(self, policy: Policy) -> Retrying:
+    def again(self, policy: Policy | None = None) -> Retrying:
         """The same container with connections and patience of its own: usable after `guard` has ended."""
-        return Retrying(self._plane.again(), policy, threads=self._threads, chance=self._chance)
+        return Retrying(
+            self._plane.again(),
+            policy or self._policy,
+            threads=self._threads,
+            flow=self._flow,
+            on_trouble=self._on_trouble,
+            chance=self._chance,
+        )
 
     async def guard(self) -> None:
         """Run in the nursery of those who use this object: cancelled, it breaks off their requests for good.
@@ -89,20 +111,21 @@ class Retrying:
 
     async def head(self, name: str) -> dataplane.Found:
         """See `DataPlane.head`."""
-        return await self._persist(lambda: self._plane.head(name))
+        return await self._persist(name, lambda: self._plane.head(name))
 
     async def get(self, name: str, take: Callable[[int], memoryview]) -> dataplane.Found:
         """See `DataPlane.get`; `take` is called once an attempt, in a worker thread."""
-        return await self._persist(lambda: self._plane.get(name, take))
+        return await self._persist(name, lambda: self._plane.get(name, take))
 
     async def put(self, name: str, body: dataplane.Body, md5: bytes, meta: Mapping[str, str]) -> None:
         """See `DataPlane.put`."""
-        await self._persist(lambda: self._plane.put(name, body, md5, meta))
+        await self._persist(name, lambda: self._plane.put(name, body, md5, meta))
 
     # --- patience ----------------------------------------------------------------------------------------
 
-    async def _persist(self, work: Callable[[], T]) -> T:
+    async def _persist(self, name: str, work: Callable[[], T]) -> T:
         failures = mismatches = 0
+        since = 0.0
         deadline = float("inf")
         renewed = False
         while True:
@@ -125,10 +148,12 @@ class Retrying:
             except dataplane.TransientError as failure:
                 if failures == 0:
                     deadline = trio.current_time() + self._patience()
+                    since = clock.boottime()
                 failures += 1
                 renewed = False
                 pause = self._policy.pause(failures, failure.retry_after, self._chance())
                 self._failing(failure)
+                self._on_trouble(Trouble(name, failure.message, failure.offline, since, failures))
                 if trio.current_time() + pause > deadline:
                     raise
                 await trio.sleep(pause)
@@ -179,4 +204,5 @@ class Retrying:
         if self._failing_since is not None:
             lost = trio.current_time() - self._failing_since
             self._failing_since = None
+            self._on_trouble(None)
             _log.info("buffer %s: the data plane answers again after %.1f s", self.access.url.name, lost)
