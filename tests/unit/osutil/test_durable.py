@@ -11,11 +11,17 @@ from tygerd.osutil import durable
 def test_a_file_is_replaced_whole(tmp_path, sync):
     path = tmp_path / "file"
     path.write_text("a longer text than the new one")
-    (tmp_path / "file.new").write_text("left behind")
     durable.replace(str(path), b"new", sync=sync)
     assert path.read_bytes() == b"new"
     assert os.listdir(tmp_path) == ["file"]
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_draft_that_a_crash_left_is_written_over(tmp_path):
+    (tmp_path / "file.new").write_text("a longer text than the new one")
+    durable.replace(str(tmp_path / "file"), b"new", sync=False)
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["file"]
 
 
 def test_what_cannot_be_written_leaves_what_was(tmp_path):
