@@ -29,7 +29,7 @@ from tygerd.http import connection, listener, problems, receive, router, server
 from tygerd.identity import keys
 from tygerd.osutil import statedir, systemd
 from tygerd.runs import service as runs
-from tygerd.stores import local
+from tygerd.stores import local, localurls, places
 from tygerd.streams import transfers
 
 SENDING_THREADS = 16
@@ -173,12 +173,11 @@ async def _parts(
     )
     try:
         signer = await trio.to_thread.run_sync(keys.load_or_create, os.path.join(where.state, "keys"))
-        store = local.LocalStore(where.state)
+        store = local.LocalStore(where.state, urls=localurls.LocalUrls(signer, where.socket))
         await store.start()
+        stores = places.Places(store)
         news = events.Events()
-        buffer_service = buffers.Buffers(
-            catalog, store, signer, where.socket, settings.buffers, announce=news.announce
-        )
+        buffer_service = buffers.Buffers(catalog, stores, settings.buffers, announce=news.announce)
         await buffer_service.start()
         transfer_service = transfers.Transfers(
             catalog,
@@ -206,6 +205,7 @@ async def _parts(
             config=settings,
             events=news,
             catalog=catalog,
+            places=stores,
             store=store,
             signer=signer,
             buffers=buffer_service,

@@ -21,10 +21,11 @@ from tests.support import blobserver
 from tests.support import daemon as daemons
 from tygerd import clock
 from tygerd.blocks import container
-from tygerd.buffers import access as access_urls
 from tygerd.conformance import store as conformance
 from tygerd.identity import keys
-from tygerd.stores import access, dataplane, local
+from tygerd.stores import access, dataplane, local, localurls
+
+HOUR = timedelta(hours=1)
 
 # --- the local store, in process --------------------------------------------------------------------------
 
@@ -133,7 +134,7 @@ class DaemonBench(UrlBench):
     def __init__(self, daemon: daemons.Daemon) -> None:
         super().__init__()
         self._signer = keys.load_or_create(os.path.join(daemon.state, "keys"))
-        self._urls = access_urls.AccessUrls(self._signer, daemon.socket)
+        self._urls = localurls.LocalUrls(self._signer, daemon.socket)
         self._made = 0
 
     async def new(self):
@@ -151,13 +152,13 @@ class DaemonBench(UrlBench):
         place = self._url(name).partition("?")[0]
         return Hands(
             self.open(self._url(name)),
-            self.open(self._urls.url(name, writeable=False, ttl=None)),
+            self.open(self._urls.url(name, writeable=False, ttl=HOUR)),
             self.open(f"{place}?{past}"),
             self.open(f"{place}?{other}"),
         )
 
     def _url(self, name: str) -> str:
-        return self._urls.url(name, writeable=True, ttl=None)
+        return self._urls.url(name, writeable=True, ttl=HOUR)
 
     async def _create(self) -> str:
         self._made += 1
@@ -240,3 +241,8 @@ async def test_the_local_store_in_process(local_store, name):
 @pytest.mark.parametrize("name", conformance.STORE_CHECKS)
 async def test_the_local_store_itself(local_store, name):
     await conformance.STORE_CHECKS[name](local_store)
+
+
+@pytest.mark.parametrize("name", conformance.EMBEDDED_CHECKS)
+async def test_the_local_store_as_an_embedded_one(local_store, name):
+    await conformance.EMBEDDED_CHECKS[name](local_store)

@@ -17,7 +17,7 @@ from tygerd.codespecs import service as codespecs_service
 from tygerd.http import server
 from tygerd.identity import sas
 from tygerd.runs import service as runs_service
-from tygerd.stores import local
+from tygerd.stores import local, places
 from tygerd.streams import transfers as transfers_service
 
 
@@ -25,7 +25,8 @@ from tygerd.streams import transfers as transfers_service
 class App:
     """The parts of a running daemon.
 
-    `started` is `clock.boottime()` at the start; `connections` the server's own figures.
+    `started` is `clock.boottime()` at the start; `connections` the server's own figures;
+    `store` the embedded one of `places`.
     """
 
     version: str
@@ -34,6 +35,7 @@ class App:
     config: config_module.Config
     events: events_module.Events
     catalog: db.Catalog
+    places: places.Places
     store: local.LocalStore
     signer: sas.Signer
     buffers: buffers_service.Buffers

@@ -26,7 +26,7 @@ async def metadata(app: context.App, _request: messages.Request) -> messages.Res
     answer = model.Metadata(
         capabilities=CAPABILITIES,
         api_versions=router.API_VERSIONS,
-        storage_endpoints=[app.buffers.urls.endpoint()],
+        storage_endpoints=[store.traits.endpoint for store in app.places],
     )
     return messages.Response(body=answer)
 

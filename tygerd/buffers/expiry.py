@@ -1,15 +1,15 @@
 """The reaper: what has expired is soft-deleted, what was soft-deleted and has expired is removed.
 
 Driven by a timer that is set to the next expiry, and by `wake` when an earlier one was given. To remove is to
-claim the row, so that it does not show any more, then the directory, then the row. What a crash leaves of
-that, `discard` is told at the next start.
+claim the row, so that it does not show any more, then the container, then the row. What a crash leaves of
+that, `discard` is told at the next start. A store that cannot be reached delays only what it holds itself.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import trio
 
@@ -18,32 +18,39 @@ from tygerd import clock
 from tygerd.buffers import states
 from tygerd.catalog import buffers as queries
 from tygerd.catalog import db
-from tygerd.stores import base
+from tygerd.stores import places
 
 logger = logging.getLogger(__name__)
 
 PAGE = 1000  # rows a transaction, so that other writers get their turn
 LONGEST_SLEEP = 60.0  # seconds: the clock may be set, or the machine have slept, while we wait
 AFTER_FAILURE = 30.0  # seconds: as long as a client of the contract has to expect anyway
+PARALLEL = 8  # deletions under way at a store: a remote one takes tens of milliseconds for each
+
+HOPELESS = {errors.TRY_AGAIN, errors.CONFIG, errors.FORBIDDEN}
+"""Failures that the next container of the same store would meet too, perhaps after a long time-out."""
 
 
 class Reaper:
     """Removes what has expired. One task runs `run`; `wake` and `discard` are for any task."""
 
-    def __init__(self, catalog: db.Catalog, store: base.Store, lifetimes: states.Lifetimes) -> None:
+    def __init__(self, catalog: db.Catalog, stores: places.Places, lifetimes: states.Lifetimes) -> None:
         self._catalog = catalog
-        self._store = store
+        self._stores = stores
         self._lifetimes = lifetimes
         self._woken = trio.Event()
-        self._doomed: set[str] = set()
+        self._doomed: dict[str, str] = {}
+        """Account by id."""
+        self._said: dict[str, str] = {}
+        """What was last logged, by account: an outage of a day is one line."""
 
     def wake(self) -> None:
         """An expiry was set: look again."""
         self._woken.set()
 
-    def discard(self, buffer_ids: Iterable[str]) -> None:
+    def discard(self, kept: Iterable[queries.Kept]) -> None:
         """Remove these, whose rows do not show: as soon as can be, and again until it succeeds."""
-        self._doomed.update(buffer_ids)
+        self._doomed.update(kept)
         self.wake()
 
     async def run(self) -> None:
@@ -84,17 +91,47 @@ class Reaper:
             self._doomed.update(await self._catalog.write(queries.claim_purgeable, now=moment, limit=PAGE))
             if not self._doomed:
                 return True
-            due = sorted(self._doomed)
-            gone = [buffer_id for buffer_id in due if await self._remove(buffer_id)]
+            due = dict(self._doomed)
+            gone = await self._remove(due)
             await self._catalog.write(queries.forget, gone)
-            self._doomed.difference_update(gone)
+            for buffer_id in gone:
+                del self._doomed[buffer_id]
             if len(gone) < len(due):
                 return False
 
-    async def _remove(self, buffer_id: str) -> bool:
-        try:
-            await self._store.delete(buffer_id)
-        except errors.Problem as problem:
-            logger.warning("cannot remove buffer %s: %s", buffer_id, problem.message)
-            return False
-        return True
+    async def _remove(self, due: dict[str, str]) -> list[str]:
+        """Remove what can be removed; which that was."""
+        gone: list[str] = []
+        async with trio.open_nursery() as nursery:
+            for account in sorted(set(due.values())):
+                mine = [buffer_id for buffer_id in sorted(due) if due[buffer_id] == account]
+                nursery.start_soon(self._remove_from, account, mine, gone)
+        return gone
+
+    async def _remove_from(self, account: str, due: list[str], gone: list[str]) -> None:
+        failures: list[tuple[str, errors.Problem]] = []
+        left = iter(due)
+        async with trio.open_nursery() as nursery:
+            for _ in range(min(PARALLEL, len(due))):
+                nursery.start_soon(self._work_off, account, left, gone, failures)
+        if not failures:
+            self._said.pop(account, None)
+            return
+        (buffer_id, problem), many = failures[0], len(failures) + sum(1 for _ in left)
+        what = f"buffer {buffer_id}" if many == 1 else f"{many} buffers, such as {buffer_id}"
+        if self._said.get(account) != problem.message:
+            self._said[account] = problem.message
+            logger.warning("cannot remove %s: %s", what, problem.message)
+
+    async def _work_off(
+        self, account: str, left: Iterator[str], gone: list[str], failures: list[tuple[str, errors.Problem]]
+    ) -> None:
+        for buffer_id in left:
+            try:
+                await self._stores.named(account).delete(buffer_id)
+            except errors.Problem as problem:
+                failures.append((buffer_id, problem))
+                if problem.kind in HOPELESS:
+                    return
+            else:
+                gone.append(buffer_id)

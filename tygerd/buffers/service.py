@@ -1,8 +1,8 @@
 """The buffers service: everything the API and the runs ask about buffers.
 
-A change is one transaction with its checks inside (`If-Match` too). A row is written before its directory is
-made, and shows once both are there; when a buffer is removed it ceases to show before its directory goes.
-What a crash leaves half-made or half-gone, the reaper removes.
+A change is one transaction with its checks inside (`If-Match` too). A row is written before its container is
+made, and shows once both are there; when a buffer is removed it ceases to show before its container goes.
+What a crash leaves half-made or half-gone, the reaper removes. Which store a buffer is in says its row.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from tygerd import clock, config, events
 from tygerd.buffers import access, expiry, ids, states, tags
 from tygerd.catalog import buffers as queries
 from tygerd.catalog import db, etags
-from tygerd.identity import sas
-from tygerd.stores import base
+from tygerd.stores import base, places
 
 Filter = queries.Filter
 
@@ -37,21 +36,18 @@ class Buffers:
     def __init__(
         self,
         catalog: db.Catalog,
-        store: base.Store,
-        signer: sas.Signer,
-        socket: str,
+        stores: places.Places,
         settings: config.Buffers,
         announce: events.Announce = events.nobody,
     ) -> None:
         self._catalog = catalog
-        self._store = store
+        self._stores = stores
         self._announce = announce
         self._lifetimes = states.Lifetimes(
             active=timedelta(seconds=settings.active_lifetime),
             soft_deleted=timedelta(seconds=settings.soft_deleted_lifetime),
         )
-        self._reaper = expiry.Reaper(catalog, store, self._lifetimes)
-        self.urls = access.AccessUrls(signer, socket)
+        self._reaper = expiry.Reaper(catalog, stores, self._lifetimes)
 
     async def start(self) -> None:
         """Before the first request: note what a crash left half-made or half-gone, for `run` to remove."""
@@ -65,23 +61,26 @@ class Buffers:
 
     async def create(self, wanted: model.Buffer, owner_uid: int) -> model.Buffer:
         """One buffer as a client asked for it: `location`, `tags` and `expiresAt` count."""
-        location = self._store.traits.location
-        if wanted.location is not None and wanted.location.lower() != location:
-            raise errors.Problem(errors.INVALID_INPUT, f"Buffer location can only be '{location}.")
-        (made,) = await self.create_many([wanted.tags or {}], owner_uid, _moment(wanted.expires_at))
+        expires_at = _moment(wanted.expires_at)
+        (made,) = await self.create_many([wanted.tags or {}], owner_uid, expires_at, wanted.location)
         return made
 
     async def create_many(
-        self, wanted: Sequence[Mapping[str, str]], owner_uid: int, expires_at: datetime | None = None
+        self,
+        wanted: Sequence[Mapping[str, str]],
+        owner_uid: int,
+        expires_at: datetime | None = None,
+        location: str | None = None,
     ) -> list[model.Buffer]:
         """A buffer for each set of tags; all of them or none, also when cancelled."""
         for one in wanted:
             tags.check(one)
+        stores = [self._stores.choose(location) for _ in wanted]
         now = units.to_micros(clock.now())
         rows = [
             queries.BufferRow(
                 id=ids.new(),
-                location=self._store.traits.location,
+                location=store.traits.location,
                 created_at=now,
                 is_soft_deleted=False,
                 expires_at=None if expires_at is None else units.to_micros(expires_at),
@@ -89,17 +88,18 @@ class Buffers:
                 owner=self._catalog.installation,
                 epoch=1,
                 tags=dict(sorted(one.items())),
+                account=store.traits.name,
             )
-            for one in wanted
+            for one, store in zip(wanted, stores, strict=True)
         ]
         new_ids = [row.id for row in rows]
         try:
             await self._catalog.write(_insert_all, rows)
-            for buffer_id in new_ids:
-                await self._store.create(buffer_id)
+            for row, store in zip(rows, stores, strict=True):
+                await store.create(row.id)
             await self._catalog.write(queries.set_ready, new_ids)
         except BaseException:
-            self._reaper.discard(new_ids)
+            self._reaper.discard(queries.Kept(row.id, row.account) for row in rows)
             raise
         if expires_at is not None:
             self._reaper.wake()
@@ -227,15 +227,28 @@ class Buffers:
                 return "temporary"
             case "relayed":
                 raise errors.Problem(errors.INVALID_INPUT, "Ephemeral buffers are not supported.")
-            case "stored" if await self._catalog.read(queries.get, buffer_id) is not None:
-                return self.urls.url(buffer_id, writeable=writeable, ttl=ttl)
+            case "stored":
+                lifetime = access.lifetime(ttl)
+                store = await self.locate(buffer_id)
+                return await store.url(buffer_id, writeable=writeable, ttl=lifetime)
         raise errors.not_found()
+
+    async def locate(self, buffer_id: str) -> base.Store:
+        """The store that holds the buffer, in whatever state that is.
+
+        Raises:
+            Problem: NOT_FOUND; CONFIG, its account is not configured any more.
+        """
+        account = await self._catalog.read(queries.account, buffer_id)
+        if account is None:
+            raise errors.not_found()
+        return self._stores.named(account)
 
     def storage_accounts(self) -> list[model.StorageAccount]:
         """Where buffers are kept."""
-        traits = self._store.traits
+        every = [store.traits for store in self._stores]
         return [
-            model.StorageAccount(name=traits.name, location=traits.location, endpoint=self.urls.endpoint())
+            model.StorageAccount(name=one.name, location=one.location, endpoint=one.endpoint) for one in every
         ]
 
 

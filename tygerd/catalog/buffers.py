@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -33,6 +33,14 @@ class BufferRow:
     owner: str
     epoch: int
     tags: dict[str, str]
+    account: str = "local"
+
+
+class Kept(NamedTuple):
+    """A container and the store that holds it."""
+
+    id: str
+    account: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +67,10 @@ def set_ready(connection: sa.Connection, ids: Collection[str]) -> None:
     connection.execute(sa.update(_buffers).where(_buffers.c.id.in_(ids)).values(is_ready=True))
 
 
-def unready(connection: sa.Connection) -> list[str]:
+def unready(connection: sa.Connection) -> list[Kept]:
     """What is being made or removed; at the start of a daemon, what a crash interrupted."""
-    return list(connection.scalars(sa.select(_buffers.c.id).where(sa.not_(_buffers.c.is_ready))))
+    query = sa.select(_buffers.c.id, _buffers.c.account).where(sa.not_(_buffers.c.is_ready))
+    return [Kept(*row) for row in connection.execute(query)]
 
 
 def forget(connection: sa.Connection, ids: Collection[str]) -> None:
@@ -149,14 +158,22 @@ def soft_delete_expired(connection: sa.Connection, *, now: int, expires_at: int)
     return connection.execute(change.values(is_soft_deleted=True, expires_at=expires_at)).rowcount
 
 
-def claim_purgeable(connection: sa.Connection, *, now: int, limit: int) -> list[str]:
+def claim_purgeable(connection: sa.Connection, *, now: int, limit: int) -> list[Kept]:
     """Some soft-deleted buffers whose expiry has come; from now on they do not show."""
-    query = sa.select(_buffers.c.id).where(
+    query = sa.select(_buffers.c.id, _buffers.c.account).where(
         _buffers.c.is_ready, _buffers.c.is_soft_deleted, _buffers.c.expires_at <= now
     )
-    claimed = list(connection.scalars(query.limit(limit)))
-    connection.execute(sa.update(_buffers).where(_buffers.c.id.in_(claimed)).values(is_ready=False))
+    claimed = [Kept(*row) for row in connection.execute(query.limit(limit))]
+    ids = [kept.id for kept in claimed]
+    connection.execute(sa.update(_buffers).where(_buffers.c.id.in_(ids)).values(is_ready=False))
     return claimed
+
+
+def account(connection: sa.Connection, buffer_id: str) -> str | None:
+    """The store that holds the buffer, in whatever state; None when there is no such buffer."""
+    query = sa.select(_buffers.c.account).where(_buffers.c.id == buffer_id, _buffers.c.is_ready)
+    found: str | None = connection.scalar(query)
+    return found
 
 
 def next_expiry(connection: sa.Connection) -> int | None:
@@ -177,6 +194,7 @@ _COLUMNS: Sequence[str] = (
     "owner_uid",
     "owner",
     "epoch",
+    "account",
 )
 
 

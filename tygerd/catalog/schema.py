@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-REVISION = "0001"
+REVISION = "0002"
 
 metadata = sa.MetaData()
 
@@ -32,6 +32,8 @@ buffers = sa.Table(
     sa.Column("owner_uid", sa.Integer, nullable=False),
     sa.Column("owner", sa.Text, nullable=False),
     sa.Column("epoch", sa.Integer, nullable=False),
+    # Which store holds it: a storage account's name, or "local".
+    sa.Column("account", sa.Text, nullable=False, server_default="local"),
 )
 sa.Index("buffers_by_age", buffers.c.is_soft_deleted, buffers.c.created_at.desc(), buffers.c.id.desc())
 sa.Index(
@@ -125,6 +127,16 @@ transfers = sa.Table(
     sa.Column("owner_uid", sa.Integer, nullable=False),
     sa.Column("owner", sa.Text, nullable=False),
     sa.Column("epoch", sa.Integer, nullable=False),
+    # The store that it writes to: its container is then a spool, unless it is "local".
+    sa.Column("account", sa.Text, nullable=False, server_default="local"),
+    sa.Column("paused", sa.Boolean, nullable=False, server_default=sa.false()),
+    # Why shipping gave up until somebody resumes it.
+    sa.Column("stalled", sa.Text),
+    sa.Column("priority", sa.Text, nullable=False, server_default="live"),
+    # Bytes that the store has accepted, as last written here.
+    sa.Column("shipped", sa.BigInteger, nullable=False, server_default="0"),
+    # Code of the failure in `tyger.errors`, where `reason` has its words.
+    sa.Column("code", sa.Text),
 )
 sa.Index("transfers_by_age", transfers.c.created_at.desc(), transfers.c.id.desc())
 sa.Index(

@@ -34,6 +34,12 @@ class TransferRow:
     owner_uid: int
     owner: str
     epoch: int
+    account: str = "local"
+    paused: bool = False
+    stalled: str | None = None
+    priority: str = "live"
+    shipped: int = 0
+    code: str | None = None
 
 
 class TransferChanges(TypedDict, total=False):
@@ -46,6 +52,11 @@ class TransferChanges(TypedDict, total=False):
     finished_at: int | None
     owner: str
     epoch: int
+    paused: bool
+    stalled: str | None
+    priority: str
+    shipped: int
+    code: str | None
 
 
 def insert(connection: sa.Connection, row: TransferRow) -> None:

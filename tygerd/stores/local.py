@@ -1,7 +1,8 @@
 """The embedded store: directories of blocks under the daemon's state.
 
-A container is `containers/<id>`. Deleting renames it into `trash/` and then unlinks, so that a crash leaves
-either a whole container or rubbish that `sweep` removes.
+A container is `containers/<id>`, or `spool/<id>` where the store is the spool of what goes elsewhere.
+Deleting renames it into `trash/` and then unlinks, so that a crash leaves a whole container, or rubbish that
+the next start removes.
 """
 
 from __future__ import annotations
@@ -14,26 +15,39 @@ import secrets
 import shutil
 import weakref
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import TypeVar
 
 import trio
 
 from tyger import errors
 from tygerd.blocks import container
-from tygerd.stores import base
+from tygerd.stores import access as access_urls
+from tygerd.stores import base, localurls
 
 T = TypeVar("T")
 
 _ID = re.compile(r"[a-zA-Z0-9]{3,63}")
 
 
+NAME = "local"
+"""Name and location of the embedded store of buffers; no account may be called so."""
+
+_OWN_LIFETIME = timedelta(hours=1)
+"""Life of a URL that renews itself."""
+
+
 class LocalStore:
-    """Containers under `root` (the state directory)."""
+    """Containers under `root` (the state directory), in `directory`. `urls` signs; the spool has none."""
 
-    traits = base.Traits(name="local", location="local", event_driven=True)
-
-    def __init__(self, root: str) -> None:
-        self._containers = os.path.join(root, "containers")
+    def __init__(
+        self, root: str, directory: str = "containers", urls: localurls.LocalUrls | None = None
+    ) -> None:
+        self.traits = base.Traits(
+            name=NAME, location=NAME, endpoint="" if urls is None else urls.endpoint, embedded=True
+        )
+        self._urls = urls
+        self._containers = os.path.join(root, directory)
         self._trash = os.path.join(root, "trash")
         self._open: weakref.WeakValueDictionary[str, container.Container] = weakref.WeakValueDictionary()
         self._limiter = trio.CapacityLimiter(8)
@@ -57,7 +71,7 @@ class LocalStore:
         return id in self._open or await self._run(lambda: os.path.isdir(path))
 
     async def open(self, id: str) -> container.Container:  # noqa: A002
-        """See `base.Store`."""
+        """See `base.EmbeddedStore`."""
         if (known := self._open.get(id)) is not None:
             return known
         if not await self.exists(id):
@@ -80,8 +94,25 @@ class LocalStore:
             if await self._run(lambda: target.mark_failed(reason)):
                 target.feed.notify()
 
-    async def ids(self) -> list[str]:
+    async def access(self, id: str, *, writeable: bool) -> access_urls.Access:  # noqa: A002
         """See `base.Store`."""
+
+        def sign() -> str:
+            return self._sign(id, writeable=writeable, ttl=_OWN_LIFETIME)
+
+        return access_urls.Access(access_urls.parse(sign()), sign)
+
+    async def url(self, id: str, *, writeable: bool, ttl: timedelta) -> str:  # noqa: A002
+        """See `base.Store`."""
+        return self._sign(id, writeable=writeable, ttl=ttl)
+
+    def _sign(self, id: str, *, writeable: bool, ttl: timedelta) -> str:  # noqa: A002
+        if self._urls is None:
+            raise LookupError(f"{self._containers} has no data plane")
+        return self._urls.url(id, writeable=writeable, ttl=ttl)
+
+    async def ids(self) -> list[str]:
+        """See `base.EmbeddedStore`."""
         return await self._run(lambda: sorted(os.listdir(self._containers)))
 
     def _path(self, id: str) -> str:  # noqa: A002

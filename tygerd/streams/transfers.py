@@ -67,7 +67,7 @@ class Transfers:
     def __init__(
         self,
         catalog: db.Catalog,
-        store: base.Store,
+        store: base.EmbeddedStore,
         *,
         require_buffer: Callable[[str], Awaitable[object]],
         sync: bool,

@@ -11,7 +11,7 @@ from tygerd.buffers import service
 from tygerd.catalog import db
 from tygerd.codespecs import service as codespecs_service
 from tygerd.identity import keys
-from tygerd.stores import local
+from tygerd.stores import local, localurls, places
 
 
 @pytest.fixture
@@ -24,15 +24,17 @@ def catalog(tmp_path):
 @pytest.fixture
 async def app(tmp_path, catalog):
     """The parts of an App that these handlers use, all real."""
-    store = local.LocalStore(str(tmp_path))
-    await store.start()
     signer = keys.load_or_create(str(tmp_path / "keys"))
+    store = local.LocalStore(str(tmp_path), urls=localurls.LocalUrls(signer, "/run/tyger/tyger.sock"))
+    await store.start()
+    stores = places.Places(store)
     return SimpleNamespace(
         catalog=catalog,
+        places=stores,
         store=store,
         signer=signer,
         config=config.Config(limits=config.Limits(block_body_size=config.Size(300_000))),
-        buffers=service.Buffers(catalog, store, signer, "/run/tyger/tyger.sock", config.Buffers()),
+        buffers=service.Buffers(catalog, stores, config.Buffers()),
         codespecs=codespecs_service.Codespecs(catalog),
     )
 

@@ -16,9 +16,7 @@ from tygerd.buffers import service
 @pytest.fixture
 async def app(app):
     app.events = events.Events()
-    app.buffers = service.Buffers(
-        app.catalog, app.store, app.signer, "/s", config.Buffers(), announce=app.events.announce
-    )
+    app.buffers = service.Buffers(app.catalog, app.places, config.Buffers(), announce=app.events.announce)
     return app
 
 

@@ -14,9 +14,8 @@ from tygerd import config
 from tygerd.api import runs as runs_api
 from tygerd.buffers import service as buffers_service
 from tygerd.codespecs import service as codespecs_service
-from tygerd.identity import keys
 from tygerd.runs import service
-from tygerd.stores import local
+from tygerd.stores import local, places
 from tygerd.streams import transfers
 
 V = "api-version=1.0"
@@ -34,8 +33,7 @@ async def client(tmp_path, catalog, engine):
     """A client of the runs' routes."""
     store = local.LocalStore(str(tmp_path))
     await store.start()
-    signer = keys.load_or_create(str(tmp_path / "keys"))
-    buffers = buffers_service.Buffers(catalog, store, signer, "/s", config.Buffers())
+    buffers = buffers_service.Buffers(catalog, places.Places(store), config.Buffers())
     runs = service.Runs(
         catalog,
         engine,

@@ -38,7 +38,7 @@ def test_health(shared):
 
 
 def test_the_database_version(shared):
-    assert ask(shared, "/database-version-in-use").json() == {"id": 1}
+    assert ask(shared, "/database-version-in-use").json() == {"id": 2}
 
 
 def test_status_counts_what_is_going_on(shared):

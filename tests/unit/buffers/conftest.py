@@ -4,7 +4,7 @@ from tygerd import config
 from tygerd.buffers import service
 from tygerd.catalog import db
 from tygerd.identity import keys
-from tygerd.stores import local
+from tygerd.stores import local, localurls, places
 
 DAY = 86400.0
 
@@ -17,8 +17,8 @@ def catalog(tmp_path):
 
 
 @pytest.fixture
-async def store(tmp_path):
-    started = local.LocalStore(str(tmp_path))
+async def store(tmp_path, signer):
+    started = local.LocalStore(str(tmp_path), urls=localurls.LocalUrls(signer, "/run/tyger/tyger.sock"))
     await started.start()
     return started
 
@@ -29,5 +29,5 @@ def signer(tmp_path):
 
 
 @pytest.fixture
-def buffers(catalog, store, signer):
-    return service.Buffers(catalog, store, signer, "/run/tyger/tyger.sock", config.Buffers())
+def buffers(catalog, store):
+    return service.Buffers(catalog, places.Places(store), config.Buffers())

@@ -3,58 +3,30 @@ from datetime import timedelta
 import pytest
 import trio
 
+from tests.support import memorystore
 from tyger import errors, model, units
 from tygerd import clock, config
 from tygerd.buffers import expiry, service, states
 from tygerd.catalog import buffers as queries
-from tygerd.stores import base
+from tygerd.stores import places
 
 LIFETIMES = states.Lifetimes(active=timedelta(0), soft_deleted=timedelta(days=1))
 PAST = "2020-01-01T00:00:00Z"
 
 
-class MemoryStore:
-    """A store that keeps names only; deletions of the names in `stuck` fail."""
-
-    traits = base.Traits(name="local", location="local", event_driven=True)
-
-    def __init__(self):
-        self.names = set()
-        self.stuck = set()
-        self.full = False
-        self.removed = trio.Event()
-
-    async def create(self, id):  # noqa: A002
-        if self.full:
-            raise errors.Problem(errors.STORAGE_FULL, "No space left on device")
-        self.names.add(id)
-
-    async def exists(self, id):  # noqa: A002
-        return id in self.names
-
-    async def delete(self, id):  # noqa: A002
-        if id in self.stuck:
-            raise errors.Problem(errors.IO_ERROR, "cannot remove it")
-        self.names.discard(id)
-        self.removed.set()
-
-    async def ids(self):
-        return sorted(self.names)
-
-
 @pytest.fixture
 def memory():
-    return MemoryStore()
+    return memorystore.MemoryStore("local", "local", embedded=True)
 
 
 @pytest.fixture
-def buffers(catalog, memory, signer):
-    return service.Buffers(catalog, memory, signer, "/s", config.Buffers())
+def buffers(catalog, memory):
+    return service.Buffers(catalog, places.Places(memory), config.Buffers())
 
 
 @pytest.fixture
 def reaper(catalog, memory):
-    return expiry.Reaper(catalog, memory, LIFETIMES)
+    return expiry.Reaper(catalog, places.Places(memory), LIFETIMES)
 
 
 async def make(buffers, expires_at=None):
@@ -90,7 +62,7 @@ async def test_what_cannot_be_removed_does_not_show_and_is_tried_again(buffers, 
     await buffers.move_all("delete", service.Filter(), timedelta(0))
     assert not await reaper.work()
     assert memory.names == {stuck}
-    assert await catalog.read(queries.unready) == [stuck]
+    assert await catalog.read(queries.unready) == [(stuck, "local")]
     memory.stuck = set()
     assert await reaper.work()
     assert memory.names == set()
@@ -102,7 +74,7 @@ async def removed(store):
         await store.removed.wait()
 
 
-async def test_what_a_crash_interrupted_is_removed_after_the_next_start(buffers, memory, catalog, signer):
+async def test_what_a_crash_interrupted_is_removed_after_the_next_start(buffers, memory, catalog):
     kept, half_made = await make(buffers), await make(buffers)
 
     def undo(connection):
@@ -111,7 +83,7 @@ async def test_what_a_crash_interrupted_is_removed_after_the_next_start(buffers,
     await catalog.write(undo)
     with pytest.raises(errors.Problem, match="not found"):
         await buffers.get(half_made)
-    restarted = service.Buffers(catalog, memory, signer, "/s", config.Buffers())
+    restarted = service.Buffers(catalog, places.Places(memory), config.Buffers())
     await restarted.start()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(restarted.run)
@@ -121,10 +93,11 @@ async def test_what_a_crash_interrupted_is_removed_after_the_next_start(buffers,
 
 
 async def test_what_could_not_be_made_leaves_nothing(buffers, memory, catalog):
-    memory.full = True
+    memory.problem = errors.Problem(errors.STORAGE_FULL, "No space left on device")
     with pytest.raises(errors.Problem, match="No space left"):
         await make(buffers)
     assert len(await catalog.read(queries.unready)) == 1
+    memory.problem = None
     assert await buffers._reaper.work()
     assert await catalog.read(queries.unready) == []
 
@@ -136,7 +109,7 @@ async def test_more_than_one_page(buffers, reaper, memory, catalog):
     first = await catalog.write(queries.claim_purgeable, now=now, limit=2)
     assert len(first) == 2
     assert await reaper.work()
-    assert memory.names == set(first)
+    assert memory.names == {kept.id for kept in first}
 
 
 async def test_running_waits_for_the_next_expiry_and_is_woken(buffers, memory):
@@ -160,3 +133,51 @@ async def test_running_outlives_a_failure(buffers, memory, caplog):
         nursery.cancel_scope.cancel()
     assert memory.names == {buffer}
     assert f"cannot remove buffer {buffer}: cannot remove it" in caplog.text
+
+
+@pytest.fixture
+def remote():
+    return memorystore.MemoryStore("account", "west")
+
+
+@pytest.fixture
+def both(catalog, memory, remote):
+    return service.Buffers(catalog, places.Places(memory, [remote]), config.Buffers())
+
+
+async def made(buffers, location, count):
+    return {item.id for item in await buffers.create_many([{}] * count, 0, None, location)}
+
+
+async def test_a_buffer_is_removed_where_it_is(both, memory, remote):
+    local, far = await made(both, "local", 2), await made(both, "west", 3)
+    assert (memory.names, remote.names) == (local, far)
+    await both.move_all("delete", service.Filter(), timedelta(0))
+    assert await both._reaper.work()
+    assert (memory.names, remote.names) == (set(), set())
+
+
+async def test_a_store_that_is_away_delays_only_its_own(both, memory, remote, caplog):
+    await made(both, "local", 2)
+    far = await made(both, "west", 50)
+    await both.move_all("delete", service.Filter(), timedelta(0))
+    remote.problem = errors.Problem(errors.TRY_AGAIN, "no route to host")
+    remote.calls = 0
+    for _ in range(3):
+        assert not await both._reaper.work()
+    assert (memory.names, remote.names) == (set(), far)
+    assert remote.calls == 3 * expiry.PARALLEL
+    lines = [record.message for record in caplog.records]
+    assert lines == [f"cannot remove 50 buffers, such as {min(far)}: no route to host"]
+    remote.problem = None
+    assert await both._reaper.work()
+    assert remote.names == set()
+
+
+async def test_an_account_that_is_not_configured_any_more(both, memory, catalog, caplog):
+    (far,) = await made(both, "west", 1)
+    restarted = service.Buffers(catalog, places.Places(memory), config.Buffers())
+    await restarted.move("delete", far, timedelta(0))
+    assert not await restarted._reaper.work()
+    assert "the storage account account is not in the configuration any more" in caplog.text
+    assert await catalog.read(queries.unready) == [(far, "account")]

@@ -4,9 +4,11 @@ from datetime import timedelta
 import pytest
 import trio
 
+from tests.support import memorystore
 from tyger import errors, model, units
 from tygerd import clock, config
 from tygerd.buffers import service
+from tygerd.stores import places
 
 UID = 1000
 ANY = service.Filter()
@@ -88,9 +90,9 @@ async def test_delete_restore_purge(buffers):
     assert await refused(buffers.move, "delete", "unknown") == NOT_FOUND
 
 
-async def test_restore_with_an_active_lifetime(catalog, store, signer):
+async def test_restore_with_an_active_lifetime(catalog, store):
     settings = config.Buffers(active_lifetime=config.Lifetime(3600))
-    buffers = service.Buffers(catalog, store, signer, "/s", settings)
+    buffers = service.Buffers(catalog, places.Places(store), settings)
     made = await create(buffers)
     assert made.expires_at is None
     await buffers.move("delete", made.id)
@@ -247,3 +249,32 @@ async def test_storage_accounts(buffers):
     assert buffers.storage_accounts() == [
         model.StorageAccount(name="local", location="local", endpoint="http+unix:///run/tyger/tyger.sock:/")
     ]
+
+
+async def test_several_locations(catalog, store):
+    one, two = memorystore.MemoryStore("one", "West"), memorystore.MemoryStore("two", "West")
+    buffers = service.Buffers(catalog, places.Places(store, [one, two]), config.Buffers())
+    made = [await buffers.create(model.Buffer(location="WEST"), UID), await create(buffers)]
+    assert [buffer.location for buffer in made] == ["West", "West"]
+    assert ({made[0].id}, {made[1].id}) == (one.names, two.names)
+    local = await buffers.create(model.Buffer(location="Local"), UID)
+    for buffer, expected in zip([*made, local], [one, two, store], strict=True):
+        assert await buffers.locate(buffer.id) is expected
+    assert await refused(buffers.create, model.Buffer(location="x"), UID) == (
+        errors.INVALID_INPUT,
+        "No storage accounts configured for location 'x'",
+    )
+    assert [account.name for account in buffers.storage_accounts()] == ["local", "one", "two"]
+    url = await buffers.access_url(made[1].id, writeable=True, ttl=timedelta(seconds=30))
+    assert url == f"https://two.example/{made[1].id}?sp=rc&seconds=30"
+    await buffers.move("delete", made[0].id)
+    assert await buffers.locate(made[0].id) is one
+    assert await refused(buffers.locate, "unknown") == NOT_FOUND
+
+
+async def test_a_store_that_says_no_says_it_to_the_user(catalog, store):
+    far = memorystore.MemoryStore()
+    far.problem = errors.Problem(errors.TRY_AGAIN, "no route to host")
+    buffers = service.Buffers(catalog, places.Places(store, [far]), config.Buffers())
+    assert await refused(create, buffers) == (errors.TRY_AGAIN, "no route to host")
+    assert await buffers.count(soft_deleted=None, chosen=ANY) == 0

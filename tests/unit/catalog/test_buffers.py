@@ -30,7 +30,7 @@ async def add(catalog, *, ready=True, **changes):
 async def test_a_row_shows_when_it_is_ready(catalog):
     row = await add(catalog, ready=False)
     assert await catalog.read(buffers.get, "a") is None
-    assert await catalog.read(buffers.unready) == ["a"]
+    assert await catalog.read(buffers.unready) == [("a", "local")]
     assert await catalog.read(buffers.page, limit=9, soft_deleted=False, chosen=ANY) == []
     assert await catalog.read(buffers.count, soft_deleted=None, chosen=ANY, now=0) == 0
     assert await catalog.read(buffers.usable, ["a"], 0) == set()
@@ -49,9 +49,9 @@ async def test_what_has_expired_is_claimed_once(catalog):
     assert await catalog.read(buffers.next_expiry) == 7
     claimed = await catalog.write(buffers.claim_purgeable, now=10, limit=1)
     claimed += await catalog.write(buffers.claim_purgeable, now=10, limit=9)
-    assert sorted(claimed) == ["early", "late"]
+    assert sorted(claimed) == [("early", "local"), ("late", "local")]
     assert await catalog.read(buffers.get, "late") is None
-    assert sorted(await catalog.read(buffers.unready)) == ["early", "late"]
+    assert await catalog.read(buffers.unready) == claimed
     assert await catalog.write(buffers.soft_delete_expired, now=10, expires_at=20) == 1
     moved = await catalog.read(buffers.get, "active")
     assert (moved.is_soft_deleted, moved.expires_at) == (True, 20)
@@ -90,3 +90,12 @@ async def test_no_query_scans_or_sorts_the_whole_table(catalog, query, arguments
     steps = await catalog.write(plan)
     assert steps
     assert not [step for step in steps if step == "SCAN buffers" or "TEMP B-TREE" in step]
+
+
+async def test_the_account_of_a_buffer(catalog):
+    await add(catalog, account="first", is_soft_deleted=True, expires_at=1)
+    assert await catalog.read(buffers.account, "a") == "first"
+    assert (await catalog.read(buffers.get, "a")).account == "first"
+    assert await catalog.read(buffers.account, "b") is None
+    assert await catalog.write(buffers.claim_purgeable, now=2, limit=9) == [("a", "first")]
+    assert await catalog.read(buffers.account, "a") is None

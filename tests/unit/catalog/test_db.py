@@ -15,7 +15,7 @@ def test_newer_schema_is_refused(tmp_path):
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
-    with pytest.raises(errors.Problem, match=r"9999.*up to 0001") as caught:
+    with pytest.raises(errors.Problem, match=rf"9999.*up to {schema.REVISION}") as caught:
         db.Catalog.open(path)
     assert caught.value.kind is errors.CONFIG
 

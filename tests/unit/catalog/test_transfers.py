@@ -38,3 +38,17 @@ async def test_lists(catalog):
         await catalog.write(transfers.insert, row)
     assert [row.id for row in await catalog.read(transfers.newest, 3)] == ["t3", "t2", "t1"]
     assert [row.id for row in await catalog.read(transfers.unfinished)] == ["t0", "t2"]
+
+
+async def test_what_is_kept_of_shipping(catalog):
+    remote = dataclasses.replace(ROW, account="first", priority="bulk")
+    await catalog.write(transfers.insert, remote)
+    changes = {
+        "paused": True,
+        "stalled": "no answer",
+        "priority": "live",
+        "shipped": 1 << 40,
+        "code": "NotFound",
+    }
+    assert await catalog.write(transfers.update, "t1", **changes)
+    assert await catalog.read(transfers.get, "t1") == dataclasses.replace(remote, **changes)

@@ -14,9 +14,8 @@ from tygerd import config
 from tygerd.buffers import service as buffers_service
 from tygerd.catalog import db
 from tygerd.codespecs import service as codespecs_service
-from tygerd.identity import keys
 from tygerd.runs import service
-from tygerd.stores import local
+from tygerd.stores import local, places
 from tygerd.streams import transfers
 
 
@@ -29,8 +28,7 @@ class Shop:
         os.makedirs(os.path.join(path, "engine"), exist_ok=True)
         self.engine = fakeengine.FakeEngine(os.path.join(path, "engine"))
         self.store = local.LocalStore(path)
-        signer = keys.load_or_create(os.path.join(path, "keys"))
-        self.buffers = buffers_service.Buffers(self.catalog, self.store, signer, "/s", config.Buffers())
+        self.buffers = buffers_service.Buffers(self.catalog, places.Places(self.store), config.Buffers())
         self.codespecs = codespecs_service.Codespecs(self.catalog)
         self.transfers = transfers.Transfers(
             self.catalog, self.store, require_buffer=self.buffers.get, sync=False, reattach_grace=30

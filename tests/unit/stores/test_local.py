@@ -2,11 +2,13 @@
 
 import gc
 import os
+from datetime import timedelta
 
 import pytest
 
 from tyger import errors
-from tygerd.stores import base, local
+from tygerd.identity import keys
+from tygerd.stores import base, local, localurls
 
 ID = "abcdefghijklmnopqrstuvwxyz"
 
@@ -20,7 +22,7 @@ async def store(tmp_path):
 
 async def test_it_is_a_store(store):
     kept: base.Store = store
-    assert kept.traits == base.Traits(name="local", location="local", event_driven=True)
+    assert kept.traits == base.Traits(name="local", location="local", endpoint="", embedded=True)
 
 
 async def test_all_who_open_a_container_share_it_while_they_hold_it(store):
@@ -81,3 +83,26 @@ def test_the_systems_refusals_are_named(number, kind):
     with pytest.raises(errors.Problem, match=r"the store cannot use /x: ") as caught, local.disk_problems():
         raise OSError(number, os.strerror(number), "/x")
     assert caught.value.kind is kind
+
+
+async def test_a_spool_is_a_store_beside_the_buffers(store, tmp_path):
+    spool = local.LocalStore(str(tmp_path), "spool")
+    await spool.start()
+    await spool.create(ID)
+    assert (await spool.ids(), await store.ids()) == ([ID], [])
+    await spool.delete(ID)
+    assert sorted(os.listdir(tmp_path)) == ["containers", "spool", "trash"]
+    with pytest.raises(LookupError, match="no data plane"):
+        await spool.url(ID, writeable=False, ttl=timedelta(hours=1))
+
+
+async def test_its_urls(tmp_path):
+    urls = localurls.LocalUrls(keys.load_or_create(str(tmp_path / "keys")), "/s")
+    store = local.LocalStore(str(tmp_path), urls=urls)
+    assert store.traits.endpoint == "http+unix:///s:/"
+    url = await store.url(ID, writeable=False, ttl=timedelta(hours=1))
+    assert url.startswith(f"http+unix:///s:/containers/{ID}?")
+    access = await store.access(ID, writeable=True)
+    assert (access.url.socket, access.url.path, access.renewable) == ("/s", f"/containers/{ID}", True)
+    assert "sp=cr" in access.url.query
+    assert access.renew(0)
