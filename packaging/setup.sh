@@ -20,6 +20,9 @@ missing=()
 command -v ffmpeg >/dev/null || missing+=(ffmpeg)  # the demo's and the end-to-end tests' job
 command -v bwrap >/dev/null || missing+=(bubblewrap)  # the process engine's sandbox
 command -v objdump >/dev/null || missing+=(binutils)  # PyInstaller looks for shared libraries with it
+# Azurite, the emulator of Azure Blob storage that the tests use, runs on Node.js.
+command -v node >/dev/null || missing+=(nodejs)
+command -v npm >/dev/null || missing+=(npm)
 # PyInstaller needs the interpreter's shared library. Debian keeps it in a package of its own; another Python that was
 # built without one cannot make the bundle, which `just build` then says.
 missing+=($("$venv/bin/python" - <<'PYTHON'
@@ -58,4 +61,22 @@ if [[ ! -f $stamp || $(<"$stamp") != "$wanted" ]]; then
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat \
         -e '.[dev,demo,build]' >"$log" 2>&1 || die "pip install failed (is there a network?); its own words are in $log"
     echo "$wanted" >"$stamp"
+fi
+
+# --- Azurite --------------------------------------------------------------------------------------------------
+
+azurite=3.35.0  # the last one that runs on Node.js 20 and older
+if [[ ! -f $venv/azurite/.setup-stamp || $(<"$venv/azurite/.setup-stamp") != "$azurite" ]]; then
+    log=$venv/npm.log
+    if ! command -v npm >/dev/null; then
+        echo "setup: skipped: Azurite (there is no npm); the tests that need it are skipped" >&2
+    elif
+        echo "setup: npm install azurite@$azurite (into $venv/azurite)" >&2
+        ! npm install --prefix "$venv/azurite" --no-audit --no-fund --no-save --loglevel=error "azurite@$azurite" \
+            </dev/null >"$log" 2>&1
+    then
+        echo "setup: skipped: Azurite (npm failed; its own words are in $log); the tests that need it are skipped" >&2
+    else
+        echo "$azurite" >"$venv/azurite/.setup-stamp"
+    fi
 fi

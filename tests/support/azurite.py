@@ -1,0 +1,210 @@
+"""A real Azurite (Microsoft's emulator of the Blob service; packaging/setup.sh installs it), on its own port.
+
+with azurite.azurite() as server:                       # in memory
+    daemon.daemon(config=server.config(access_ttl='"30s"'))
+with azurite.azurite(str(tmp_path)) as server:          # on disk: what was stored survives stop and start
+    server.stop()
+    server.start()
+
+Where Azurite is not installed the test is skipped. Azurite refuses an overwrite as
+AuthorizationPermissionMismatch where Azure says UnauthorizedBlobOverwrite.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import datetime as dt
+import ipaddress
+import os
+import pathlib
+import re
+import select
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.support import daemon
+
+SCRIPT = daemon.ROOT / ".venv/azurite/node_modules/azurite/dist/src/blob/main.js"
+
+ACCOUNT = "devstoreaccount1"
+KEY = base64.b64encode(
+    b"no secret: a key for an Azurite that only this test can reach, and which is 64+ bytes"
+).decode()
+
+LISTENS = re.compile(rb"successfully listens on https?://127\.0\.0\.1:(\d+)")
+
+
+def installed() -> bool:
+    """Whether there is an Azurite, and a Node.js that runs it."""
+    return SCRIPT.exists() and shutil.which("node") is not None
+
+
+class Azurite:
+    """One Azurite, running unless it was stopped; its port stays the same when it is started again.
+
+    `directory` None: in memory, so that nothing survives `stop`. With `tls` it serves HTTPS by a certificate
+    that `ca_file` vouches for, and takes any unexpired OAuth token that is made for Azure Storage.
+    """
+
+    def __init__(
+        self, home: pathlib.Path, directory: str | None, accounts: Sequence[str], *, tls: bool
+    ) -> None:
+        self.accounts = accounts
+        self.port = 0
+        self.ca_file = str(home / "ca.pem") if tls else None
+        self._home = home
+        self._arguments = [
+            "--skipApiVersionCheck",
+            "--disableTelemetry",
+            "--silent",
+            "--disableProductStyleUrl",
+        ]
+        self._arguments += ["--inMemoryPersistence"] if directory is None else ["--location", directory]
+        if self.ca_file is not None:
+            key_file = str(home / "key.pem")
+            make_certificate(self.ca_file, key_file)
+            self._arguments += ["--oauth", "basic", "--cert", self.ca_file, "--key", key_file]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its process, for SIGSTOP and SIGCONT."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """What it has printed so far."""
+        return (self._home / "log").read_text()
+
+    def endpoint(self, account: str | None = None, port: int | None = None) -> str:
+        """The URL of an account, path style; behind a proxy, by the proxy's `port`."""
+        scheme = "http" if self.ca_file is None else "https"
+        return f"{scheme}://127.0.0.1:{port or self.port}/{account or self.accounts[0]}"
+
+    def connection_string(self, account: str | None = None) -> str:
+        """The account with its key, as Azure's tools write it."""
+        name = account or self.accounts[0]
+        endpoint = self.endpoint(name)
+        return f"AccountName={name};AccountKey={KEY};BlobEndpoint={endpoint};DefaultEndpointsProtocol=http"
+
+    def key_file(self) -> str:
+        """A file that holds the accounts' key."""
+        path = self._home / "account-key"
+        path.write_text(KEY + "\n")
+        path.chmod(0o600)
+        return str(path)
+
+    def config(self, *, location: str = "azurite", port: int | None = None, **more: str) -> str:
+        """[[store.azure]] tables for tygerd.toml, one an account; `more` are further keys as TOML values.
+
+        `port` is that of a proxy, where there is one.
+        """
+        lines = []
+        for account in self.accounts:
+            values = {
+                "name": f'"{account}"',
+                "location": f'"{location}"',
+                "endpoint": f'"{self.endpoint(account, port)}"',
+                "credential": f'{{ kind = "key", key_file = "{self.key_file()}" }}',
+            }
+            lines += ["[[store.azure]]", *(f"{name} = {value}" for name, value in {**values, **more}.items())]
+        return "\n".join(lines) + "\n"
+
+    def start(self) -> None:
+        """Start it, and wait until it says that it listens."""
+        assert self._process is None
+        keys = ";".join(f"{account}:{KEY}" for account in self.accounts)
+        self._process = subprocess.Popen(
+            ["node", str(SCRIPT), "--blobPort", str(self.port), *self._arguments],
+            env=os.environ | {"AZURITE_ACCOUNTS": keys},
+            cwd=self._home,  # it writes there what has no other place
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        said = b""
+        assert self._process.stdout is not None
+        output = self._process.stdout.fileno()
+        while not (found := LISTENS.search(said)):
+            ready, _, _ = select.select([output], [], [], daemon.PATIENCE)
+            data = os.read(output, 65536) if ready else b""
+            said += data
+            if not data:
+                self.kill()
+                raise AssertionError(f"Azurite does not start:\n{said.decode()}")
+        self.port = int(found[1])
+        threading.Thread(target=self._drain, args=(self._process.stdout, said), daemon=True).start()
+
+    def _drain(self, output: object, said: bytes) -> None:
+        with open(self._home / "log", "ab", buffering=0) as log:
+            log.write(said)
+            shutil.copyfileobj(output, log, 1)  # type: ignore[misc, arg-type] - a pipe
+
+    def stop(self) -> None:
+        """Let it finish and write down what it holds."""
+        self._end("terminate")
+
+    def kill(self) -> None:
+        """End it at once; what it has not yet written down is gone, even what it has confirmed."""
+        self._end("kill")
+
+    def _end(self, how: str) -> None:
+        if self._process is not None:
+            getattr(self._process, how)()
+            self._process.wait(daemon.PATIENCE)
+            self._process = None
+
+
+@contextlib.contextmanager
+def azurite(
+    directory: str | None = None, *, accounts: Sequence[str] = (ACCOUNT,), tls: bool = False
+) -> Iterator[Azurite]:
+    """An Azurite that runs; it is ended afterwards."""
+    if not installed():
+        pytest.skip("there is no Azurite: packaging/setup.sh installs it")
+    with tempfile.TemporaryDirectory(prefix="tyger-azurite-", dir="/tmp") as home:
+        server = Azurite(pathlib.Path(home), directory, accounts, tls=tls)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.kill()
+
+
+def make_certificate(path: str, key_path: str) -> None:
+    """A certificate for 127.0.0.1 that is its own authority, for a day."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pathlib.Path(path).write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    pathlib.Path(key_path).write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
