@@ -1,47 +1,33 @@
 """tygerd.toml, read once into frozen Structs; a wrong one means that the daemon does not start.
 
-Every key, its default and its help text stand here and nowhere else: the man page tygerd.toml(5) is made from
-`describe`. Sizes are bytes, durations seconds once they are read.
+Every key, its default and its help text stand here (of credentials in `identity.kinds`) and nowhere else: the
+man page tygerd.toml(5) is made from them. What values and tables are made of is in `tables`.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import re
 import tomllib
-import types
 from collections.abc import Iterator
-from typing import Annotated, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
-from tyger import errors, units
+from tyger import errors
+from tygerd import tables
+from tygerd.identity import kinds
 
-Number = TypeVar("Number", int, float)
+Help = tables.Help
+Lifetime = tables.Lifetime
+Mode = tables.Mode
+Seconds = tables.Seconds
+Size = tables.Size
+Table = tables.Table
 
-
-class Size(int):
-    """Bytes. In the file a number, or text such as "4MiB"."""
-
-
-class Seconds(float):
-    """A duration. In the file a number of seconds, or text such as "90s" or "1h30m"."""
-
-
-class Lifetime(float):
-    """A lifetime in seconds. In the file text such as "1.12:00", one day and twelve hours."""
-
-
-class Mode(int):
-    """Permission bits. In the file octal text such as "0660"."""
-
-
-class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of all tables: a key that is not known is an error."""
-
-
-Help = msgspec.Meta
+LOCAL = "local"
+"""Name and location of the embedded store: no account may take them."""
 
 
 class Socket(Table, frozen=True):
@@ -54,6 +40,63 @@ class Socket(Table, frozen=True):
     group: Annotated[
         str | None, Help(description="Group that owns the socket. Unset: the daemon's own group.")
     ] = None
+
+
+class Azure(Table, frozen=True):
+    """[[store.azure]]: a storage account."""
+
+    name: Annotated[str, Help(description="Name of the storage account.")]
+    location: Annotated[
+        str,
+        Help(
+            description="Where its buffers are, as users name it with --location. New buffers go to the"
+            " accounts of one location in turn."
+        ),
+    ]
+    credential: Annotated[kinds.Credential, Help(description="How the daemon shows who it is.")]
+    endpoint: Annotated[
+        str | None,
+        Help(
+            description="URL of its blob service. Unset: https://NAME.blob.core.windows.net. Azurite's has"
+            " the account in its path: http://127.0.0.1:10000/devstoreaccount1."
+        ),
+    ] = None
+    access_ttl: Annotated[
+        Seconds,
+        Help(
+            description="Life of the access URLs that the daemon uses itself, 30 seconds to one hour; they"
+            " are renewed ahead of their end."
+        ),
+    ] = Seconds(3600)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9]{3,24}", self.name):
+            raise ValueError(f"name must be 3 to 24 lower-case letters and digits, not {self.name!r}")
+        if self.name == LOCAL or self.location.lower() == LOCAL:
+            raise ValueError(f'"{LOCAL}" is the store on this host: choose another name and location')
+        if not self.location.isprintable() or not self.location.strip():
+            raise ValueError("location must not be empty")
+        if not 30 <= self.access_ttl <= 3600:
+            raise ValueError("access_ttl must be between 30 seconds and one hour")
+        if not _is_endpoint(self.url):
+            raise ValueError(f"endpoint must be an http or https URL without a query, not {self.endpoint!r}")
+        if self.credential.takes_tokens and not self.url.startswith("https:"):
+            raise ValueError("endpoint must begin with https: tokens are sent to it")
+
+    @property
+    def url(self) -> str:
+        """The endpoint, without a slash at its end."""
+        return (self.endpoint or f"https://{self.name}.blob.core.windows.net").rstrip("/")
+
+
+def _is_endpoint(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    plain = url.isprintable() and " " not in url and not (parts.query or parts.fragment or parts.username)
+    return plain and parts.scheme in {"http", "https"} and bool(parts.hostname)
 
 
 class Store(Table, frozen=True):
@@ -77,14 +120,37 @@ class Store(Table, frozen=True):
             " otherwise; 0 seals full blocks only."
         ),
     ] = Seconds(1)
+    default_location: Annotated[
+        str | None,
+        Help(
+            description="Where a buffer goes whose creator names no location. Unset: the location of the"
+            " first storage account; without one this host (`local`)."
+        ),
+    ] = None
+    azure: Annotated[list[Azure], Help(description="Storage accounts.")] = msgspec.field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not 1 <= self.block_size <= 1024**3:
             raise ValueError("block_size must be between 1 byte and 1 GiB")
 
 
-class Transfers(Table, frozen=True):
-    """[transfers]: writes and reads."""
+class Spool(Table, frozen=True):
+    """[spool]: what has been taken from producers and has not yet arrived at its store."""
+
+    limit: Annotated[
+        Size,
+        Help(
+            description="Size of all spools together. When it is reached producers are made to wait; nothing"
+            " is dropped."
+        ),
+    ] = Size(64 * 1024**3)
+    floor: Annotated[Size, Help(description="Free space to leave on the disk, whatever `limit` says.")] = (
+        Size(1024**3)
+    )
+
+
+class Transfer(Table, frozen=True):
+    """[transfer]: writes and reads."""
 
     reattach_grace: Annotated[
         Seconds,
@@ -93,6 +159,51 @@ class Transfers(Table, frozen=True):
             " come back, before it marks their buffers as failed."
         ),
     ] = Seconds(30)
+    bandwidth: Annotated[
+        Size,
+        Help(
+            description="Bytes per second that all transfers together may send, and as many that they may"
+            " receive; 0 means no limit."
+        ),
+    ] = Size(0)
+    deadline: Annotated[
+        Seconds,
+        Help(
+            description="How long an operation that fails is tried again. After that its transfer is"
+            " stalled; its data are kept until it is resumed or cancelled."
+        ),
+    ] = Seconds(24 * 3600)
+    writer_lease: Annotated[
+        Seconds,
+        Help(
+            description="After this time without a sign of life from its writer, a reader of a buffer in a"
+            " storage account learns that the writer is away. 15 to 60 seconds."
+        ),
+    ] = Seconds(60)
+    lease_grace: Annotated[
+        Seconds,
+        Help(description="How much longer a reader then waits for the writer before the read fails."),
+    ] = Seconds(300)
+    proxy: Annotated[
+        str | None,
+        Help(
+            description='HTTP proxy on the way to storage accounts, such as "http://proxy:3128"; "none"'
+            " forbids one. Unset: HTTPS_PROXY and HTTP_PROXY of the environment. NO_PROXY counts anyway."
+        ),
+    ] = None
+    ca_file: Annotated[
+        str | None,
+        Help(
+            description="PEM file of the authorities that servers' certificates are judged by. Unset: the"
+            " system's."
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if not 15 <= self.writer_lease <= 60:
+            raise ValueError("writer_lease must be between 15 and 60 seconds")
+        if self.deadline <= 0:
+            raise ValueError("deadline must be more than 0 seconds")
 
 
 class Buffers(Table, frozen=True):
@@ -128,14 +239,14 @@ class Image(Table, frozen=True):
             description="Program and first arguments that run where a codespec names no `command`. A job sees"
             " the directory of a program with an absolute path also where it lies in a home."
         ),
-    ] = []
+    ] = msgspec.field(default_factory=list)
     env: Annotated[
         dict[str, str],
         Help(
             description="Environment variables that the image sets; a codespec's own win. A job sees the"
             " directories in this PATH also where they lie in a home; for X/bin it sees all of X."
         ),
-    ] = {}
+    ] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.image:
@@ -159,7 +270,7 @@ class Process(Table, frozen=True):
     ] = Seconds(10)
     images: Annotated[
         list[Image], Help(description="Which images this host can run, the first match counts.")
-    ] = []
+    ] = msgspec.field(default_factory=list)
 
 
 class Engine(Table, frozen=True):
@@ -203,7 +314,8 @@ class Config(Table, frozen=True):
 
     socket: Socket = Socket()
     store: Store = Store()
-    transfers: Transfers = Transfers()
+    spool: Spool = Spool()
+    transfer: Transfer = Transfer()
     buffers: Buffers = Buffers()
     engine: Engine = Engine()
     daemon: Daemon = Daemon()
@@ -232,153 +344,42 @@ def load(path: str, *, required: bool = False) -> Config:
 def parse(text: str, name: str = "tygerd.toml") -> Config:
     """The configuration that `text` holds; `name` is for messages. Raises as `load`."""
     try:
-        return msgspec.convert(tomllib.loads(text), Config, dec_hook=_convert)
+        read = msgspec.convert(tomllib.loads(text), Config, dec_hook=tables.convert)
     except tomllib.TOMLDecodeError as error:
         raise errors.Problem(errors.CONFIG, f"{name} is not TOML: {error}") from None
     except msgspec.ValidationError as error:
-        detail, key = _explain(str(error))
-        line = _line_of(text, key)
-        where = f"{name}, line {line}" if line else name
-        raise errors.Problem(errors.CONFIG, f"{where}: {detail}") from None
+        detail, key = tables.explain(str(error))
+        if key.endswith(".credential.kind"):
+            detail += f"; there are {', '.join(tables.tags(kinds.Credential))}"
+        raise _problem(text, name, key, detail) from None
+    for key, detail in _contradictions(read):
+        raise _problem(text, name, key, f"{key}: {detail}")
+    return read
 
 
-def _convert(kind: type, value: object) -> object:
-    """Read a value whose type is one of ours; the `ValueError` becomes part of msgspec's message."""
-    try:
-        if kind is Mode and isinstance(value, str) and re.fullmatch(r"0?o?[0-7]{3}", value):
-            return Mode(int(value[-3:], 8))
-        if kind is Lifetime and isinstance(value, str):
-            return Lifetime(units.parse_ttl(value).total_seconds())
-        if kind is Size and isinstance(value, str | int) and not isinstance(value, bool):
-            return Size(_not_negative(units.parse_size(value) if isinstance(value, str) else value))
-        if kind is Seconds and isinstance(value, str | int | float) and not isinstance(value, bool):
-            return Seconds(_not_negative(units.parse_duration(value) if isinstance(value, str) else value))
-    except errors.Problem as problem:
-        raise ValueError(problem.message) from None
-    raise ValueError(f"expected {_NOTATION[kind]}, got {value!r}")
+def _problem(text: str, name: str, key: str, detail: str) -> errors.Problem:
+    line = tables.line_of(text, key)
+    where = f"{name}, line {line}" if line else name
+    return errors.Problem(errors.CONFIG, f"{where}: {detail}")
 
 
-_NOTATION: dict[type, str] = {
-    Size: 'a size such as 4194304 or "4MiB"',
-    Seconds: 'a duration such as 30, 0.5 or "1m30s"',
-    Lifetime: 'a lifetime such as "1.12:00" (days.hours:minutes)',
-    Mode: 'octal text such as "0660"',
-}
+def _contradictions(read: Config) -> Iterator[tuple[str, str]]:
+    """What no table can see by itself: the key, and what is wrong with it."""
+    names: list[str] = []
+    for number, account in enumerate(read.store.azure):
+        if account.name in names:
+            first = f"store.azure[{names.index(account.name)}]"
+            yield f"store.azure[{number}].name", f"{account.name} is also the name of {first}"
+        names.append(account.name)
+    known = {LOCAL: LOCAL} | {account.location.lower(): account.location for account in read.store.azure}
+    default = read.store.default_location
+    if default is not None and default.lower() not in known:
+        yield (
+            "store.default_location",
+            f"no account has the location {default}; there are {', '.join(known.values())}",
+        )
 
 
-def _not_negative(number: Number) -> Number:
-    if not number >= 0 or number == float("inf"):
-        raise ValueError("expected a number that is not negative")
-    return number
-
-
-# --- where in the file a mistake is ------------------------------------------------------------------------
-
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>[^`]*)`")
-_PLACE = re.compile(r" - at `\$(?P<path>[^`]*)`$")
-_HEADER = re.compile(r"^\s*(\[\[?)\s*([^\]]+?)\s*\]")
-_KEY = re.compile(r"^\s*([A-Za-z0-9_.\"'\s-]+?)\s*=")
-
-
-def _explain(message: str) -> tuple[str, str]:
-    """What msgspec found, in our words, and the dotted key it is about (`engine.process.images[1].root`)."""
-    place = _PLACE.search(message)
-    key = place["path"].removeprefix(".") if place else ""
-    text = message[: place.start()] if place else message
-    if unknown := _UNKNOWN.match(text):
-        key = f"{key}.{unknown['name']}".removeprefix(".")
-        return f"unknown key {key}", key
-    text = text[0].lower() + text[1:]
-    return (f"{key}: {text}" if key else text), key
-
-
-def _line_of(text: str, key: str) -> int | None:
-    """The number of the line that sets `key`; None where this simple reading of TOML does not find it."""
-    table = ""
-    counts: dict[str, int] = {}
-    best: int | None = None
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := _HEADER.match(line):
-            table = _dotted(header[2])
-            if header[1] == "[[":
-                counts[table] = counts.get(table, -1) + 1
-                table = f"{table}[{counts[table]}]"
-            here = table
-        elif setting := _KEY.match(line):
-            here = f"{table}.{_dotted(setting[1])}".removeprefix(".")
-        else:
-            continue
-        if here == key:
-            return number
-        # A missing key, or one inside an inline table or a list: the closest thing that holds it.
-        if key.startswith((f"{here}.", f"{here}[")):
-            best = number
-    return best
-
-
-def _dotted(text: str) -> str:
-    return ".".join(part.strip().strip("\"'") for part in text.split("."))
-
-
-# --- for the man page --------------------------------------------------------------------------------------
-
-
-class Option(NamedTuple):
-    """One key: its table (`engine.process.images`), whether that may be repeated, how a value is written.
-
-    `default` is TOML, or None where the key is required or unset by default.
-    """
-
-    table: str
-    repeated: bool
-    name: str
-    notation: str
-    default: str | None
-    required: bool
-    help: str
-
-
-def describe(kind: type[Table] = Config, table: str = "", *, repeated: bool = False) -> Iterator[Option]:
+def describe() -> Iterator[tables.Option]:
     """Every key of the file, in the file's order."""
-    for field in msgspec.structs.fields(kind):
-        described, help_text = field.type, ""
-        if get_origin(described) is Annotated:
-            described, meta = get_args(described)[:2]
-            help_text = meta.description or ""
-        inner = get_args(described)[0] if get_origin(described) is list else described
-        if isinstance(inner, type) and issubclass(inner, Table):
-            path = f"{table}.{field.name}".removeprefix(".")
-            yield from describe(inner, path, repeated=inner is not described)
-            continue
-        default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
-        toml = None if default is None or field.required else _toml(default)
-        yield Option(table, repeated, field.name, _notation(described), toml, field.required, help_text)
-
-
-def _notation(kind: object) -> str:
-    if isinstance(kind, type) and kind in _NOTATION:
-        return _NOTATION[kind]
-    if get_origin(kind) is Literal:
-        return " or ".join(f'"{choice}"' for choice in get_args(kind))
-    if get_origin(kind) in (Union, types.UnionType):
-        return _notation(next(choice for choice in get_args(kind) if choice is not type(None)))
-    if get_origin(kind) is list:
-        return "a list of texts"
-    if get_origin(kind) is dict:
-        return "a table of texts"
-    return "text" if kind is str else "a whole number"
-
-
-def _toml(value: object) -> str:
-    match value:
-        case Size():
-            return f'"{units.format_size(value)}"'
-        case Lifetime():
-            return f'"{units.format_ttl(dt.timedelta(seconds=value)).removesuffix(":00")}"'
-        case Seconds():
-            return f"{value:g}"
-        case str():
-            return f'"{value}"'
-        case dict():
-            return "{}"
-    return str(value)
+    return tables.describe(Config)

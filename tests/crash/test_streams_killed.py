@@ -114,7 +114,7 @@ def test_a_client_killed_with_its_daemon_leaves_a_failed_buffer(running):
         writing.kill()
         writing.stdin.close()
     with open(running.config, "a", encoding="utf-8") as config:
-        config.write("[transfers]\nreattach_grace = 0\n")
+        config.write("[transfer]\nreattach_grace = 0\n")
     running.start()
     done = subprocess.run(
         [*daemon.TYGER, "buffer", "read", buffer],

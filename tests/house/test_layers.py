@@ -22,23 +22,39 @@ ROWS: list[tuple[str, ...]] = [
     ("catalog",),
     ("blocks",),
     ("supervisor",),
-    ("identity", "config"),
-    ("osutil", "logs"),
+    ("config",),
+    ("identity",),
+    ("osutil", "logs", "tables"),
     ("clock", "events"),
 ]
 LEVEL = {part: level for level, row in enumerate(ROWS) for part in row}
 
 # What `tygerd` may use of `tyger`: what both programs must agree on.
-SHARED = {"client", "errors", "model", "paths", "pipes", "programs", "streams", "units"}
+SHARED = {
+    "access",
+    "client",
+    "errors",
+    "model",
+    "paths",
+    "pipes",
+    "programs",
+    "reading",
+    "streams",
+    "units",
+    "writing",
+}
 
 # Tighter than its row. The supervisor must start in 20 ms and outlive an upgrade of the daemon.
 SUPERVISOR_MAY_IMPORT = {
+    "tyger.access",
     "tyger.client",
     "tyger.errors",
     "tyger.paths",
     "tyger.pipes",
     "tyger.programs",
+    "tyger.reading",
     "tyger.streams",
+    "tyger.writing",
 }
 
 

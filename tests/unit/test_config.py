@@ -6,6 +6,7 @@ import pytest
 
 from tyger import errors
 from tygerd import config
+from tygerd.identity import kinds
 
 
 def refusal(text):
@@ -116,6 +117,30 @@ def test_what_is_wrong_is_named_with_its_line(text, message):
     assert message in refusal(text)
 
 
+ACCOUNT = """\
+[[store.azure]]
+name = "account"
+location = "west"
+credential = { kind = "key", key_file = "/etc/tyger/key" }
+"""
+PRINCIPAL = """\
+[[store.azure]]
+name = "account"
+location = "west"
+[store.azure.credential]
+kind = "client-secret"
+tenant_id = "t"
+client_id = "c"
+client_secret_file = "f"
+"""
+HEADERS = {
+    "engine.process.images": "[[engine.process.images]]\nimage = 'x'",
+    "store.azure": ACCOUNT,
+    "store.azure.credential": PRINCIPAL,
+}
+"""What a table with required keys needs before further ones."""
+
+
 def test_every_key_is_described_with_a_default_that_can_be_read():
     options = list(config.describe())
     assert {option.table for option in options} >= {"socket", "store", "engine.process", "limits"}
@@ -123,13 +148,71 @@ def test_every_key_is_described_with_a_default_that_can_be_read():
         assert option.help.endswith("."), option
         assert option.notation
         if option.default is not None:
-            header = f"[[{option.table}]]\nimage = 'x'" if option.repeated else f"[{option.table}]"
-            text = f"{header}\n{option.name} = {option.default}"
+            text = f"{HEADERS.get(option.table, f'[{option.table}]')}\n{option.name} = {option.default}"
             tomllib.loads(text)
             read = config.parse(text)
-            if not option.repeated:
+            if option.table not in HEADERS:
                 assert read == config.Config(), option
 
 
 def test_only_what_must_be_given_is_required():
-    assert [option.name for option in config.describe() if option.required] == ["image"]
+    assert [option.name for option in config.describe() if option.required] == [
+        *("name", "location"),  # of an account
+        *("key_file", "connection_string_file"),
+        *("tenant_id", "client_id", "client_secret_file"),
+        *("tenant_id", "client_id", "certificate_file"),
+        "image",
+    ]
+
+
+def test_storage_accounts():
+    read = config.parse(
+        '[store]\ndefault_location = "EAST"\n'
+        + ACCOUNT
+        + 'access_ttl = "30s"\n'
+        + PRINCIPAL.replace("account", "other").replace("west", "East")
+    )
+    one, other = read.store.azure
+    assert (one.name, one.location, one.access_ttl) == ("account", "west", 30)
+    assert one.url == "https://account.blob.core.windows.net"
+    assert one.credential == kinds.Key(key_file="/etc/tyger/key")
+    assert other.credential == kinds.ClientSecret(tenant_id="t", client_id="c", client_secret_file="f")
+    azurite = config.parse(ACCOUNT + 'endpoint = "http://127.0.0.1:10000/account/"').store.azure[0]
+    assert azurite.url == "http://127.0.0.1:10000/account"
+
+
+OVER_HTTP = PRINCIPAL.replace("[store.azure.c", "endpoint = 'http://h'\n[store.azure.c")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (ACCOUNT + ACCOUNT, "line 6: store.azure[1].name: account is also the name of store.azure[0]"),
+        (ACCOUNT.replace("account", "Account"), "line 1: store.azure[0]: name must be 3 to 24 lower-case"),
+        (ACCOUNT.replace("account", "local"), '"local" is the store on this host'),
+        (ACCOUNT.replace("west", "Local"), '"local" is the store on this host'),
+        (ACCOUNT.replace("west", " "), "location must not be empty"),
+        (ACCOUNT + "access_ttl = 29", "access_ttl must be between 30 seconds and one hour"),
+        (ACCOUNT + "access_ttl = 3601", "access_ttl must be between 30 seconds and one hour"),
+        (ACCOUNT + "endpoint = 'blob.example'", "endpoint must be an http or https URL"),
+        (ACCOUNT + "endpoint = 'https://h:x/'", "endpoint must be an http or https URL"),
+        (ACCOUNT + "endpoint = 'https://h/?sig=x'", "endpoint must be an http or https URL"),
+        (OVER_HTTP, "line 1: store.azure[0]: endpoint must begin with https: tokens are sent to it"),
+        (ACCOUNT + "key = 'x'", "line 5: unknown key store.azure[0].key"),
+        (PRINCIPAL.replace("client-secret", "kye"), "line 5: store.azure[0].credential.kind: invalid value"),
+        (
+            PRINCIPAL.replace("client-secret", "kye"),
+            "'kye'; there are key, connection-string, client-secret,",
+        ),
+        (
+            PRINCIPAL.replace("client_secret_file", "secret"),
+            "line 8: unknown key store.azure[0].credential.s",
+        ),
+        (ACCOUNT.replace('kind = "key",', ""), "credential: object missing required field `kind`"),
+        ("[store]\ndefault_location = 'x'", "line 2: store.default_location: no account has the location x;"),
+        ("[transfer]\nwriter_lease = 61", "writer_lease must be between 15 and 60 seconds"),
+        ("[transfer]\ndeadline = 0", "deadline must be more than 0 seconds"),
+    ],
+)
+def test_what_is_wrong_with_an_account(text, message):
+    assert message in refusal(text)
