@@ -191,22 +191,45 @@ class Metadata(Wire):
 
 # --- transfers (ours, docs/design.md "Transfers") --------------------------------------------------------
 
-TransferState = Literal["running", "suspended", "ended", "complete", "failed"]
+TransferState = Literal["running", "suspended", "ended", "spooled", "failing", "complete", "failed"]
+Priority = Literal["live", "bulk"]
 
 
 class WriteRequest(Strict):
     """Body of `POST /transfers`: one descriptor, the read end of a pipe, comes with it.
 
     `id` is the client's own name for the transfer (32 hexadecimal digits): a client that lost the answer
-    sends the same request again. `blockSize` in bytes, `flushInterval` in seconds (0: seal only full
-    blocks). `run` is the run on whose behalf the transfer is made, for `transfer list`.
+    sends the same request again. Exactly one of `buffer`, an ID, and `url`, an access URL, is given; `renewable`
+    says that the client can bring another URL when that one expires. `blockSize` in bytes, `flushInterval` in
+    seconds (0: seal only full blocks). `run` is the run on whose behalf the transfer is made, for `transfer
+    list`. `priority`: `live` goes before `bulk` on a busy link.
     """
 
-    buffer: str
+    buffer: str | None = None
+    url: str | None = None
+    renewable: bool = False
     id: str | None = None
     block_size: int = 4 * 1024 * 1024
     flush_interval: float = 1.0
     run: int | None = None
+    priority: Priority = "live"
+
+
+class ReadRequest(Strict):
+    """Body of `POST /transfers/read`: reads behind an access URL; the rest as in the query of `GET`."""
+
+    url: str
+    offset: int = 0
+    length: int | None = None
+    follow: bool = True
+    block: int = 0
+    start: int = 0
+
+
+class NewAccess(Strict):
+    """Body of `POST /transfers/{id}/access`: another access URL of the same buffer."""
+
+    url: str
 
 
 class Outcome(Strict):
@@ -220,8 +243,11 @@ class Transfer(Wire):
     """One write or read in progress or lately ended. Sizes in bytes.
 
     States of a write: `running` (capturing), `suspended` (the daemon was away and the client has not come
-    back yet), `ended` (end of file seen, the client's word is awaited), `complete`, `failed`. A read is
-    `running` while its connection is open. `waiting` says in words what a running transfer waits for.
+    back yet), `ended` (end of file seen, the client's word is awaited), then, where the buffer is kept
+    elsewhere, `spooled` (all of it is on this host and being shipped) or `failing` (the store is being told
+    that it has failed); at last `complete` or `failed`. A read is `running` while its connection is open.
+    `waiting` says in words what a transfer that is not over waits for. `shipped` counts what the store has.
+    `stalled` is why shipping has stopped until somebody resumes it; `code` the kind of a failure.
     """
 
     id: str
@@ -236,3 +262,9 @@ class Transfer(Wire):
     finished_at: str | None = None
     owner: int | None = None
     run: int | None = None
+    location: str | None = None
+    shipped: int | None = None
+    paused: bool | None = None
+    stalled: str | None = None
+    priority: Priority | None = None
+    code: str | None = None

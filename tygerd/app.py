@@ -29,8 +29,8 @@ from tygerd.http import connection, listener, problems, receive, router, server
 from tygerd.identity import keys
 from tygerd.osutil import statedir, systemd
 from tygerd.runs import service as runs
-from tygerd.stores import local, localurls, places
-from tygerd.streams import transfers
+from tygerd.stores import local, localurls, network, places
+from tygerd.streams import assembly, remote, transfers
 
 SENDING_THREADS = 16
 """Bodies that leave by sendfile at the same time; a slow peer gives its thread back."""
@@ -179,19 +179,35 @@ async def _parts(
         news = events.Events()
         buffer_service = buffers.Buffers(catalog, stores, settings.buffers, announce=news.announce)
         await buffer_service.start()
+        networking = await trio.to_thread.run_sync(
+            lambda: network.settings(
+                os.environ, proxy=settings.transfer.proxy, ca_file=settings.transfer.ca_file
+            )
+        )
         transfer_service = transfers.Transfers(
             catalog,
-            store,
-            require_buffer=buffer_service.get,
-            sync=power,
-            reattach_grace=settings.transfers.reattach_grace,
+            assembly.Parts(
+                places=stores,
+                remotes=remote.Remotes(
+                    networking,
+                    bandwidth=settings.transfer.bandwidth or None,
+                    deadline=settings.transfer.deadline,
+                ),
+                state=where.state,
+                sync=power,
+                spool_limit=settings.spool.limit,
+                spool_floor=settings.spool.floor,
+                own_sockets_only=where.system,
+            ),
+            locate=buffer_service.locate_active,
+            reattach_grace=settings.transfer.reattach_grace,
+            lease_grace=settings.transfer.lease_grace,
             announce=news.announce,
         )
         codespec_service = codespecs.Codespecs(catalog)
         run_service = runs.Runs(
             catalog,
             process.ProcessEngine(where, settings),
-            store,
             buffers=buffer_service,
             codespecs=codespec_service,
             transfer_service=transfer_service,

@@ -64,6 +64,8 @@ async def status(app: context.App, request: messages.Request) -> messages.Respon
             part: {_camel(name): value for name, value in figures.items()}
             for part, figures in _statistics(app)
         },
+        "waiting": app.transfers.waiting(),
+        "stores": [store.traits._asdict() for store in app.places],
     }
     return messages.Response(body=body)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import stat
+from collections.abc import Awaitable, Callable
 from os import O_ACCMODE, O_WRONLY, fstat
 from typing import Any
 
@@ -16,7 +17,7 @@ from tyger import errors, model
 from tygerd.api import context
 from tygerd.http import messages, router
 from tygerd.osutil import fds
-from tygerd.streams import transfers, write
+from tygerd.streams import describe, reads, span, write
 
 _encode = msgspec.json.Encoder().encode
 
@@ -56,7 +57,7 @@ def _attachment(
     async def run(sink: messages.Sink) -> None:
         async def report(event: dict[str, Any]) -> None:
             if event["event"] == "attached":
-                event["transfer"] = transfers.describe_write(entry)
+                event["transfer"] = describe.of_write(entry)
             await sink.send(_encode(event) + b"\n")
 
         try:
@@ -75,7 +76,24 @@ async def say(app: context.App, request: messages.Request, body: model.Outcome) 
     """Hear how the producer ended."""
     entry = await app.transfers.find_write(request.params["id"])
     await entry.say(body.outcome, body.reason)
-    return messages.Response(body=transfers.describe_write(entry))
+    return messages.Response(body=describe.of_write(entry))
+
+
+async def renew(app: context.App, request: messages.Request, body: model.NewAccess) -> messages.Response:
+    """Take another access URL for a write that was begun with one."""
+    entry = await app.transfers.find_write(request.params["id"])
+    app.transfers.renew_access(entry, body.url)
+    return messages.Response(body=describe.of_write(entry))
+
+
+async def pause(app: context.App, request: messages.Request) -> messages.Response:
+    """Send nothing more of a write for now."""
+    return messages.Response(body=await app.transfers.pause(request.params["id"]))
+
+
+async def resume(app: context.App, request: messages.Request) -> messages.Response:
+    """Go on after a pause or a stall."""
+    return messages.Response(body=await app.transfers.resume(request.params["id"]))
 
 
 async def cancel(app: context.App, request: messages.Request) -> messages.Response:
@@ -85,21 +103,43 @@ async def cancel(app: context.App, request: messages.Request) -> messages.Respon
 
 async def read(app: context.App, request: messages.Request) -> messages.StreamResponse:
     """Stream a buffer's verified bytes, waiting for those that are not yet written."""
-    buffer = request.params["buffer"]
-    offset = _number(request, "offset") or 0
-    length = _number(request, "length")
-    await app.buffers.get(buffer)
-
-    async def run(sink: messages.Sink) -> None:
-        async with app.transfers.reading(buffer, offset, length, request.peer.uid) as (entry, ahead):
-            while (piece := await ahead.next()) is not None:
-                await sink.send_file(*piece)
-                entry.bytes += piece.length
-            entry.whole = True
-
-    return messages.StreamResponse(
-        run, 200, [("Content-Type", "application/octet-stream"), ("Trailer", "Tyger-Error")]
+    wanted = span.Span(
+        offset=_number(request, "offset") or 0,
+        length=_number(request, "length"),
+        follow=request.query.get("follow") != "false",
+        block=_number(request, "block") or 0,
+        start=_number(request, "start") or 0,
     )
+    _check(wanted)
+    entry, run = await app.transfers.new_read(request.params["buffer"], wanted, request.peer.uid)
+    return _stream(entry, run)
+
+
+async def read_by_url(
+    app: context.App, request: messages.Request, body: model.ReadRequest
+) -> messages.StreamResponse:
+    """The same behind an access URL."""
+    wanted = span.Span(body.offset, body.length, body.follow, body.block, body.start)
+    _check(wanted)
+    entry, run = app.transfers.new_read_by_url(body.url, wanted, request.peer.uid)
+    return _stream(entry, run)
+
+
+def _stream(entry: reads.Read, run: Callable[[reads.Sink], Awaitable[None]]) -> messages.StreamResponse:
+    headers = [
+        ("Content-Type", "application/octet-stream"),
+        ("Trailer", "Tyger-Error"),
+        ("Transfer-Id", entry.id),
+    ]
+    return messages.StreamResponse(run, 200, headers)
+
+
+def _check(wanted: span.Span) -> None:
+    numbers = (wanted.offset, wanted.length or 0, wanted.block, wanted.start)
+    if min(numbers) < 0 or max(numbers) >= 1 << 63:
+        raise errors.Problem(errors.BAD_REQUEST, "offset, length, block and start must be numbers of bytes")
+    if wanted.start > wanted.offset:
+        raise errors.Problem(errors.BAD_REQUEST, "start must not be beyond offset")
 
 
 def _number(request: messages.Request, name: str) -> int | None:
@@ -113,7 +153,7 @@ def _number(request: messages.Request, name: str) -> int | None:
 
 async def index(app: context.App, request: messages.Request) -> messages.Response:  # noqa: ARG001 - a handler's shape
     """List transfers."""
-    return messages.Response(body={"items": app.transfers.list()})
+    return messages.Response(body={"items": app.transfers.every()})
 
 
 async def show(app: context.App, request: messages.Request) -> messages.Response:
@@ -121,7 +161,26 @@ async def show(app: context.App, request: messages.Request) -> messages.Response
     return messages.Response(body=await app.transfers.show(request.params["id"]))
 
 
-_RANGE = {"offset": "first byte of the stream to deliver", "length": "how many bytes to deliver at most"}
+async def watch(app: context.App, request: messages.Request) -> messages.StreamResponse:
+    """Tell of a transfer whenever it changes, until it is over."""
+    await app.transfers.show(request.params["id"])
+
+    async def run(sink: messages.Sink) -> None:
+        async def send(transfer: model.Transfer) -> None:
+            await sink.send(_encode(transfer) + b"\n")
+
+        await app.transfers.watch(request.params["id"], send)
+
+    return messages.StreamResponse(run, 200, [("Content-Type", "application/x-ndjson")])
+
+
+_RANGE = {
+    "offset": "first byte of the stream to deliver",
+    "length": "how many bytes to deliver at most",
+    "follow": "false: do not wait for what is not yet written",
+    "block": "a block that is known to begin at byte `start`: nobody has to look for it",
+    "start": "first byte of that block",
+}
 
 ROUTES = [
     router.Route(
@@ -140,6 +199,23 @@ ROUTES = [
         "POST", "/transfers/{id}/cancel", cancel, "Fail a write",
         versioned=False, response=model.Transfer,
     ),
+    router.Route(
+        "POST", "/transfers/{id}/access", renew, "Bring another access URL",
+        versioned=False, body=model.NewAccess, response=model.Transfer,
+    ),
+    router.Route(
+        "POST", "/transfers/{id}/pause", pause, "Pause the shipping of a write",
+        versioned=False, response=model.Transfer,
+    ),
+    router.Route(
+        "POST", "/transfers/{id}/resume", resume, "Resume the shipping of a write",
+        versioned=False, response=model.Transfer,
+    ),
+    router.Route(
+        "POST", "/transfers/read", read_by_url, "Read behind an access URL",
+        versioned=False, body=model.ReadRequest,
+    ),
+    router.Route("GET", "/transfers/{id}/watch", watch, "Follow a transfer", versioned=False),
     router.Route("GET", "/transfers/read/{buffer}", read, "Read a buffer", versioned=False, query=_RANGE),
     router.Route("GET", "/transfers", index, "List transfers", versioned=False),
     router.Route("GET", "/transfers/{id}", show, "Show a transfer", versioned=False, response=model.Transfer),

@@ -244,6 +244,11 @@ class Buffers:
             raise errors.not_found()
         return self._stores.named(account)
 
+    async def locate_active(self, buffer_id: str) -> base.Store:
+        """The same, only for a buffer that may be read and written. Raises as `locate`."""
+        await self.get(buffer_id)
+        return await self.locate(buffer_id)
+
     def storage_accounts(self) -> list[model.StorageAccount]:
         """Where buffers are kept."""
         every = [store.traits for store in self._stores]

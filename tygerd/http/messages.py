@@ -138,6 +138,9 @@ class Sink(Protocol):
             OSError: the file could not be read, or is shorter; the connection is then cut.
         """
 
+    async def send_memory(self, data: memoryview) -> None:
+        """Send a large piece as one chunk, copied by a thread. `data` must stay as it is until it returns."""
+
     def trailer(self, name: str, value: str) -> None:
         """Set a trailer; `name` must be announced in the `Trailer` header."""
 

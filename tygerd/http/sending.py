@@ -105,6 +105,18 @@ class Sender:
             except (BrokenPipeError, ConnectionResetError) as error:
                 raise PeerGone from error
 
+    async def memory_part(self, part: memoryview) -> None:
+        """Send a large piece of body from memory (chunked: as one chunk)."""
+        data: Any = _Bytes(len(part))
+        for piece in self._framing.send_with_data_passthrough(h11.Data(data=data)) or ():
+            if piece is not data:
+                await self._write(piece)
+                continue
+            try:
+                await sendfile.send_memory(self._sock.fileno(), part, self._threads)
+            except (BrokenPipeError, ConnectionResetError) as error:
+                raise PeerGone from error
+
     async def _write(self, data: bytes | None) -> None:
         if not data:
             return
@@ -155,6 +167,12 @@ class ChunkSink:
         if length:
             async with self._sending():
                 await self._sender.file_part(fd, offset, length)
+
+    async def send_memory(self, data: memoryview) -> None:
+        """Contract: see `messages.Sink`."""
+        if data:
+            async with self._sending():
+                await self._sender.memory_part(data)
 
     def trailer(self, name: str, value: str) -> None:
         """Contract: see `messages.Sink`."""

@@ -1,4 +1,4 @@
-"""File to socket without a copy through Python: `sendfile` in a worker thread that keeps a fast peer busy.
+"""Large pieces to a socket, from a file by `sendfile` or from memory, in a thread that keeps the peer busy.
 
 A thread stays while the peer takes bytes as fast as they come, so that a block costs one hop; for a slow
 peer it returns, and trio waits until the socket is writable.
@@ -36,6 +36,29 @@ async def send_file(sock: int, file: int, offset: int, length: int, limiter: tri
         offset = await trio.to_thread.run_sync(_send, sock, file, offset, stop, limiter=limiter)
         if offset < stop:
             await trio.lowlevel.wait_writable(sock)
+
+
+async def send_memory(sock: int, data: memoryview, limiter: trio.CapacityLimiter) -> None:
+    """Send all of `data` to the non-blocking socket `sock`. As `send_file`."""
+    sent = 0
+    while sent < len(data):
+        stop = min(len(data), sent + VISIT)
+        sent = await trio.to_thread.run_sync(_send_memory, sock, data, sent, stop, limiter=limiter)
+        if sent < stop:
+            await trio.lowlevel.wait_writable(sock)
+
+
+def _send_memory(sock: int, data: memoryview, start: int, end: int) -> int:
+    """Send until `end`, or until the socket had no room for `PATIENCE`; how far that came."""
+    room = select.poll()
+    room.register(sock, select.POLLOUT)
+    while start < end:
+        try:
+            start += os.write(sock, data[start:end])
+        except BlockingIOError:
+            if not room.poll(PATIENCE):
+                break
+    return start
 
 
 def _send(sock: int, file: int, offset: int, end: int) -> int:

@@ -21,7 +21,6 @@ from tygerd.catalog import runs as queries
 from tygerd.codespecs import service as codespecs_service
 from tygerd.engines import base
 from tygerd.runs import live, logs, records, resource, states, submit, supervise
-from tygerd.stores import base as stores
 from tygerd.streams import transfers
 
 CANCELED_BY_USER = "Canceled by user"
@@ -51,7 +50,6 @@ class Runs:
         self,
         catalog: db.Catalog,
         engine: base.Engine,
-        store: stores.Store,
         *,
         buffers: buffers_service.Buffers,
         codespecs: codespecs_service.Codespecs,
@@ -66,7 +64,7 @@ class Runs:
         self._codespecs = codespecs
         self._log_directory = supervise.make_log_directory(state)
         self._caretaker = supervise.Caretaker(
-            catalog, engine, store, transfer_service, self._log_directory, retry
+            catalog, engine, buffers, transfer_service, self._log_directory, retry
         )
         self._announce = announce
         self._live: dict[int, live.Live] = {}

@@ -16,11 +16,11 @@ import trio
 
 from tyger import errors, model, units
 from tygerd import clock
+from tygerd.buffers import service as buffers_service
 from tygerd.catalog import db
 from tygerd.catalog import runs as queries
 from tygerd.engines import base
 from tygerd.runs import live, logs, resource, states
-from tygerd.stores import base as stores
 from tygerd.streams import transfers
 
 RETRY = 5.0
@@ -36,14 +36,14 @@ class Caretaker:
         self,
         catalog: db.Catalog,
         engine: base.Engine,
-        store: stores.Store,
+        buffers: buffers_service.Buffers,
         transfer_service: transfers.Transfers,
         log_directory: str,
         retry: float = RETRY,
     ) -> None:
         self._catalog = catalog
         self._engine = engine
-        self._store = store
+        self._buffers = buffers
         self._transfers = transfer_service
         self._log_directory = log_directory
         self._retry = retry
@@ -54,9 +54,10 @@ class Caretaker:
             try:
                 end = await self._to_the_end(run_id, bells)
                 bells.log_ended()
-                row = await self._row(run_id)
-                await self._fail_outputs(row, end)
+                open_end = await self._fail_outputs(await self._row(run_id), end)
                 row = await self.record(run_id, end, bells)
+                if open_end is not None:
+                    raise open_end
                 await self._put_away(row)
             except errors.Problem as problem:
                 logger.warning("run %d: %s; trying again", run_id, problem.message)
@@ -119,15 +120,25 @@ class Caretaker:
         if not await self._engine.knows(row.id):
             await self._engine.start(_job(row))
 
-    async def _fail_outputs(self, row: queries.RunRow, end: base.Observation) -> None:
-        """No output of a run that failed passes for whole; a transfer that is still open ends by itself."""
+    async def _fail_outputs(self, row: queries.RunRow, end: base.Observation) -> errors.Problem | None:
+        """No output of a failed run passes for whole; a transfer that is still open ends by itself.
+
+        Returns why a store could not be told: it is told later, and the run's end is not held up.
+        """
         job = _job(row)
         if row.status == "Succeeded":  # recorded before a restart
-            return
+            return None
+        trouble: errors.Problem | None = None
         for name in end.incomplete:
             buffer = job.buffers.get(name)
             if buffer is not None and not self._transfers.writing(buffer):
-                await self._store.mark_failed(buffer, end.reason or "the run left it unfinished")
+                try:
+                    store = await self._buffers.locate(buffer)
+                    await store.mark_failed(buffer, end.reason or "the run left it unfinished")
+                except errors.Problem as problem:
+                    if problem.kind is not errors.NOT_FOUND:
+                        trouble = problem
+        return trouble
 
     async def _put_away(self, row: queries.RunRow) -> None:
         """Archive the log and let the engine forget."""

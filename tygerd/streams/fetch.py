@@ -17,6 +17,7 @@ import trio
 
 from tyger import errors
 from tygerd.blocks import chain, container, journal
+from tygerd.streams import span as spans
 
 AHEAD = 4
 """Blocks that may be open and hashed, or being hashed, beyond the one that is being delivered."""
@@ -73,13 +74,14 @@ class Fetch:
         hashing: trio.CapacityLimiter,
         number: int,
         skip: int,
-        length: int | None,
+        wanted: spans.Span,
         on_waiting: Callable[[bool], None],
     ) -> None:
         self._source = source
         self._nursery = nursery
         self._hashing = hashing
-        self._left = length
+        self._left = wanted.length
+        self._follow = wanted.follow
         self._on_waiting = on_waiting
         self._number = number
         self._skip = skip
@@ -103,6 +105,8 @@ class Fetch:
             if self._ended or self._left == 0:
                 return None
             await self._look_ahead()
+            if not self._ahead:
+                return None
             checked = self._ahead[0]
             await checked.done.wait()
             self._current = self._ahead.popleft()
@@ -131,12 +135,12 @@ class Fetch:
             self._current = None
 
     async def _look_ahead(self) -> None:
-        """Begin to check the blocks that are there; wait for one if there is none."""
+        """Begin to check the blocks that are there; wait for one if there is none and it is wanted."""
         while len(self._ahead) <= AHEAD and not (self._ahead and self._ahead[-1].block.length == 0):
             event = self._source.feed.next()
             block = self._next_block()
             if block is None:
-                if self._ahead:
+                if self._ahead or not self._follow:
                     return
                 self._on_waiting(True)
                 await self._source.feed.wait(event)
@@ -198,21 +202,21 @@ async def reading(
     source: container.Container,
     *,
     hashing: trio.CapacityLimiter,
-    offset: int = 0,
-    length: int | None = None,
+    wanted: spans.Span = spans.Span(),  # noqa: B008 - immutable
     on_waiting: Callable[[bool], None] = lambda _: None,
 ) -> AsyncIterator[Fetch]:
     """A `Fetch`; leaving the block waits for the threads under way and closes every descriptor.
 
-    `on_waiting` is told when the fetch begins (True) and ends (False) to wait for its writer.
+    The span's hint is not needed: the journal finds any byte. `on_waiting` is told when the fetch begins (True) and ends (False) to wait for its writer.
     """
+    offset = wanted.offset
     if offset:
         number, start = await trio.to_thread.run_sync(source.find, offset)
     else:
         number = start = 0
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
-        fetch = Fetch(source, nursery, hashing, number, offset - start, length, on_waiting)
+        fetch = Fetch(source, nursery, hashing, number, offset - start, wanted, on_waiting)
         try:
             yield fetch
         except Exception as error:  # noqa: BLE001 - raised again below, without the nursery's wrapping

@@ -209,7 +209,7 @@ async def _input(options: argparse.Namespace, remote: retrying.Retrying) -> None
         async def deliver(data: memoryview) -> None:
             await _write_all(fd, data)
 
-        taking = download.Download(remote, deliver, dop=options.dop)
+        taking = download.Download(remote, deliver, download.Options(width=lambda: options.dop))
         try:
             await taking.run()
         except BrokenPipeError:

@@ -1,24 +1,27 @@
 """Ship: from a captured container to a data plane, block by block, while it is still being captured.
 
 Theory of operation. The spool is an ordinary captured container; its journal is the queue, and a block's file
-is its place in it: the file is unlinked when the data plane has the block, so what is still to be sent needs
-no other record. Blocks leave in parallel; `.bufferstart` goes before the first, `.bufferend` after the last,
-and says what the container's own end says. It wakes on the container's feed but is no reader: a shipper that
-waits must not make capture cut small blocks. Retries, and renewal of the access URL, are `stores.retrying`'s.
+is its place in it: the file is unlinked when the data plane has the block. A low-water mark
+(`blocks.shipped`) says below which block nothing has to be looked at again, so that a ship of any length goes
+on at once after a restart. Blocks leave in parallel; `.bufferstart` goes before the first, `.bufferend` after
+the last, and says what the container's own end says. It wakes on the container's feed but is no reader: a
+shipper that waits must not make capture cut small blocks. Retries, turns on the link, and renewal of the
+access URL are `stores.retrying`'s.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import trio
 
 from tyger import errors
-from tygerd.blocks import container, journal, names
+from tygerd.blocks import container, journal, names, shipped
 from tygerd.osutil import nurseries
 from tygerd.stores import dataplane, retrying
 
@@ -35,7 +38,12 @@ _log = logging.getLogger(__name__)
 class Ship:
     """Ships one container. `accepted` and `accepted_bytes` count blocks that the data plane has.
 
-    `slots` is the parallelism; its `total_tokens` may be changed at any time.
+    `begun` is set once the start marker is there and ours. `mark` is where an earlier ship of this container
+    stopped; without one, shipping begins at block 0. `on_accepted` is called after each block.
+
+    With `last_words`, whoever ships is all there is: cancelled or failed, it has so many seconds to mark the
+    remote buffer as failed. Without (None), the container outlives it, and another ship goes on: then only
+    what the container's own end says is told, however long that takes.
     """
 
     def __init__(
@@ -44,21 +52,26 @@ class Ship:
         remote: retrying.Retrying,
         *,
         dop: int,
-        last_words: float = LAST_WORDS,
+        last_words: float | None = LAST_WORDS,
+        mark: shipped.Shipped | None = None,
+        on_accepted: Callable[[], None] = lambda: None,
     ) -> None:
-        self.accepted = 0
-        self.accepted_bytes = 0
-        self.slots = trio.CapacityLimiter(dop)
+        self.begun = trio.Event()
+        self.accepted = mark.number if mark else 0
+        self.accepted_bytes = mark.bytes if mark else 0
+        self._first = self.accepted
+        self._slots = trio.CapacityLimiter(dop)
         self._source = source
         self._remote = remote
         self._last_words = last_words
+        self._mark = mark
+        self._on_accepted = on_accepted
         self._progress = trio.Event()
 
     async def run(self) -> container.End:
         """Ship until the container has ended and the data plane has all of it; how it ended.
 
-        Cancelled, or when anything fails after the start marker was written, the remote buffer is marked as
-        failed, which takes `last_words` at most. What was not accepted stays in the spool.
+        What was not accepted stays in the spool, whatever happens.
 
         Raises:
             Problem: what stopped it.
@@ -68,7 +81,7 @@ class Ship:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._remote.guard)
                 nursery.start_soon(self._watch_for_failure, nursery.cancel_scope)
-                await self._begin()
+                await self._begin(self._remote)
                 unfinished = True
                 async with trio.open_nursery() as sending:
                     await self._send_blocks(sending)
@@ -80,9 +93,13 @@ class Ship:
                 raise problem from None
             raise
         finally:
-            if unfinished:
-                await self._mark_failed()
-        return "failed" if self._source.end() == "failed" else "complete"
+            if unfinished and self._last_words is not None:
+                await self.mark_failed(self._last_words)
+        if self._source.end() != "failed":
+            return "complete"
+        if self._last_words is None:
+            await self.tell_failure()
+        return "failed"
 
     async def wait_for_room(self, blocks: int) -> None:
         """Wait until fewer than `blocks` sealed blocks are in the spool. Cancellation leaves nothing behind.
@@ -101,7 +118,7 @@ class Ship:
 
     # --- markers -----------------------------------------------------------------------------------------
 
-    async def _begin(self) -> None:
+    async def _begin(self, remote: retrying.Retrying) -> None:
         """Write the start marker, unless it is there and ours.
 
         Raises:
@@ -112,29 +129,57 @@ class Ship:
             raise ValueError("this container is not being captured")
         writer = book.header.writer.hex()
         try:
-            found = await self._remote.head(names.START)
+            found = await remote.head(names.START)
         except (dataplane.ContainerNotFoundError, dataplane.ExpiredError, dataplane.TransientError):
             raise
         except errors.Problem:
             # Nobody has begun; or we can't look, and the PUT will tell (contract buffers.md 7.2).
-            await self._put(names.START, container.START_MARKER, {WRITER_KEY: writer})
+            await self._put(remote, names.START, container.START_MARKER, {WRITER_KEY: writer})
         else:
             if found.meta.get(WRITER_KEY) != writer:
                 raise dataplane.ExistsError
+        self.begun.set()
 
     async def _complete(self) -> None:
         """Write the end marker. The empty last block is there, and that is what makes the stream whole."""
         try:
-            await self._put(names.END, container.END_MARKERS["complete"], {})
+            await self._put(self._remote, names.END, container.END_MARKERS["complete"], {})
+        except dataplane.TransientError:
+            if self._last_words is None:
+                raise  # there is time to try again
+            _log.warning("failed to upload optional metadata at the end of the transfer")
         except errors.Problem as problem:
             _log.warning("failed to upload optional metadata at the end of the transfer: %s", problem)
 
-    async def _mark_failed(self) -> None:
+    async def tell_failure(self) -> None:
+        """Say that the stream has failed, for as long as it takes: readers must not wait for it.
+
+        A buffer that was not begun is begun first, unless it is another writer's.
+
+        Raises:
+            Problem: it can't be told.
+        """
+        fresh = self._remote.again()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(fresh.guard)
+                try:
+                    await self._begin(fresh)
+                    await self._put(fresh, names.END, container.END_MARKERS["failed"], {})
+                except (dataplane.ExistsError, dataplane.NotPermittedError, dataplane.ContainerNotFoundError):
+                    _log.info("the buffer is not ours to be marked as failed, or has its end already")
+                nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            if problem := nurseries.problem_of(group):
+                raise problem from None
+            raise
+
+    async def mark_failed(self, seconds: float) -> None:
         """Say that the stream will never be whole, on connections of its own. Best effort: never raises."""
-        fresh = self._remote.again(retrying.Policy(deadline=self._last_words))
+        fresh = self._remote.again(retrying.Policy(deadline=seconds))
         marker = container.END_MARKERS["failed"]
-        why: errors.Problem | str = f"no answer within {self._last_words:g} s"
-        with trio.move_on_after(self._last_words, shield=True):
+        why: errors.Problem | str = f"no answer within {seconds:g} s"
+        with trio.move_on_after(seconds, shield=True):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(fresh.guard)
                 try:
@@ -161,7 +206,7 @@ class Ship:
 
     async def _send_blocks(self, nursery: trio.Nursery) -> None:
         """Start to send every block, the empty last one too; they are accepted when the nursery has ended."""
-        number = 0
+        number = self._first
         while True:
             event = self._source.feed.next()
             block = self._block(number)
@@ -169,7 +214,7 @@ class Ship:
                 await event.wait()
                 continue
             number += 1
-            await self.slots.acquire_on_behalf_of(block)
+            await self._slots.acquire_on_behalf_of(block)
             nursery.start_soon(self._send, block)
             if block.length == 0:
                 return
@@ -186,49 +231,69 @@ class Ship:
         meta = {container.CHAIN_KEY: block.chain or ""}
         try:
             if block.path is None:
-                await self._put_verified(name, b"", block.md5, meta)
+                await self._put_verified(self._remote, name, b"", block.md5, meta)
             elif os.path.exists(block.path):  # noqa: ASYNC240 - a stat of a file we wrote a moment ago
                 body = dataplane.File(block.path, block.length)
-                await self._put_verified(name, body, block.md5, meta)
-                await trio.to_thread.run_sync(os.unlink, block.path)
+                await self._put_verified(self._remote, name, body, block.md5, meta)
+                await trio.to_thread.run_sync(_unlink, block.path)
             else:  # an earlier process of ours unlinked it because it got through
-                await self._verify(name, block.md5, meta)
-        except (dataplane.ContainerNotFoundError, dataplane.ExistsError):
+                await self._verify(self._remote, name, block.md5, meta)
+        except (dataplane.ContainerNotFoundError, dataplane.ExistsError, dataplane.TransientError):
             raise
+        except dataplane.BlobNotFoundError:
+            message = f"block {block.number} is neither in the spool nor at the store: it is lost"
+            raise errors.Problem(errors.CORRUPT, message) from None
         except errors.Problem as problem:
             raise errors.Problem(problem.kind, f"cannot send block {block.number}: {problem}") from problem
         finally:
-            self.slots.release_on_behalf_of(block)
+            self._slots.release_on_behalf_of(block)
+        if self._mark:
+            self._mark.accepted(block.number, block.length)
         self.accepted += 1
         self.accepted_bytes += block.length
         self._progress.set()
         self._progress = trio.Event()
+        self._on_accepted()
 
-    async def _put(self, name: str, marker: bytes, meta: Mapping[str, str]) -> None:
-        await self._put_verified(name, marker, _md5(marker), meta)
+    async def _put(
+        self, remote: retrying.Retrying, name: str, marker: bytes, meta: Mapping[str, str]
+    ) -> None:
+        await self._put_verified(remote, name, marker, _md5(marker), meta)
 
     async def _put_verified(
-        self, name: str, body: dataplane.Body, md5: bytes, meta: Mapping[str, str]
+        self,
+        remote: retrying.Retrying,
+        name: str,
+        body: dataplane.Body,
+        md5: bytes,
+        meta: Mapping[str, str],
     ) -> None:
         """Write a blob. Refused as already there, it may be ours: an earlier attempt whose reply was lost."""
         try:
-            await self._remote.put(name, body, md5, meta)
+            await remote.put(name, body, md5, meta)
         except (dataplane.ExistsError, dataplane.NotPermittedError) as refusal:
             try:
-                await self._verify(name, md5, meta)
+                await self._verify(remote, name, md5, meta)
             except (dataplane.BlobNotFoundError, dataplane.NotPermittedError):
                 raise refusal from None
 
-    async def _verify(self, name: str, md5: bytes, meta: Mapping[str, str]) -> None:
+    async def _verify(
+        self, remote: retrying.Retrying, name: str, md5: bytes, meta: Mapping[str, str]
+    ) -> None:
         """Compare the blob that is there with ours.
 
         Raises:
             ExistsError: it is another one.
         """
-        found = await self._remote.head(name)
+        found = await remote.head(name)
         same = found.md5 == base64.b64encode(md5).decode()
         if not same or any(found.meta.get(key) != value for key, value in meta.items()):
             raise dataplane.ExistsError
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):  # its whole container may have been removed
+        os.unlink(path)
 
 
 def _md5(data: bytes) -> bytes:

@@ -1,96 +1,81 @@
 """The registry of transfers: which writes and reads there are, kept over restarts of the daemon.
 
 A write has a row in the catalog from before its container is touched until it is over. A daemon that starts
-suspends the writes that its predecessor left unfinished; those whose clients do not come back within the
-grace are failed. Reads are kept in memory only: a client that lost its read asks again from its byte.
+suspends the writes that its predecessor left unfinished, and ships on what is in the spool; those whose
+clients do not come back within the grace are failed. How a write is put together is `assembly`'s affair.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 import trio
 
 from tyger import errors, model, units
 from tygerd import clock, events
-from tygerd.blocks import writer
 from tygerd.catalog import db
 from tygerd.catalog import transfers as rows
 from tygerd.osutil import fds
-from tygerd.stores import base, local
-from tygerd.streams import capture, fetch, states, write
+from tygerd.stores import access, base
+from tygerd.streams import assembly, capture, describe, reads, reporting, states, write
+from tygerd.streams import span as spans
 
 KEPT = 200
 """Ended transfers that `list` still shows."""
 
-HASHING_THREADS = 2
-"""Worker threads that take MD5s, for all transfers together: hashing is what a core can be busy with."""
-
 
 class Statistics(NamedTuple):
-    """For `/status` and `/metrics`."""
+    """For `/status` and `/metrics`. Sizes in bytes."""
 
     writing: int
     reading: int
     suspended: int
+    shipping: int
     bytes_written: int
     bytes_read: int
-
-
-@dataclass(slots=True, eq=False)
-class Read:
-    """One read in progress or lately ended."""
-
-    id: str
-    buffer: str
-    owner: int
-    started_at: int
-    bytes: int = 0
-    waiting: bool = False
-    whole: bool = False
-    """Set when everything that was asked for has been delivered."""
-    finished_at: int | None = None
-    reason: str | None = None
+    bytes_spooled: int
 
 
 class Transfers:
     """All transfers of this daemon. `run` must be running; it owns what outlives a request.
 
-    `require_buffer` raises NOT_FOUND for a buffer that may not be used.
+    `locate` gives the store of a buffer, and raises NOT_FOUND for one that may not be used.
     """
 
     def __init__(
         self,
         catalog: db.Catalog,
-        store: base.EmbeddedStore,
+        parts: assembly.Parts,
         *,
-        require_buffer: Callable[[str], Awaitable[object]],
-        sync: bool,
+        locate: Callable[[str], Awaitable[base.Store]],
         reattach_grace: float,
+        lease_grace: float = float("inf"),
         announce: events.Announce = events.nobody,
     ) -> None:
         self._catalog = catalog
-        self._store = store
-        self._require_buffer = require_buffer
-        self._sync = sync
+        self._assembly = assembly.Assembly(
+            parts, used=self._spooled, on_final=self._on_final, announce=announce
+        )
+        self._locate = locate
         self._grace = reattach_grace
-        self._announce = announce
-        self._hashing = trio.CapacityLimiter(HASHING_THREADS)
         self._writes: dict[str, write.Write] = {}
-        self._reads: dict[str, Read] = {}
         self._ended: deque[model.Transfer] = deque(maxlen=KEPT)
+        self._reads = reads.Reads(
+            parts.remotes,
+            self._assembly.hashing,
+            lease_grace=lease_grace,
+            on_end=lambda entry: self._ended.append(describe.of_read(entry)),
+            announce=announce,
+        )
         self._bytes_written = 0
-        self._bytes_read = 0
         self._creating = trio.Lock()
         self._nursery: trio.Nursery  # since `run`
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Suspend what the last daemon left, fail what nobody comes back for, until cancelled."""
+        """Take up what the last daemon left, fail what nobody comes back for, until cancelled."""
         async with trio.open_nursery() as self._nursery:
             await self._restore()
             task_status.started()
@@ -108,23 +93,28 @@ class Transfers:
         Raises:
             Problem: NOT_FOUND, CONFLICT (already written), INVALID_INPUT.
         """
-        _validate(request)
+        describe.check(request)
         async with self._creating:
             if request.id is not None and (known := await self._known(request.id)) is not None:
-                if known.settings.buffer != request.buffer:
+                if known.settings.buffer != self._name(request):
                     raise errors.Problem(errors.CONFLICT, "this transfer's id is in use for another buffer")
                 return known
             return await self._create(request, owner)
 
+    def _name(self, request: model.WriteRequest) -> str:
+        """What the transfer's buffer is called: its ID, or the last part of its access URL's path."""
+        return request.buffer or access.parse(request.url or "").name
+
     async def _create(self, request: model.WriteRequest, owner: int) -> write.Write:
-        await self._require_buffer(request.buffer)
-        target = await self._store.open(request.buffer)
-        if await trio.to_thread.run_sync(target.started):
-            raise errors.Problem(errors.CONFLICT, "buffer cannot be overwritten: it was already written")
-        now = units.to_micros(clock.now())
+        name = self._name(request)
+        store = await self._locate(request.buffer) if request.buffer else None
+        if store is not None and store.traits.embedded:
+            await self._assembly.require_unwritten(name)
+        elif self.writing(name):
+            raise errors.Problem(errors.CONFLICT, "buffer cannot be overwritten: it is being written")
         row = rows.TransferRow(
             id=request.id or secrets.token_hex(16),
-            buffer=request.buffer,
+            buffer=name,
             run=request.run,
             state=states.State.RUNNING,
             reason=None,
@@ -132,25 +122,28 @@ class Transfers:
             flush_interval=request.flush_interval,
             bytes=0,
             blocks=0,
-            created_at=now,
+            created_at=units.to_micros(clock.now()),
             finished_at=None,
             owner_uid=owner,
             owner=self._catalog.installation,
             epoch=1,
+            account=store.traits.name if store else assembly.BY_URL,
+            priority=request.priority,
         )
         await self._catalog.write(rows.insert, row)
         try:
-            with local.disk_problems():
-                await trio.to_thread.run_sync(
-                    lambda: writer.Writer.create(target, request.block_size, sync=self._sync)
-                )
+            await self._assembly.prepare(row, request.url, renewable=request.renewable)
         except errors.Problem as problem:
-            await self._catalog.write(
-                rows.update, row.id, state=states.State.FAILED, reason=problem.message, finished_at=now
-            )
+            await self._close_row(row, states.State.FAILED, problem.message, problem.kind.code)
             raise
-        self._writes[row.id] = await self._from_row(row)
-        return self._writes[row.id]
+        return await self._take_up(row, states.State.RUNNING)
+
+    async def _take_up(self, row: rows.TransferRow, state: states.State) -> write.Write:
+        """A write that is not over: from now on it is in the registry, and what it holds is shipped."""
+        entry = self._writes[row.id] = await self._assembly.build(row, state)
+        if entry.remote:
+            self._nursery.start_soon(entry.deliver)
+        return entry
 
     async def find_write(self, transfer_id: str) -> write.Write:
         """A write, over or not.
@@ -166,11 +159,31 @@ class Transfers:
         if (live := self._writes.get(transfer_id)) is not None:
             return live
         row = await self._catalog.read(rows.get, transfer_id)
-        return await self._from_row(row) if row is not None else None
+        return self._assembly.ended(row) if row is not None else None
 
     def abandon_soon(self, pending: write.Write, pipe: fds.OwnedFd) -> None:
         """The client of `pending` is gone: see to the rest of its pipe, outside of its request."""
         self._nursery.start_soon(pending.abandon, pipe)
+
+    def renew_access(self, entry: write.Write, url: str) -> None:
+        """A client brings another access URL for its write.
+
+        Raises:
+            Problem: INVALID_INPUT, it is none; CONFLICT, the write was not given one.
+        """
+        self._assembly.renew_access(entry, url)
+
+    def writing(self, buffer: str) -> bool:
+        """Whether a write of this buffer is not over."""
+        return self._writer_of(buffer) is not None
+
+    def _writer_of(self, buffer: str) -> write.Write | None:
+        for entry in self._writes.values():
+            if entry.settings.buffer == buffer and not states.is_final(entry.state):
+                return entry
+        return None
+
+    # --- what a user does to them -------------------------------------------------------------------------
 
     async def cancel(self, transfer_id: str) -> model.Transfer:
         """Fail a write that is not over.
@@ -178,62 +191,93 @@ class Transfers:
         Raises:
             Problem: NOT_FOUND; CONFLICT, it is complete, or it is a read.
         """
-        if transfer_id in self._reads:
+        if transfer_id in self._reads.live:
             raise errors.Problem(errors.CONFLICT, "a read is cancelled by ending its client")
         pending = await self.find_write(transfer_id)
-        await pending.say("failed", "cancelled by user")
-        return describe_write(pending)
+        await pending.cancel("cancelled by user")
+        return describe.of_write(pending)
 
-    def writing(self, buffer: str) -> bool:
-        """Whether a write of this buffer is not over."""
-        return any(
-            entry.settings.buffer == buffer and not states.is_final(entry.state)
-            for entry in self._writes.values()
-        )
+    async def pause(self, transfer_id: str) -> model.Transfer:
+        """Send nothing more of a write until it is resumed. Survives a restart.
+
+        Raises:
+            Problem: NOT_FOUND; CONFLICT, nothing of it is shipped.
+        """
+        return await self._set_paused(transfer_id, paused=True)
+
+    async def resume(self, transfer_id: str) -> model.Transfer:
+        """Go on after a pause or a stall. Raises as `pause`."""
+        return await self._set_paused(transfer_id, paused=False)
+
+    async def _set_paused(self, transfer_id: str, *, paused: bool) -> model.Transfer:
+        entry = None if transfer_id in self._reads.live else await self.find_write(transfer_id)
+        if entry is None or entry.delivery is None:
+            message = "only a write to a store elsewhere can be paused: nothing else is sent over a network"
+            raise errors.Problem(errors.CONFLICT, message)
+        if states.is_final(entry.state):
+            raise errors.Problem(errors.CONFLICT, f"the transfer is over: it is {entry.state.value}")
+        await self._catalog.write(rows.update, transfer_id, paused=paused)
+        (entry.delivery.pause if paused else entry.delivery.resume)()
+        return describe.of_write(entry)
 
     # --- reads -------------------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def reading(
-        self, buffer: str, offset: int, length: int | None, owner: int
-    ) -> AsyncIterator[tuple[Read, fetch.Fetch]]:
-        """A fetch of `buffer`, registered while the block lasts.
+    async def new_read(
+        self, buffer: str, wanted: spans.Span, owner: int
+    ) -> tuple[reads.Read, Callable[[reads.Sink], Awaitable[None]]]:
+        """A read of `buffer`, and what carries it out.
 
         Raises:
-            Problem: NOT_FOUND (no container), and what `fetch.Fetch.next` raises.
+            Problem: NOT_FOUND.
         """
-        source = await self._store.open(buffer)
-        entry = Read(secrets.token_hex(16), buffer, owner, units.to_micros(clock.now()))
-        self._reads[entry.id] = entry
-        self._announce("transfer", entry.id)
+        store = await self._locate(buffer)
+        entry = reads.Read(buffer, store.traits.location, owner)
+        if base.is_embedded(store):
+            source = await store.open(buffer)
 
-        def on_waiting(waiting: bool) -> None:
-            entry.waiting = waiting
+            def away() -> bool:
+                writer = self._writer_of(buffer)
+                return writer is not None and writer.state is states.State.SUSPENDED
 
-        try:
-            async with fetch.reading(
-                source, hashing=self._hashing, offset=offset, length=length, on_waiting=on_waiting
-            ) as ahead:
-                yield entry, ahead
-        except errors.Problem as problem:
-            entry.reason = problem.message
-            raise
-        finally:
-            if not entry.whole and entry.reason is None:
-                entry.reason = "its client went away"
-            del self._reads[entry.id]
-            entry.finished_at = units.to_micros(clock.now())
-            self._bytes_read += entry.bytes
-            self._ended.append(describe_read(entry))
-            self._announce("transfer", entry.id)
+            return entry, lambda sink: self._reads.local(entry, source, wanted, sink, away)
+
+        def bell() -> trio.Event | None:
+            writer = self._writer_of(buffer)
+            return writer.accepted if writer is not None and writer.waiting is None else None
+
+        async def opening() -> access.Access:
+            return await store.access(buffer, writeable=False)
+
+        return entry, lambda sink: self._reads.remote(entry, opening, wanted, sink, bell)
+
+    def new_read_by_url(
+        self, url: str, wanted: spans.Span, owner: int
+    ) -> tuple[reads.Read, Callable[[reads.Sink], Awaitable[None]]]:
+        """A read behind an access URL, which is not renewed.
+
+        Raises:
+            Problem: INVALID_INPUT.
+        """
+        parsed = access.parse(url)
+        self._assembly.require_reachable(parsed)
+        entry = reads.Read(parsed.name, assembly.BY_URL, owner)
+
+        async def opening() -> access.Access:
+            return access.Access(parsed)
+
+        return entry, lambda sink: self._reads.remote(entry, opening, wanted, sink)
 
     # --- what there is -----------------------------------------------------------------------------------
 
-    def list(self) -> list[model.Transfer]:
+    def every(self) -> list[model.Transfer]:
         """Transfers in progress and those that ended lately, newest first."""
-        live = [describe_write(entry) for entry in self._writes.values() if not states.is_final(entry.state)]
-        live += [describe_read(entry) for entry in self._reads.values()]
+        live = [describe.of_write(entry) for entry in self._live()]
+        live += [describe.of_read(entry) for entry in self._reads.live.values()]
         return sorted([*live, *self._ended], key=lambda entry: entry.started_at or "", reverse=True)
+
+    def waiting(self) -> list[str]:
+        """Why each one that waits does, a line each."""
+        return [f"{it.id} {it.buffer}: {it.waiting}" for it in self.every() if it.waiting is not None]
 
     async def show(self, transfer_id: str) -> model.Transfer:
         """One transfer.
@@ -241,68 +285,78 @@ class Transfers:
         Raises:
             Problem: NOT_FOUND.
         """
-        for entry in self.list():
+        for entry in self.every():
             if entry.id == transfer_id:
                 return entry
-        return describe_write(await self.find_write(transfer_id))
+        return describe.of_write(await self.find_write(transfer_id))
+
+    async def watch(self, transfer_id: str, send: Callable[[model.Transfer], Awaitable[None]]) -> None:
+        """Send a transfer now and whenever it has changed, five times a second at most, until it is over.
+
+        Raises:
+            Problem: NOT_FOUND, before anything is sent.
+        """
+        last: model.Transfer | None = None
+        while True:
+            entry = self._reads.live.get(transfer_id) or self._writes.get(transfer_id)
+            moved = entry.moved if entry is not None else None
+            now = await self.show(transfer_id)
+            if now != last:
+                await send(now)
+                last = now
+            if now.finished_at is not None or moved is None:
+                return
+            await moved.wait()
+            await trio.sleep(reporting.INTERVAL)
 
     def statistics(self) -> Statistics:
         """Counts since the daemon's start."""
-        live = [entry for entry in self._writes.values() if not states.is_final(entry.state)]
+        live = self._live()
+        reading = self._reads.live.values()
         return Statistics(
             writing=len(live),
-            reading=len(self._reads),
+            reading=len(reading),
             suspended=sum(entry.state is states.State.SUSPENDED for entry in live),
+            shipping=sum(entry.remote for entry in live),
             bytes_written=self._bytes_written + sum(entry.bytes for entry in live),
-            bytes_read=self._bytes_read + sum(entry.bytes for entry in self._reads.values()),
+            bytes_read=self._reads.bytes + sum(entry.bytes for entry in reading),
+            bytes_spooled=self._spooled(),
         )
+
+    def _live(self) -> list[write.Write]:
+        return [entry for entry in self._writes.values() if not states.is_final(entry.state)]
+
+    def _spooled(self) -> int:
+        """Bytes that are in the spool."""
+        return sum(entry.bytes - entry.shipped for entry in self._writes.values() if entry.remote)
 
     # --- rows --------------------------------------------------------------------------------------------
 
     async def _restore(self) -> None:
-        for row in await self._catalog.read(rows.unfinished):
+        unfinished = await self._catalog.read(rows.unfinished)
+        await self._assembly.start({row.id for row in unfinished})
+        for row in unfinished:
             try:
-                target = await self._store.open(row.buffer)
-                end = await trio.to_thread.run_sync(target.end)
+                state, reason = await self._assembly.state_of(row)
             except errors.Problem as problem:
-                await self._close_row(row, "failed", problem.message)
+                await self._close_row(row, states.State.FAILED, problem.message, problem.kind.code)
                 continue
-            if end is not None:
-                await self._close_row(row, end, target.failure())
+            if states.is_final(state):
+                await self._close_row(row, state, reason)
                 continue
-            self._writes[row.id] = await self._from_row(row, states.State.SUSPENDED)
+            entry = await self._take_up(row, state)
+            entry.reason = reason
 
-    async def _from_row(self, row: rows.TransferRow, state: states.State | None = None) -> write.Write:
-        settings = write.Settings(
-            id=row.id,
-            buffer=row.buffer,
-            block_size=row.block_size,
-            flush_interval=row.flush_interval,
-            owner=row.owner_uid,
-            run=row.run,
-            sync=self._sync,
-            started_at=row.created_at,
-        )
-        entry = write.Write(
-            settings,
-            await self._store.open(row.buffer),
-            hashing=self._hashing,
-            on_final=self._on_final,
-            announce=self._announce,
-            state=state or states.State(row.state),
-        )
-        entry.reason, entry.finished_at = row.reason, row.finished_at
-        entry.bytes, entry.blocks = row.bytes, row.blocks
-        return entry
-
-    async def _close_row(self, row: rows.TransferRow, state: str, reason: str | None) -> None:
+    async def _close_row(
+        self, row: rows.TransferRow, state: states.State, reason: str | None, code: str | None = None
+    ) -> None:
         now = units.to_micros(clock.now())
-        await self._catalog.write(rows.update, row.id, state=state, reason=reason, finished_at=now)
+        await self._catalog.write(rows.update, row.id, state=state, reason=reason, code=code, finished_at=now)
 
     async def _on_final(self, entry: write.Write) -> None:
         entry.finished_at = units.to_micros(clock.now())
         self._bytes_written += entry.bytes
-        self._ended.append(describe_write(entry))
+        self._ended.append(describe.of_write(entry))
         while True:
             try:
                 await self._catalog.write(
@@ -310,8 +364,10 @@ class Transfers:
                     entry.settings.id,
                     state=entry.state,
                     reason=entry.reason,
+                    code=entry.code,
                     bytes=entry.bytes,
                     blocks=entry.blocks,
+                    shipped=entry.shipped,
                     finished_at=entry.finished_at,
                 )
             except errors.Problem as problem:
@@ -321,56 +377,5 @@ class Transfers:
             else:
                 break
         # From here on its row is the truth; holding on to it would hold its container's journal open.
+        await self._assembly.put_away(entry)
         self._writes.pop(entry.settings.id, None)
-
-
-def _validate(request: model.WriteRequest) -> None:
-    if not 1 <= request.block_size <= 1 << 30:
-        raise errors.Problem(errors.INVALID_INPUT, "blockSize must be between 1 byte and 1 GiB")
-    if not 0 <= request.flush_interval < float("inf"):
-        raise errors.Problem(errors.INVALID_INPUT, "flushInterval must not be negative")
-    if request.run is not None and not 0 <= request.run < 1 << 63:
-        raise errors.Problem(errors.INVALID_INPUT, "run must be the ID of a run")
-    if request.id is not None and not (len(request.id) == 32 and set(request.id) <= set("0123456789abcdef")):
-        raise errors.Problem(errors.INVALID_INPUT, "id must be 32 hexadecimal digits")
-
-
-def _text(micros: int | None) -> str | None:
-    return None if micros is None else units.format_timestamp(units.from_micros(micros))
-
-
-def describe_write(entry: write.Write) -> model.Transfer:
-    """A write as the API shows it."""
-    return model.Transfer(
-        id=entry.settings.id,
-        kind="write",
-        buffer=entry.settings.buffer,
-        state=entry.state.value,
-        reason=entry.reason,
-        waiting=entry.waiting,
-        bytes=entry.bytes,
-        blocks=entry.blocks,
-        started_at=_text(entry.settings.started_at),
-        finished_at=_text(entry.finished_at),
-        owner=entry.settings.owner,
-        run=entry.settings.run,
-    )
-
-
-def describe_read(entry: Read) -> model.Transfer:
-    """A read as the API shows it."""
-    state: model.TransferState = "running"
-    if entry.finished_at is not None:
-        state = "failed" if entry.reason else "complete"
-    return model.Transfer(
-        id=entry.id,
-        kind="read",
-        buffer=entry.buffer,
-        state=state,
-        reason=entry.reason,
-        waiting="its writer" if entry.waiting else None,
-        bytes=entry.bytes,
-        started_at=_text(entry.started_at),
-        finished_at=_text(entry.finished_at),
-        owner=entry.owner,
-    )

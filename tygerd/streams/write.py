@@ -2,14 +2,15 @@
 
 Theory of operation. An attachment is one client connection with one pipe; it owns the container's writer
 while it lasts, and its request's task runs it. `say` hands the client's word to it. What must outlive the
-request (a client that is gone) runs in the registry's nursery. States and their order stand in `states`.
+request (a client that is gone) runs in the registry's nursery. Where the container is a spool's, a `delivery`
+ships it at the same time, and the write is over when that is. States and their order stand in `states`.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import trio
 
@@ -17,16 +18,14 @@ from tyger import errors
 from tygerd import events
 from tygerd.blocks import container, journal, writer
 from tygerd.osutil import fds
-from tygerd.streams import capture, states
-
-REPORT_INTERVAL = 0.2
-"""Seconds between progress reports to a client: five a second is as fast as a person reads."""
+from tygerd.stores import link
+from tygerd.streams import capture, delivery, reporting, states
 
 GONE = "its writer was killed, or lost its connection, before it said how its input ended"
 
 Outcome = Literal["complete", "failed"]
-Report = Callable[[dict[str, Any]], Awaitable[None]]
-"""Sends one event to the client (docs/design.md, Transfers)."""
+Admit = Callable[[int, Callable[[str | None], None]], Awaitable[None]]
+"""Waits for room for so many bytes, and says why (see `spool.Spool.admit`)."""
 
 
 class Settings(NamedTuple):
@@ -41,6 +40,16 @@ class Settings(NamedTuple):
     sync: bool
     started_at: int
     """Microseconds since 1970."""
+    account: str = "local"
+    location: str = "local"
+    priority: link.Priority = "live"
+
+
+class Shipping(NamedTuple):
+    """What a write to a store elsewhere has besides its container."""
+
+    delivery: delivery.Delivery
+    admit: Admit
 
 
 class Write:
@@ -59,36 +68,86 @@ class Write:
         self.settings = settings
         self.state = state
         self.reason: str | None = None
+        self.code: str | None = None
+        """The code of `reason`'s kind, where it failed for one that `tyger.errors` knows."""
         self.bytes = 0
         self.blocks = 0
         self.epoch = 0
         self.finished_at: int | None = None
+        self.needs_url = False
+        """Whether the access URL that the client gave has expired: it may bring another one."""
         self._container = target
         self._hashing = hashing
         self._on_final = on_final
         self._announce = announce
+        self._shipping: Shipping | None = None
+        self._refused: errors.Problem | None = None
         self._writer_lock = trio.Lock()
         self._attachment: trio.CancelScope | None = None
         self._capture: capture.Capture | None = None
         self._capturing: trio.CancelScope | None = None
         self._said: tuple[Outcome, str | None] | None = None
         self._heard = trio.Event()
+        self._captured = trio.Event()
         self._final = trio.Event()
         self._changed = trio.Event()
         self._moved = trio.Event()
+        self._accepted = trio.Event()
+
+    @property
+    def delivery(self) -> delivery.Delivery | None:
+        """What ships it; None in the embedded store."""
+        return self._shipping.delivery if self._shipping else None
+
+    @property
+    def shipped(self) -> int:
+        """Bytes that the store has."""
+        if self._shipping is None:
+            return self.bytes
+        return self._shipping.delivery.accepted_bytes
+
+    @property
+    def remote(self) -> bool:
+        """Whether it goes to a store elsewhere."""
+        return self._shipping is not None
+
+    @property
+    def changed(self) -> trio.Event:
+        """The event of its next change of state."""
+        return self._changed
+
+    @property
+    def accepted(self) -> trio.Event:
+        """The event of the next block that the store has."""
+        return self._accepted
+
+    @property
+    def moved(self) -> trio.Event:
+        """The event of the next change of anything that can be seen of it, bytes too."""
+        return self._moved
 
     @property
     def waiting(self) -> str | None:
-        """What a running write waits for, in words."""
+        """What a write that is not over waits for, in words."""
+        if states.is_final(self.state):
+            return None
         if self.state is states.State.SUSPENDED:
             return "its client has not come back yet"
+        if self.needs_url:
+            return "its access URL has expired, and its client has not brought another"
+        if self._shipping and (why := self._shipping.delivery.waiting):
+            return why
         if self.state is states.State.ENDED:
             return "its client has not said how the producer ended"
         return self._capture.waiting if self._capture else None
 
+    def ship_with(self, shipping: Shipping) -> None:
+        """It goes to a store elsewhere; `deliver` must run then. Before anything else."""
+        self._shipping = shipping
+
     # --- an attachment -----------------------------------------------------------------------------------
 
-    async def attach(self, pipe: fds.OwnedFd, report: Report) -> None:
+    async def attach(self, pipe: fds.OwnedFd, report: reporting.Report) -> None:
         """Capture `pipe` and report until the write is over. An earlier attachment ends first.
 
         Cancelled, nothing is lost: the caller decides whether the client is gone (`abandon`) or comes back.
@@ -110,13 +169,13 @@ class Write:
         if scope.cancelled_caught:
             raise ReplacedError
 
-    async def _attached(self, pipe: fds.OwnedFd, report: Report) -> None:
+    async def _attached(self, pipe: fds.OwnedFd, report: reporting.Report) -> None:
         if not states.is_final(self.state):
             self._move(states.Event.ATTACHED)
         async with trio.open_nursery() as nursery:
-            if not states.is_final(self.state):
+            if not states.is_captured(self.state):
                 nursery.start_soon(self._work, pipe)
-            await self._report(report)
+            await reporting.follow(self, report)
 
     async def _work(self, pipe: fds.OwnedFd) -> None:
         """Capture to the end of the pipe, wait for the client's word, and end the container accordingly."""
@@ -134,32 +193,6 @@ class Write:
         await self._heard.wait()
         await self._finish()
 
-    async def _report(self, report: Report) -> None:
-        await report({"event": "attached"})
-        sent: tuple[int, str | None] = (-1, None)
-        eof_sent = False
-        while not states.is_final(self.state):
-            changed, moved = self._changed, self._moved
-            now = (self.bytes, self.waiting)
-            if self.state is states.State.ENDED:
-                if not eof_sent:
-                    await report({"event": "eof", "bytes": self.bytes})
-                    eof_sent = True
-                    continue
-                await changed.wait()
-            elif now != sent:
-                sent = now
-                waiting = {"waiting": self.waiting} if self.waiting else {}
-                await report({"event": "progress", "bytes": self.bytes, "blocks": self.blocks, **waiting})
-                with trio.move_on_after(REPORT_INTERVAL):
-                    await changed.wait()
-            else:
-                await moved.wait()
-        if self.state is states.State.COMPLETE:
-            await report({"event": "complete", "bytes": self.bytes, "blocks": self.blocks})
-        else:
-            await report({"event": "failed", "bytes": self.bytes, "reason": self.reason})
-
     # --- the client's word -------------------------------------------------------------------------------
 
     async def say(self, outcome: Outcome, reason: str | None = None) -> None:
@@ -168,7 +201,7 @@ class Write:
         Raises:
             Problem: CONFLICT, the write has ended otherwise, or `complete` came before end of file.
         """
-        if not states.is_final(self.state):
+        if not states.is_captured(self.state):
             if outcome == "complete" and self.state is not states.State.ENDED:
                 message = "the buffer cannot be completed: end of file has not been seen yet"
                 raise errors.Problem(errors.CONFLICT, message)
@@ -176,10 +209,21 @@ class Write:
             if self._attachment is None:
                 async with self._writer_lock:
                     await self._finish()
-            await self._final.wait()
-        if self.state.value != outcome:
+            await self._captured.wait()
+        if outcome not in _SAYS[self.state]:
             why = f": {self.reason}" if self.reason else ""
             raise errors.Problem(errors.CONFLICT, f"the buffer is already {self.state.value}{why}")
+
+    async def cancel(self, reason: str) -> None:
+        """End it as failed: what is not shipped will not be. Returns when it is over on this host.
+
+        Raises:
+            Problem: CONFLICT, it is complete.
+        """
+        if self._shipping and self.state in {states.State.SPOOLED, states.State.FAILING}:
+            self._shipping.delivery.cancel(reason)
+            await self._final.wait()
+        await self.say("failed", reason)
 
     async def abandon(self, pipe: fds.OwnedFd | None) -> None:
         """The client is gone for good: take what is in the pipe, close it, fail the buffer. Owns `pipe`.
@@ -188,7 +232,7 @@ class Write:
         """
         try:
             async with self._writer_lock:
-                if states.is_final(self.state):
+                if states.is_captured(self.state):
                     return
                 if pipe is not None and not self._heard.is_set():
                     await self._begin(await self._recover(), pipe).take_rest()
@@ -210,7 +254,7 @@ class Write:
 
     async def _finish(self) -> None:
         """End the container as was said. The writer's lock is held and no thread is at work."""
-        if self._said is None or states.is_final(self.state):
+        if self._said is None or states.is_captured(self.state):
             return
         outcome, reason = self._said
         while True:
@@ -228,11 +272,69 @@ class Write:
             break
         self.reason = reason
         self._capture = None
-        completed = outcome == "complete"
-        self._move(states.Event.SAID_COMPLETE if completed else states.Event.SAID_FAILED)
+        self._move(self._captured_as(outcome))
         self._container.feed.notify()
+        if states.is_final(self.state):
+            await self._conclude()
+        self._captured.set()
+
+    def _captured_as(self, outcome: Outcome) -> states.Event:
+        """What the end of the capture means: in a store elsewhere nobody knows of it yet."""
+        if self._shipping is None or self._refused is not None:
+            return states.Event.SAID_COMPLETE if outcome == "complete" else states.Event.SAID_FAILED
+        return states.Event.SPOOLED if outcome == "complete" else states.Event.DOOMED
+
+    async def _conclude(self) -> None:
         await self._on_final(self)
         self._final.set()
+        self._changed.set()
+
+    # --- shipping ----------------------------------------------------------------------------------------
+
+    async def deliver(self) -> None:
+        """Ship it to its end, for a store elsewhere. Cancelled, the next daemon goes on.
+
+        A store that refuses ends the capture, too: its producer gets EPIPE.
+        """
+        if self._shipping is None:
+            raise ValueError("nothing has to be shipped")
+        try:
+            await self._shipping.delivery.run()
+        except errors.Problem as problem:
+            self._refused = problem
+            if self._said is None or self.state is states.State.SPOOLED:
+                self.code = problem.kind.code
+            self._hear("failed", problem.message)
+            if self._attachment is None:
+                async with self._writer_lock:
+                    await self._finish()
+        await self._captured.wait()
+        if states.is_final(self.state):
+            return
+        if self._refused is not None and self.state is states.State.SPOOLED:
+            self.reason = self._refused.message
+        self._move(states.Event.SHIPPING_FAILED if self._refused else states.Event.SHIPPED)
+        await self._conclude()
+
+    def on_accepted(self) -> None:
+        """The store has another block."""
+        self._accepted.set()
+        self._accepted = trio.Event()
+        self._moved.set()
+        self._moved = trio.Event()
+
+    def ask_for_url(self) -> None:
+        """The access URL that the client gave expires: ask it for another one."""
+        self.needs_url = True
+        self.stir()
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def stir(self) -> None:
+        """Something that is reported has changed: what it waits for, or what was shipped."""
+        self._announce("transfer", self.settings.id)
+        self._moved.set()
+        self._moved = trio.Event()
 
     # --- parts -------------------------------------------------------------------------------------------
 
@@ -261,8 +363,19 @@ class Write:
             flush_interval=self.settings.flush_interval,
             hashing=self._hashing,
             on_progress=self._progress,
+            admit=self._admit if self._shipping else None,
         )
         return self._capture
+
+    async def _admit(self) -> None:
+        """Hold the capture back while the spool is full."""
+        if self._shipping is not None:
+            await self._shipping.admit(self.settings.block_size, self._say_waiting)
+
+    def _say_waiting(self, why: str | None) -> None:
+        if self._capture is not None:
+            self._capture.waiting = why
+        self._progress()
 
     def _progress(self) -> None:
         if self._capture is not None:
@@ -277,6 +390,15 @@ class Write:
         self._changed = trio.Event()
         self._moved.set()
         self._moved = trio.Event()
+
+
+_SAYS: dict[states.State, tuple[Outcome, ...]] = {
+    states.State.SPOOLED: ("complete",),
+    states.State.COMPLETE: ("complete",),
+    states.State.FAILING: ("failed",),
+    states.State.FAILED: ("failed",),
+}
+"""What a client may say again once the capture is over."""
 
 
 def _unstorable(error: OSError | journal.DamagedError) -> str:

@@ -13,7 +13,7 @@ class Service:
         self.figures = figures
 
     def statistics(self):
-        return transfers.Statistics(*self.figures, bytes_written=5, bytes_read=5)
+        return transfers.Statistics(*self.figures, shipping=5, bytes_written=5, bytes_read=5, bytes_spooled=5)
 
     def unfinished(self):
         return self.figures[0]

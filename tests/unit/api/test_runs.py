@@ -9,14 +9,13 @@ import msgspec
 import pytest
 import trio
 
-from tests.support import fakeengine, served
+from tests.support import fakeengine, parts, served
 from tygerd import config
 from tygerd.api import runs as runs_api
 from tygerd.buffers import service as buffers_service
 from tygerd.codespecs import service as codespecs_service
 from tygerd.runs import service
 from tygerd.stores import local, places
-from tygerd.streams import transfers
 
 V = "api-version=1.0"
 INLINE = {"kind": "job", "image": "x", "command": ["true"]}
@@ -37,12 +36,9 @@ async def client(tmp_path, catalog, engine):
     runs = service.Runs(
         catalog,
         engine,
-        store,
         buffers=buffers,
         codespecs=codespecs_service.Codespecs(catalog),
-        transfer_service=transfers.Transfers(
-            catalog, store, require_buffer=buffers.get, sync=False, reattach_grace=30
-        ),
+        transfer_service=parts.registry(catalog, tmp_path, store, locate=buffers.locate_active),
         state=str(tmp_path),
     )
     app = SimpleNamespace(runs=runs)

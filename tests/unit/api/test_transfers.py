@@ -6,20 +6,17 @@ import os
 import pytest
 import trio
 
-from tests.support import served
+from tests.support import parts, served
 from tyger import client as client_module
 from tyger import errors, model
 from tygerd.api import transfers as api
-from tygerd.streams import transfers
 
 ID = "0123456789abcdef0123456789abcdef"
 
 
 @pytest.fixture
-async def app(app, nursery):
-    app.transfers = transfers.Transfers(
-        app.catalog, app.store, require_buffer=app.buffers.get, sync=False, reattach_grace=float("inf")
-    )
+async def app(app, nursery, tmp_path):
+    app.transfers = parts.registry(app.catalog, tmp_path, app.store, locate=app.buffers.locate_active)
     await nursery.start(app.transfers.run)
     return app
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from tests.support import fakeengine
+from tests.support import fakeengine, parts
 from tyger import model
 from tygerd import config
 from tygerd.buffers import service as buffers_service
@@ -16,7 +16,6 @@ from tygerd.catalog import db
 from tygerd.codespecs import service as codespecs_service
 from tygerd.runs import service
 from tygerd.stores import local, places
-from tygerd.streams import transfers
 
 
 class Shop:
@@ -30,8 +29,8 @@ class Shop:
         self.store = local.LocalStore(path)
         self.buffers = buffers_service.Buffers(self.catalog, places.Places(self.store), config.Buffers())
         self.codespecs = codespecs_service.Codespecs(self.catalog)
-        self.transfers = transfers.Transfers(
-            self.catalog, self.store, require_buffer=self.buffers.get, sync=False, reattach_grace=30
+        self.transfers = parts.registry(
+            self.catalog, path, self.store, locate=self.buffers.locate_active, reattach_grace=30
         )
 
     @asynccontextmanager
@@ -39,7 +38,6 @@ class Shop:
         runs = service.Runs(
             self.catalog,
             self.engine,
-            self.store,
             buffers=self.buffers,
             codespecs=self.codespecs,
             transfer_service=self.transfers,

@@ -7,7 +7,7 @@ import trio
 
 from tyger import errors
 from tygerd.blocks import container, writer
-from tygerd.streams import fetch
+from tygerd.streams import fetch, span
 
 BLOCKS = [os.urandom(size) for size in (100, 20_000, 1, 70_000, 300)]
 DATA = b"".join(BLOCKS)
@@ -60,7 +60,7 @@ async def test_all_of_it(written):
 )
 @pytest.mark.parametrize("length", [None, 0, 1, 150, 10**9])
 async def test_ranges(written, offset, length):
-    async with reading(written, offset=offset, length=length) as ahead:
+    async with reading(written, wanted=span.Span(offset, length)) as ahead:
         assert await drain(ahead) == DATA[offset:][:length]
 
 

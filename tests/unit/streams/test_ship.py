@@ -184,7 +184,7 @@ async def test_what_an_earlier_process_sent_is_not_sent_again(server, connecting
 async def test_a_block_that_is_neither_here_nor_there(server, remote, into, spool):
     add(into, *BLOCKS)
     os.unlink(spool.block_path(1))
-    with pytest.raises(errors.Problem, match="cannot send block 1: the blob does not exist"):
+    with pytest.raises(errors.Problem, match="block 1 is neither in the spool nor at the store"):
         await ship.Ship(spool, remote, dop=1).run()
     assert server.stored(".bufferend") == b'{"status":"failed"}'
 

@@ -26,12 +26,27 @@ def test_only_the_clients_word_after_end_of_file_completes():
         for event, after in row.items()
         if after is State.COMPLETE
     }
-    assert ways == {(State.ENDED, Event.SAID_COMPLETE)}
+    assert ways == {(State.ENDED, Event.SAID_COMPLETE), (State.SPOOLED, Event.SHIPPED)}
+    spooled = {state for state, row in states.TRANSITIONS.items() if row.get(Event.SPOOLED)}
+    assert spooled == {State.ENDED}
 
 
 def test_every_unfinished_state_can_fail_and_can_be_suspended():
     for state in (State.RUNNING, State.ENDED, State.SUSPENDED):
-        for event in (Event.SAID_FAILED, Event.CLIENT_GONE):
-            assert states.following(state, event) is State.FAILED
+        assert states.following(state, Event.SAID_FAILED) is State.FAILED
+        assert states.following(state, Event.DOOMED) is State.FAILING
         assert states.following(state, Event.DAEMON_CAME) is State.SUSPENDED
         assert states.following(state, Event.ATTACHED) is State.RUNNING
+
+
+def test_what_is_captured_is_never_captured_again():
+    for state in State:
+        if states.is_captured(state):
+            assert not set(states.TRANSITIONS[state].values()) & {State.RUNNING, State.SUSPENDED, State.ENDED}
+
+
+def test_what_is_being_shipped_ends_as_was_said_or_fails():
+    assert states.following(State.FAILING, Event.SHIPPED) is State.FAILED
+    for state in (State.SPOOLED, State.FAILING):
+        assert states.following(state, Event.SHIPPING_FAILED) is State.FAILED
+        assert states.following(state, Event.DAEMON_CAME) is state

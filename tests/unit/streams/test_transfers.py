@@ -7,11 +7,12 @@ import os
 import pytest
 import trio
 
+from tests.support import parts
 from tyger import errors, model
 from tygerd.catalog import db
 from tygerd.osutil import fds
 from tygerd.stores import local
-from tygerd.streams import transfers, write
+from tygerd.streams import span, write
 
 BUFFER = "abcdefghijklmnopqrstuvwxyz"
 ID = "0123456789abcdef0123456789abcdef"
@@ -23,13 +24,7 @@ class Daemon:
     def __init__(self, path, grace=float("inf"), sync=False):
         self.catalog = db.Catalog.open(str(path / "catalog.sqlite3"))
         self.store = local.LocalStore(str(path))
-        self.transfers = transfers.Transfers(
-            self.catalog, self.store, require_buffer=self._require, sync=sync, reattach_grace=grace
-        )
-
-    async def _require(self, buffer):
-        if not await self.store.exists(buffer):
-            raise errors.not_found()
+        self.transfers = parts.registry(self.catalog, path, self.store, sync=sync, reattach_grace=grace)
 
     async def end(self):
         """The buffer's end, and its bytes, as the disk has them."""
@@ -354,7 +349,7 @@ async def test_cancel_and_list(tmp_path):
         assert daemon.transfers.writing(BUFFER)
         cancelled = await daemon.transfers.cancel(ID)
         assert (cancelled.state, cancelled.reason) == ("failed", "cancelled by user")
-        assert [entry.id for entry in daemon.transfers.list()] == [ID]
+        assert [entry.id for entry in daemon.transfers.every()] == [ID]
         assert not daemon.transfers.writing(BUFFER)
         with pytest.raises(errors.Problem, match="not found"):
             await daemon.transfers.cancel("0" * 32)
@@ -385,13 +380,16 @@ def _target(fd):
 async def test_a_read_is_listed_while_it_lasts(tmp_path):
     async with running(tmp_path) as daemon:
         await daemon.transfers.create_write(request(), 1)
-        async with daemon.transfers.reading(BUFFER, 0, None, 1) as (entry, ahead):
-            with trio.move_on_after(0.01):
-                await ahead.next()
+        entry, run = await daemon.transfers.new_read(BUFFER, span.Span(), 1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run, None)
+            await entry.moved.wait()
             with pytest.raises(errors.Problem, match="ending its client"):
                 await daemon.transfers.cancel(entry.id)
-            assert (await daemon.transfers.show(entry.id)).kind == "read"
+            shown = await daemon.transfers.show(entry.id)
+            assert (shown.kind, shown.waiting) == ("read", "its writer")
             assert daemon.transfers.statistics().reading == 1
+            nursery.cancel_scope.cancel()
         ended = await daemon.transfers.show(entry.id)
         assert (ended.state, ended.reason) == ("failed", "its client went away")
         assert daemon.transfers.statistics().reading == 0

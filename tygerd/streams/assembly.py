@@ -1,0 +1,258 @@
+"""How a write is put together: its container, here or in the spool, and what ships it.
+
+Rows come in, `write.Write` objects go out. What all writes share stands in `Parts`, which `tygerd.app` makes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import trio
+
+from tyger import errors
+from tygerd import events
+from tygerd.blocks import boot, container, writer
+from tygerd.catalog import transfers as rows
+from tygerd.stores import access, base, local, places
+from tygerd.streams import clienturl, delivery, remote, spool, states, write
+
+HASHING_THREADS = 2
+"""Worker threads that take MD5s, for all transfers together: hashing is what a core can be busy with."""
+
+BY_URL = "url"
+"""Account and location of a write whose client gave an access URL."""
+
+
+class Parts(NamedTuple):
+    """What writes are made of. `own_sockets_only`: no access URL may lead to another Unix socket."""
+
+    places: places.Places
+    remotes: remote.Remotes
+    state: str
+    sync: bool
+    spool_limit: int
+    spool_floor: int
+    own_sockets_only: bool = False
+
+
+class Assembly:
+    """Makes writes and takes them apart. `used` tells the bytes that are in the spool."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        used: Callable[[], int],
+        on_final: Callable[[write.Write], Awaitable[None]],
+        announce: events.Announce,
+    ) -> None:
+        self.hashing = trio.CapacityLimiter(HASHING_THREADS)
+        self._parts = parts
+        self._spool = spool.Spool(parts.state, limit=parts.spool_limit, floor=parts.spool_floor, used=used)
+        self._on_final = on_final
+        self._announce = announce
+        self._urls: dict[str, clienturl.ClientUrl] = {}
+
+    async def start(self, unfinished: set[str]) -> None:
+        """Make the spool and remove what no unfinished transfer has in it.
+
+        Raises:
+            Problem: STORAGE_FULL or IO_ERROR.
+        """
+        await self._spool.start()
+        await self._spool.sweep(unfinished)
+
+    # --- new ones ----------------------------------------------------------------------------------------
+
+    async def require_unwritten(self, buffer: str) -> None:
+        """Refuse a buffer of the embedded store that somebody wrote, or writes. Raises Problem: CONFLICT."""
+        target = await self._parts.places.embedded.open(buffer)
+        if await trio.to_thread.run_sync(target.started):
+            raise errors.Problem(errors.CONFLICT, "buffer cannot be overwritten: it was already written")
+
+    async def prepare(self, row: rows.TransferRow, url: str | None, *, renewable: bool) -> None:
+        """Begin the container of a new write.
+
+        Raises:
+            Problem: CONFLICT, STORAGE_FULL, IO_ERROR; INVALID_INPUT, the URL may not be used.
+        """
+        if url is not None:
+            self.require_reachable(access.parse(url))
+        if self._is_local(row):
+            target = await self._parts.places.embedded.open(row.buffer)
+        else:
+            target = await self._spool.create(row.id)
+
+        def begin() -> None:
+            if url is not None:
+                clienturl.remember(target.path, url, renewable=renewable)
+            if not self._is_local(row):
+                boot.remember(target.path, sync=self._parts.sync)
+            writer.Writer.create(target, row.block_size, sync=self._parts.sync)
+
+        with local.disk_problems():
+            await trio.to_thread.run_sync(begin)
+
+    def require_reachable(self, url: access.Url) -> None:
+        """Refuse a URL that would make the system's daemon open a socket that its client could not.
+
+        Raises:
+            Problem: FORBIDDEN.
+        """
+        if url.socket is not None and self._parts.own_sockets_only:
+            message = (
+                "the system's daemon does not connect to other Unix sockets on behalf of its clients; use the"
+                " daemon that serves this access URL, with --socket"
+            )
+            raise errors.Problem(errors.FORBIDDEN, message)
+
+    # --- known ones --------------------------------------------------------------------------------------
+
+    async def state_of(self, row: rows.TransferRow) -> tuple[states.State, str | None]:
+        """What a write is that an earlier daemon left unfinished, as the disk has it, and why it failed.
+
+        Raises:
+            Problem: its container is gone.
+        """
+        target = await self._container(row)
+        if not self._is_local(row):
+            lost = await trio.to_thread.run_sync(self._check_spooled, target, limiter=self.hashing)
+            if lost is not None:
+                return states.State.FAILING, lost
+        end = await trio.to_thread.run_sync(target.end)
+        if end is None:
+            return states.State.SUSPENDED, None
+        if self._is_local(row):
+            return states.State(end), target.failure()
+        return (states.State.SPOOLED if end == "complete" else states.State.FAILING), target.failure()
+
+    def _check_spooled(self, target: container.Container) -> str | None:
+        """Why a spooled stream cannot be trusted after a restart of the machine; then it has failed."""
+        lost = spool.check_after_boot(target, sync=self._parts.sync)
+        if lost is not None:
+            target.fail(lost)
+        return lost
+
+    async def build(self, row: rows.TransferRow, state: states.State) -> write.Write:
+        """A write that is not over. Raises Problem: its container is gone."""
+        entry = self._entry(row, await self._container(row), state)
+        if not self._is_local(row):
+            entry.ship_with(await self._shipping(row, entry))
+        return entry
+
+    def ended(self, row: rows.TransferRow) -> write.Write:
+        """A write that is over, from its row alone."""
+        return self._entry(row, container.Container(os.devnull), states.State(row.state))
+
+    def _entry(self, row: rows.TransferRow, target: container.Container, state: states.State) -> write.Write:
+        settings = write.Settings(
+            id=row.id,
+            buffer=row.buffer,
+            block_size=row.block_size,
+            flush_interval=row.flush_interval,
+            owner=row.owner_uid,
+            run=row.run,
+            sync=self._parts.sync,
+            started_at=row.created_at,
+            account=row.account,
+            location=self._location(row),
+            priority="bulk" if row.priority == "bulk" else "live",
+        )
+        entry = write.Write(
+            settings,
+            target,
+            hashing=self.hashing,
+            on_final=self._on_final,
+            announce=self._announce,
+            state=state,
+        )
+        entry.reason, entry.code, entry.finished_at = row.reason, row.code, row.finished_at
+        entry.bytes, entry.blocks = row.bytes, row.blocks
+        return entry
+
+    async def _shipping(self, row: rows.TransferRow, entry: write.Write) -> write.Shipping:
+        source = await self._container(row)
+        opening, lease, renewable = await self._way(row, entry)
+
+        def on_accepted() -> None:
+            self._spool.freed()
+            entry.on_accepted()
+
+        shipped = delivery.Delivery(
+            source,
+            self._parts.remotes,
+            opening,
+            priority=entry.settings.priority,
+            lease=lease,
+            renewable=renewable,
+            paused=row.paused,
+            on_change=entry.stir,
+            on_accepted=on_accepted,
+        )
+        return write.Shipping(shipped, self._spool.admit)
+
+    async def _way(
+        self, row: rows.TransferRow, entry: write.Write
+    ) -> tuple[remote.Opening, base.Lease | None, bool]:
+        """How the store of a write is reached, and the lease that its writer takes there."""
+        if row.account == BY_URL:
+            target = await self._container(row)
+            url = await trio.to_thread.run_sync(clienturl.ClientUrl.recall, target.path, entry.ask_for_url)
+            self._urls[row.id] = url
+
+            async def opening() -> access.Access:
+                return url.access()
+
+            return opening, None, url.renewable
+
+        async def opening_by_name() -> access.Access:
+            return await self._parts.places.named(row.account).access(row.buffer, writeable=True)
+
+        try:
+            store = self._parts.places.named(row.account)
+        except errors.Problem:  # said again by each attempt, until the configuration has it again
+            return opening_by_name, None, True
+        return opening_by_name, store.lease(row.buffer, row.id) if base.is_remote(store) else None, True
+
+    def renew_access(self, entry: write.Write, url: str) -> None:
+        """A client brings another access URL for its write. Raises as `transfers.Transfers.renew_access`."""
+        known = self._urls.get(entry.settings.id)
+        if known is None:
+            message = "the transfer was not begun with an access URL, or is over"
+            raise errors.Problem(errors.CONFLICT, message)
+        known.replace(url)
+        entry.needs_url = False
+        entry.stir()
+
+    async def put_away(self, entry: write.Write) -> None:
+        """A write is over, and its row says so: what it had in the spool goes."""
+        self._urls.pop(entry.settings.id, None)
+        if entry.remote:
+            await self._spool.delete(entry.settings.id)
+
+    # --- parts -------------------------------------------------------------------------------------------
+
+    def _is_local(self, row: rows.TransferRow) -> bool:
+        return row.account == self._parts.places.embedded.traits.name
+
+    def _location(self, row: rows.TransferRow) -> str:
+        if row.account == BY_URL:
+            return BY_URL
+        try:
+            return self._parts.places.named(row.account).traits.location
+        except errors.Problem:
+            return row.account
+
+    async def _container(self, row: rows.TransferRow) -> container.Container:
+        if self._is_local(row):
+            return await self._parts.places.embedded.open(row.buffer)
+        try:
+            return await self._spool.open(row.id)
+        except errors.Problem as problem:
+            if problem.kind is not errors.NOT_FOUND:
+                raise
+            message = f"the transfer's part of the spool is gone: {os.strerror(errno.ENOENT)}"
+            raise errors.Problem(errors.IO_ERROR, message) from None
