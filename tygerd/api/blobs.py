@@ -127,8 +127,7 @@ async def put_blob(app: context.App, request: messages.Request) -> messages.Answ
         claimed = request.headers.get("Content-MD5")
         if claimed is not None and claimed != base64.b64encode(digest).decode("ascii"):
             raise _Refused(400, "Md5Mismatch")
-        sync = app.config.store.durability == "power"
-        await _in_thread(lambda: _publish(container, staged, name, digest, _meta(request), sync=sync))
+        await _in_thread(lambda: _publish(container, staged, name, digest, _meta(request)))
     finally:
         with trio.CancelScope(shield=True):
             await _in_thread(staged.discard)
@@ -178,18 +177,10 @@ async def _receive(request: messages.Request, fd: int) -> bytes:
 
 
 def _publish(
-    container: containers.Container,
-    staged: _Staged,
-    name: str,
-    digest: bytes,
-    meta: dict[str, str],
-    *,
-    sync: bool,
+    container: containers.Container, staged: _Staged, name: str, digest: bytes, meta: dict[str, str]
 ) -> None:
-    if sync:
-        os.fsync(staged.fd)
     try:
-        container.publish(staged.path, name, digest, meta, sync=sync)
+        container.publish(staged.path, name, digest, meta)
     except FileExistsError:
         raise _Refused(403, "UnauthorizedBlobOverwrite") from None
 

@@ -1,8 +1,12 @@
-"""Which boot of the machine wrote a container: a small file `boot` in it.
+"""Which boot of the machine wrote a container, and how: a small file `boot` in it.
 
 After another boot nothing that was not synced can be trusted: a block's file may be shorter than it was, or
-hold zeros. So who goes on with a container asks `changed` first, verifies (`blocks.verify`), and only then
-remembers the new boot.
+hold zeros. So who goes on with a container asks `changed` first, and the writer's recovery does, too. A
+stream that has ended may be verified then (`blocks.verify`) and this boot remembered, so that it is verified
+once. One that has not ended never goes on: its producer died with the machine.
+
+The file is one line: the kernel's identifier of the boot, then ` synced` if every block that the journal
+names was synced first.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from tygerd.osutil import durable
 FILE = "boot"
 """Its name in a container's directory."""
 
+_SYNCED = "synced"
 _KERNEL = "/proc/sys/kernel/random/boot_id"
 
 
@@ -27,10 +32,11 @@ def current() -> str:
 def remember(path: str, *, sync: bool = False) -> None:
     """Note this boot in the container at `path`, whole or not at all; blocking.
 
-    With `sync` it is on the disk afterwards. Without, a loss of power may leave an older boot there or
-    nothing, and both count as changed.
+    `sync` says that every block was synced before it was named. The note itself need not be on the disk: what
+    a loss of power makes of it, an older one or none, counts as changed, and so it should.
     """
-    durable.replace(os.path.join(path, FILE), f"{current()}\n".encode(), sync=sync)
+    text = f"{current()} {_SYNCED}" if sync else current()
+    durable.replace(os.path.join(path, FILE), f"{text}\n".encode(), sync=False)
 
 
 def changed(path: str) -> bool:
@@ -38,9 +44,18 @@ def changed(path: str) -> bool:
 
     Blocking.
     """
+    return _words(path)[:1] != [current()]
+
+
+def synced(path: str) -> bool:
+    """Whether `remember` said, in this boot, that every block was synced; blocking."""
+    return _words(path) == [current(), _SYNCED]
+
+
+def _words(path: str) -> list[str]:
     with (
         contextlib.suppress(FileNotFoundError),
         open(os.path.join(path, FILE), encoding="ascii", errors="replace") as file,
     ):
-        return file.read(100).strip() != current()
-    return True
+        return file.read(100).split()
+    return []

@@ -18,6 +18,7 @@ import threading
 from typing import Literal, NamedTuple
 
 from tygerd.blocks import chain, feed, journal, names
+from tygerd.osutil import durable
 
 FORMAT_VERSION = "0.3.0"
 """Version in the start marker; readers of the format require exactly this."""
@@ -56,16 +57,22 @@ class Blob(NamedTuple):
 
 
 class Container:
-    """A buffer's directory. One object a directory and process (`stores.local` sees to it)."""
+    """A buffer's directory. One object a directory and process (`stores.local` sees to it).
 
-    def __init__(self, path: str) -> None:
+    With `sync` (durability = "power") what a call here adds is on the disk when it returns.
+    """
+
+    def __init__(self, path: str, *, sync: bool = False) -> None:
         self.path = path
+        self.sync = sync
         self.feed = feed.Feed()
         self.claim = threading.Lock()
         """Held while a writer decides whether the container is still unwritten."""
         self.deleted = False
         """Set when the store removed it; whoever reads it should stop."""
         self._journal: journal.Journal | None = None
+        self._put_is_durable = False
+        """Whether `put/` and what leads to it were synced."""
 
     def close(self) -> None:
         """Release the journal. Reading opens it again."""
@@ -80,7 +87,10 @@ class Container:
         """The open journal of a captured container, None when there is none."""
         if self._journal is None:
             with contextlib.suppress(FileNotFoundError):
-                self._journal = journal.Journal.open(os.path.join(self.path, "journal"))
+                found = journal.Journal.open(os.path.join(self.path, "journal"))
+                if self.sync:  # a daemon that was killed may have written an end that it had not yet synced
+                    found.sync()
+                self._journal = found
         return self._journal
 
     def created(self, new: journal.Journal) -> None:
@@ -109,10 +119,10 @@ class Container:
             return file.read()
         return None
 
-    def set_failure(self, reason: str) -> None:
-        """Remember why the stream failed; the marker itself is the writer's."""
-        with open(os.path.join(self.path, "failure"), "w", encoding="utf-8") as file:
-            file.write(reason)
+    def set_failure(self, reason: str, *, sync: bool = False) -> None:
+        """Remember why the stream failed; the marker itself is the writer's. `sync`: it is on the disk."""
+        path = os.path.join(self.path, "failure")
+        durable.replace(path, reason.encode("utf-8", "replace"), sync=sync)
 
     def block(self, number: int) -> Block | None:
         """Sealed block `number`, None while it is not there.
@@ -185,12 +195,8 @@ class Container:
         path = os.path.join(directory, secrets.token_hex(16))
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), path
 
-    def publish(
-        self, staged: str, name: str, md5: bytes, meta: dict[str, str], *, sync: bool = False
-    ) -> None:
+    def publish(self, staged: str, name: str, md5: bytes, meta: dict[str, str]) -> None:
         """Commit a staged file as blob `name`. Call `feed.notify()` afterwards, on the trio thread.
-
-        `sync` waits until the blob is on the disk.
 
         Raises:
             FileExistsError: the blob exists, or another writer captures this buffer; `staged` is left alone.
@@ -198,8 +204,9 @@ class Container:
         with self.claim:
             if self.book() is not None:
                 raise FileExistsError(name)
-            for directory in (self._put(), self._put("meta"), self._put("data")):
-                _ensure(directory)
+            self._make_put()
+        if self.sync:
+            durable.sync_path(staged)
         length = os.stat(staged).st_size
         file = os.path.basename(staged)
         target, data_path = self._put("meta", _flat(name)), self._put("data", file)
@@ -209,22 +216,25 @@ class Container:
         draft = staged + ".json"
         with open(draft, "x", encoding="utf-8") as out:
             out.write(text)
-            if sync:
+            if self.sync:
                 out.flush()
                 os.fsync(out.fileno())
         try:
             os.link(staged, data_path)
+            if self.sync:  # a name is never on the disk before what it stands for
+                durable.sync_path(self._put("data"))
             try:
                 os.link(draft, target)
             except FileExistsError:
                 os.unlink(data_path)
                 raise
+            finally:
+                # Also where it was there: a client whose first answer was lost takes the refusal for success.
+                if self.sync:
+                    durable.sync_path(self._put("meta"))
         finally:
             os.unlink(draft)
         os.unlink(staged)
-        if sync:
-            for path in (data_path, os.path.dirname(data_path), os.path.dirname(target)):
-                sync_path(path)
 
     def mark_failed(self, reason: str) -> bool:
         """End an unended stream as failed, create-only; False when it had ended.
@@ -234,9 +244,9 @@ class Container:
         with self.claim:
             if self.end() is not None:
                 return False
-            self.set_failure(reason)
+            self.set_failure(reason, sync=self.sync)
             if book := self.book():
-                book.append(journal.Record(journal.FAILED))
+                self._append_failed(book)
                 return True
         fd, path = self.staging()
         try:
@@ -250,6 +260,21 @@ class Container:
             return False
         return True
 
+    def fail(self, reason: str) -> None:
+        """End a captured stream as failed, also one that had ended well: blocks of it are lost.
+
+        Only for containers that nobody writes or ships.
+        """
+        with self.claim:
+            self.set_failure(reason, sync=self.sync)
+            if (book := self.book()) and self.end() != "failed":
+                self._append_failed(book)
+
+    def _append_failed(self, book: journal.Journal) -> None:
+        book.append(journal.Record(journal.FAILED))
+        if self.sync:
+            book.sync()
+
     def _put(self, *parts: str) -> str:
         return os.path.join(self.path, "put", *parts)
 
@@ -259,8 +284,18 @@ class Container:
                 entry = json.load(file)
         except FileNotFoundError:
             return None
+        except ValueError:
+            raise journal.DamagedError(f"what was stored of blob {name} is damaged") from None
         md5 = base64.b64decode(entry["md5"])
         return Blob(entry["length"], md5, entry["meta"], self._put("data", entry["file"]))
+
+    def _make_put(self) -> None:
+        for directory in (self._put(), self._put("meta"), self._put("data")):
+            _ensure(directory)
+        if self.sync and not self._put_is_durable:
+            durable.sync_path(self._put())
+            durable.sync_path(self.path)
+            self._put_is_durable = True
 
 
 _ENDS: dict[int, End] = {journal.COMPLETE: "complete", journal.FAILED: "failed"}
@@ -290,12 +325,3 @@ def _read(blob: Blob) -> bytes:
         return blob.data
     with open(blob.path, "rb") as file:
         return file.read()
-
-
-def sync_path(path: str) -> None:
-    """Wait until a file or a directory is on the disk."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -15,6 +15,8 @@ import struct
 import zlib
 from typing import NamedTuple
 
+from tyger import errors
+
 MAGIC = b"tygerjnl"
 VERSION = 1
 
@@ -26,8 +28,11 @@ _CRC_FROM = 8
 _HEADER_CRC_FROM = 16
 
 
-class DamagedError(Exception):
-    """The journal's header or a record in its middle does not match its CRC."""
+class DamagedError(errors.Problem):
+    """CORRUPT: what is on the disk is not what was written. A loss of power, or a failing disk, did that."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(errors.CORRUPT, message)
 
 
 class Header(NamedTuple):
@@ -77,14 +82,20 @@ class Journal:
 
     @classmethod
     def create(cls, path: str, header: Header) -> Journal:
-        """A new, empty journal.
+        """A new, empty journal. One that was torn before its header was whole is written over.
 
         Raises:
             FileExistsError: there is one.
+            OSError: ENOSPC and the like; the call may be repeated.
         """
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        rest = _HEADER.pack(b"", 0, 0, *header)[_HEADER_CRC_FROM:]
-        _write_whole(fd, MAGIC + struct.pack("<II", VERSION, zlib.crc32(rest)) + rest)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            _require_none(fd, path)
+            rest = _HEADER.pack(b"", 0, 0, *header)[_HEADER_CRC_FROM:]
+            _write_whole(fd, MAGIC + struct.pack("<II", VERSION, zlib.crc32(rest)) + rest)
+        except BaseException:
+            os.close(fd)
+            raise
         return cls(fd, header, 0)
 
     @classmethod
@@ -172,6 +183,11 @@ def _decode_header(path: str, data: bytes) -> Header:
     if magic != MAGIC or version != VERSION or crc != zlib.crc32(data[_HEADER_CRC_FROM:]):
         raise DamagedError(f"{path}: not a journal of version {VERSION}")
     return Header(block_size, writer)
+
+
+def _require_none(fd: int, path: str) -> None:
+    if os.fstat(fd).st_size >= _HEADER.size:
+        raise FileExistsError(path)
 
 
 def _write_whole(fd: int, data: bytes, offset: int = 0) -> None:

@@ -6,6 +6,7 @@ Lexicographic order of names is numeric order, and no directory holds more than 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 START = ".bufferstart"
 END = ".bufferend"
@@ -23,6 +24,18 @@ def block_name(number: int) -> str:
         rest = quotient - (1 << (root - 1))
         parts += [f"{byte:02X}" for byte in rest.to_bytes((root - 2) // 8 + 1, "big")]
     return "/".join([*parts, f"{file:03X}"])
+
+
+def directories(count: int) -> Iterator[str]:
+    """Every directory that the first `count` blocks are in, parents first, each once."""
+    seen: set[str] = set()
+    for first in range(0, count, _FILES):
+        path = ""
+        for part in block_name(first).split("/")[:-1]:
+            path = f"{path}/{part}" if path else part
+            if path not in seen:
+                seen.add(path)
+                yield path
 
 
 def block_number(name: str) -> int | None:

@@ -2,8 +2,14 @@
 
 Order of one block: bytes are spliced into its file; its MD5 is taken; the journal names it. The file's size
 is the truth: block files are never preallocated, opened for appending, truncated or rewritten. Recovery
-adopts every block file beyond the journal, in order, at its size. Everything blocks (worker threads); calls
-on one writer do not overlap.
+adopts every block file beyond the journal, in order, at its size: the death of a process takes nothing out
+of the page cache. After a loss of power that is no longer so. Then what the journal does not name is dropped
+(nobody was told of it), and the stream can only be ended: its producer died with the machine.
+
+With `sync` (durability = "power") a block's file is synced before the journal names it, and before an end is
+acknowledged the journal, every directory that holds a block, and the container's own.
+
+Everything blocks (worker threads); calls on one writer do not overlap.
 """
 
 from __future__ import annotations
@@ -11,23 +17,33 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
+from collections.abc import Sequence
 from typing import Literal
 
 from tyger import errors
-from tygerd.blocks import chain, container, journal, names
+from tygerd.blocks import boot, chain, container, journal, names
+from tygerd.osutil import durable
+
+ORPHANED = "the machine went down while the stream was being written"
 
 
 class Writer:
-    """Writes the blocks of one container. `sealed_bytes` and `next_number` count what the journal names."""
+    """Writes the blocks of one container. `sealed_bytes` and `next_number` count what the journal names.
 
-    def __init__(self, target: container.Container, book: journal.Journal, *, sync: bool) -> None:
+    `orphaned`: the machine went down while the stream was written. It can be ended, and not gone on with.
+    """
+
+    def __init__(
+        self, target: container.Container, book: journal.Journal, *, sync: bool, orphaned: bool = False
+    ) -> None:
         self.container = target
         self.sealed_bytes = 0
         self.next_number = 0
-        self._book = book
         self.sync = sync
+        self.orphaned = orphaned
+        self._book = book
         self._chain = chain.INITIAL
-        self._directories: set[str] = set()
 
     @classmethod
     def create(cls, target: container.Container, block_size: int, *, sync: bool = False) -> Writer:
@@ -39,6 +55,10 @@ class Writer:
         with target.claim:
             if target.started():
                 raise errors.Problem(errors.CONFLICT, "buffer cannot be overwritten: it was already written")
+            # Block files without a journal: a loss of power left them, and they are of another stream.
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(os.path.join(target.path, "blocks"))
+            boot.remember(target.path, sync=sync)
             header = journal.Header(block_size, secrets.token_bytes(16))
             book = journal.Journal.create(os.path.join(target.path, "journal"), header)
             target.created(book)
@@ -47,6 +67,8 @@ class Writer:
     @classmethod
     def recover(cls, target: container.Container, *, sync: bool = False) -> Writer:
         """Go on after a crash: cut the journal's torn tail and seal every block file beyond it.
+
+        After a restart of the machine those files are removed instead, and the writer is `orphaned`.
 
         Raises:
             DamagedError: the journal is not one of ours.
@@ -57,11 +79,17 @@ class Writer:
             raise FileNotFoundError(os.path.join(target.path, "journal"))
         book.refresh()
         book.cut_tail()
-        writer = cls(target, book, sync=sync)
+        ended = target.end() is not None
+        writer = cls(target, book, sync=sync, orphaned=not ended and boot.changed(target.path))
         if (last := writer._last_block()) is not None:
             writer._advance(last.offset + last.length, last.number + 1, chain.from_bytes(last.chain))
-        if target.end() is None and not writer.terminated():
-            writer._adopt()
+        if not ended:
+            if writer.orphaned:
+                writer._drop_unnamed()
+            else:
+                writer._agree_on_sync()
+                if not writer.terminated():
+                    writer._adopt()
         return writer
 
     def terminated(self) -> bool:
@@ -80,7 +108,10 @@ class Writer:
 
         Raises:
             OSError: it cannot be made (ENOSPC, ...).
+            DamagedError: the stream is orphaned: bytes between what is here and what would come are lost.
         """
+        if self.orphaned:
+            raise journal.DamagedError(ORPHANED)
         path = self.container.block_path(number)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         with contextlib.suppress(FileNotFoundError):
@@ -100,12 +131,26 @@ class Writer:
         """Remove the file of a block that got no bytes."""
         os.unlink(self.container.block_path(number))
 
-    def digest(self, fd: int, length: int) -> bytes:
-        """The MD5 of a block's file, which with `sync` is on the disk afterwards."""
-        md5 = chain.file_md5(fd, length)
+    def digests(self, blocks: Sequence[tuple[int, int]]) -> list[bytes]:
+        """The MD5s of blocks, each an open file and its length; with `sync` they are on the disk afterwards.
+
+        Raises:
+            OSError: a file could not be read or synced.
+            EOFError: a file is shorter than that.
+        """
+        found: list[bytes] = []
+        for outcome in chain.digests(blocks):
+            if isinstance(outcome, Exception):
+                raise outcome
+            found.append(outcome)
         if self.sync:
-            os.fdatasync(fd)
-        return md5
+            for fd, _ in blocks:
+                os.fdatasync(fd)
+        return found
+
+    def digest(self, fd: int, length: int) -> bytes:
+        """`digests` of one block."""
+        return self.digests([(fd, length)])[0]
 
     def seal(self, number: int, length: int, md5: bytes) -> None:
         """Name a block in the journal. Blocks are sealed in order; an empty one ends the stream.
@@ -120,8 +165,6 @@ class Writer:
             journal.Record(journal.BLOCK, number, self.sealed_bytes, length, md5, chain.to_bytes(value))
         )
         self._advance(self.sealed_bytes + length, number + 1, value)
-        if self.sync:
-            self._directories.add(os.path.dirname(self.container.block_path(number)))
 
     def finish(self, outcome: Literal["complete", "failed"], reason: str | None = None) -> None:
         """End the stream; what was sealed before is durable afterwards, with `sync` on the disk too.
@@ -130,6 +173,7 @@ class Writer:
 
         Raises:
             Problem: CONFLICT, the stream has ended otherwise.
+            DamagedError: an orphaned stream is not complete.
             OSError: ENOSPC; the call may be repeated.
         """
         if (end := self.container.end()) is not None:
@@ -137,30 +181,47 @@ class Writer:
                 raise errors.Problem(errors.CONFLICT, f"the buffer is already {end}")
             return
         if outcome == "complete":
+            if self.orphaned:
+                raise journal.DamagedError(ORPHANED)
             if not self.terminated():
                 self.seal(self.next_number, 0, chain.EMPTY_MD5)
-            self._durable()
+        if self.sync:  # before the end: a stream that says it has one has everything else, too
+            self._book.sync()
+            self._sync_directories()
+        if outcome == "complete":
             self._book.append(journal.Record(journal.COMPLETE))
         else:
             if reason:
-                self.container.set_failure(reason)
+                self.container.set_failure(reason, sync=self.sync)
             self._book.append(journal.Record(journal.FAILED))
-        self._durable()
-
-    def _durable(self) -> None:
         if self.sync:
             self._book.sync()
-            for path in [
-                *self._directories,
-                os.path.join(self.container.path, "blocks"),
-                self.container.path,
-            ]:
-                with contextlib.suppress(FileNotFoundError):
-                    container.sync_path(path)
-            self._directories.clear()
+
+    def _sync_directories(self) -> None:
+        """The container's, and all that hold blocks. They are known by number: who began them may be gone."""
+        for name in ("", "blocks", *(f"blocks/{name}" for name in names.directories(self.next_number))):
+            with contextlib.suppress(FileNotFoundError):  # its blocks have been shipped
+                durable.sync_path(os.path.join(self.container.path, name))
+
+    def _agree_on_sync(self) -> None:
+        """Bring to the disk what an earlier writer, of a daemon with another setting, did not."""
+        if boot.synced(self.container.path) != self.sync:
+            if self.sync:
+                for number in range(self.next_number):
+                    with contextlib.suppress(FileNotFoundError):  # empty, or shipped
+                        durable.sync_path(self.container.block_path(number))
+            boot.remember(self.container.path, sync=self.sync)
 
     def _advance(self, sealed_bytes: int, next_number: int, value: str) -> None:
         self.sealed_bytes, self.next_number, self._chain = sealed_bytes, next_number, value
+
+    def _drop_unnamed(self) -> None:
+        """Remove the files of blocks that the journal does not name: what they hold is not to be trusted."""
+        number = self.next_number
+        with contextlib.suppress(FileNotFoundError):
+            while True:
+                os.unlink(self.container.block_path(number))
+                number += 1
 
     def _adopt(self) -> None:
         while True:
