@@ -14,7 +14,7 @@ import select
 import subprocess
 import time
 
-from tyger import client, errors, paths, programs
+from tyger import errors, paths, programs, sockets
 
 PATIENCE = 60
 """Seconds for a daemon to become ready: it may have an old catalog to upgrade and runs to adopt."""
@@ -74,8 +74,8 @@ def ensure(where: paths.Paths) -> str:
 
 def _answers(socket_path: str) -> bool:
     try:
-        client.connect(socket_path).close()
-    except client.Disconnected:
+        sockets.connect(socket_path).close()
+    except sockets.Disconnected:
         return False
     return True
 

@@ -1,16 +1,14 @@
 """One blocking HTTP/1.1 exchange on the daemon's socket, descriptors attached.
 
-A connection carries one request and is closed after its answer. Connecting, sending and reading heads and
-whole bodies stand here; the long streams of a transfer are in `streams`. Standard library only: this module
-is on the start path of every command, and the supervisor beside a run uses it too.
+A connection carries one request and is closed after its answer. Sending, and reading heads and whole bodies
+stand here; connections are in `sockets`, the long streams of a transfer in `reading` and `writing`. Standard
+library only: this module is on the start path of every command, and the supervisor beside a run uses it too.
 """
 
 from __future__ import annotations
 
 import array
-import errno
 import json
-import os
 import select
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +16,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote, urlencode
 
-from tyger import errors
+from tyger import errors, sockets
 
 MAX_HEAD = 64 * 1024
 """Bytes of status line and headers that we accept; our daemon sends a few hundred."""
@@ -26,91 +24,6 @@ MAX_HEAD = 64 * 1024
 ATTEMPTS = 4
 """How often a request is sent whose connection is reset before a byte of the answer came: a daemon that
 leaves when idle may do so while we connect."""
-
-_RECV = 256 * 1024
-
-
-class Disconnected(errors.Problem):
-    """Nobody answers, or the connection ended before the answer did.
-
-    The request may have been carried out.
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__(errors.UNAVAILABLE, message)
-
-
-class Channel:
-    """A connected socket and the bytes that were read from it beyond what was asked for.
-
-    Reading raises `Disconnected` at end of file and on a reset. `wake` is a descriptor that, when readable,
-    makes a waiting read raise `Interrupted`.
-    """
-
-    def __init__(self, sock: socket.socket, wake: int | None = None) -> None:
-        self.sock = sock
-        self.pending = bytearray()
-        self._wake = wake
-
-    def fileno(self) -> int:
-        """The socket's descriptor."""
-        return self.sock.fileno()
-
-    def fill(self) -> None:
-        """Read at least one more byte into `pending`."""
-        self.wait_readable()
-        try:
-            data = self.sock.recv(_RECV)
-        except ConnectionError as error:
-            raise Disconnected(f"the connection to the daemon broke: {error.strerror}") from error
-        if not data:
-            raise Disconnected("the daemon closed the connection")
-        self.pending += data
-
-    def wait_readable(self) -> None:
-        """Block until the socket has something to read; raise `Interrupted` when `wake` fires first."""
-        if self._wake is None:
-            return
-        poller = select.poll()
-        poller.register(self.sock, select.POLLIN)
-        poller.register(self._wake, select.POLLIN)
-        ready = dict(poller.poll())
-        if self._wake in ready:
-            raise Interrupted
-
-    def line(self) -> bytes:
-        """The next line, without its line ending."""
-        searched = 0
-        while (end := self.pending.find(b"\n", searched)) < 0:
-            searched = len(self.pending)
-            self.fill()
-        line = bytes(self.pending[:end])
-        del self.pending[: end + 1]
-        return line.removesuffix(b"\r")
-
-    def take(self, limit: int) -> bytes:
-        """Up to `limit` bytes, at least one."""
-        if not self.pending:
-            self.fill()
-        data = bytes(self.pending[:limit])
-        del self.pending[: len(data)]
-        return data
-
-    def exactly(self, count: int) -> bytes:
-        """Exactly `count` bytes."""
-        while len(self.pending) < count:
-            self.fill()
-        data = bytes(self.pending[:count])
-        del self.pending[:count]
-        return data
-
-    def close(self) -> None:
-        """Close the socket. Idempotent."""
-        self.sock.close()
-
-
-class Interrupted(Exception):  # noqa: N818 - not an error: somebody asked us to stop
-    """A read was ended by its `wake` descriptor."""
 
 
 class Answer:
@@ -132,7 +45,7 @@ class Answer:
 class Stream:
     """An answer whose body is read as it comes. Closing it tells the daemon that we are gone."""
 
-    def __init__(self, channel: Channel, status: int, headers: dict[str, str]) -> None:
+    def __init__(self, channel: sockets.Channel, status: int, headers: dict[str, str]) -> None:
         self.channel = channel
         self.status = status
         self.headers = headers
@@ -188,8 +101,8 @@ class Stream:
             return
         while True:
             try:
-                data = self.channel.take(_RECV)
-            except Disconnected:
+                data = self.channel.take(sockets.RECV)
+            except sockets.Disconnected:
                 return
             yield data
 
@@ -208,6 +121,37 @@ class Stream:
     def close(self) -> None:
         """Close the connection. Idempotent."""
         self.channel.close()
+
+
+class Sent:
+    """A request that was sent: its answer can be waited for beside other things."""
+
+    def __init__(self, client: Client, method: str, channel: sockets.Channel) -> None:
+        self._client = client
+        self._method = method
+        self._channel = channel
+
+    def fileno(self) -> int:
+        """Readable when the answer begins."""
+        return self._channel.fileno()
+
+    def stream(self) -> Stream:
+        """The answer, its body to be read; raises as `Client.stream` does. Waits for all of its head."""
+        try:
+            status, headers = _answer_head(self._channel)
+        except BaseException:
+            self.close()
+            raise
+        self._client.server_version = headers.get("tyger-version", self._client.server_version)
+        stream = Stream(self._channel, status, headers)
+        if 200 <= status < 300:
+            return stream
+        with stream:
+            raise errors.from_wire(status, _error_body(self._method, stream))
+
+    def close(self) -> None:
+        """Close the connection. Idempotent."""
+        self._channel.close()
 
 
 class Client:
@@ -230,14 +174,15 @@ class Client:
         body: object | None = None,
         headers: Mapping[str, str] | None = None,
         fds: Sequence[int] = (),
+        wake: int | None = None,
     ) -> Answer:
-        """Send one request and read the whole answer.
+        """Send one request and read the whole answer. `wake` as in `stream`.
 
         Raises:
             Problem: the daemon's own, for every answer outside 200 to 299.
             Disconnected: nobody answers and none could be started, or the answer was cut.
         """
-        with self.stream(method, path, query=query, body=body, headers=headers, fds=fds) as stream:
+        with self.stream(method, path, query=query, body=body, headers=headers, fds=fds, wake=wake) as stream:
             return Answer(stream.status, stream.headers, _body(method, stream))
 
     def stream(
@@ -257,61 +202,42 @@ class Client:
         """
         head = _head(method, path, query, body, headers or {}, len(fds))
         for attempt in range(1, ATTEMPTS + 1):
-            channel = Channel(self._connect(), wake)
+            channel = sockets.Channel(self._connect(), wake)
             try:
-                _send(channel.sock, head, fds)
-                status, answer_headers = _answer_head(channel)
-            except Disconnected:
-                heard = bool(channel.pending)
-                channel.close()
-                if heard or attempt == ATTEMPTS:
+                return self._sent(method, channel, head, fds).stream()
+            except sockets.Disconnected:
+                if channel.pending or attempt == ATTEMPTS:
                     raise
-                continue
-            except BaseException:
-                channel.close()
-                raise
-            self.server_version = answer_headers.get("tyger-version", self.server_version)
-            stream = Stream(channel, status, answer_headers)
-            if 200 <= status < 300:
-                return stream
-            with stream:
-                raise errors.from_wire(status, _error_body(method, stream))
         raise AssertionError("unreachable")
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        body: object | None = None,
+    ) -> Sent:
+        """Send one request, and leave its answer for later. Raises `Disconnected`."""
+        channel = sockets.Channel(self._connect())
+        return self._sent(method, channel, _head(method, path, query, body, {}, 0), ())
+
+    def _sent(self, method: str, channel: sockets.Channel, head: bytes, fds: Sequence[int]) -> Sent:
+        try:
+            _send(channel.sock, head, fds)
+        except BaseException:
+            channel.close()
+            raise
+        return Sent(self, method, channel)
 
     def _connect(self) -> socket.socket:
         try:
-            return connect(self.socket_path)
-        except Disconnected:
+            return sockets.connect(self.socket_path)
+        except sockets.Disconnected:
             if self.ensure is None:
                 raise
         self.ensure()
-        return connect(self.socket_path)
-
-
-def connect(path: str) -> socket.socket:
-    """A connected Unix socket.
-
-    Raises:
-        Disconnected: nobody listens at `path`.
-        Problem: the socket may not be opened (FORBIDDEN), or its path is too long (CONFIG).
-    """
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    try:
-        sock.connect(path)
-    except OSError as error:
-        sock.close()
-        if error.errno in (errno.EACCES, errno.EPERM):
-            raise errors.Problem(
-                errors.FORBIDDEN,
-                f"cannot open {path}: permission denied; ask to be put in the group that owns it",
-            ) from None
-        if error.errno is None:
-            raise errors.Problem(errors.CONFIG, f"the socket path {path} is longer than 107 bytes") from None
-        raise Disconnected(f"no daemon answers on {path}: {os.strerror(error.errno)}") from None
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+        return sockets.connect(self.socket_path)
 
 
 def _head(
@@ -348,10 +274,10 @@ def _send(sock: socket.socket, data: bytes, fds: Sequence[int]) -> None:
     except ConnectionError as error:
         # The daemon may have answered (413, say) before it closed: what it said is in the socket.
         if not select.select([sock], [], [], 0)[0]:
-            raise Disconnected(f"the connection to the daemon broke: {error.strerror}") from error
+            raise sockets.Disconnected(f"the connection to the daemon broke: {error.strerror}") from error
 
 
-def _answer_head(channel: Channel) -> tuple[int, dict[str, str]]:
+def _answer_head(channel: sockets.Channel) -> tuple[int, dict[str, str]]:
     while True:
         line = channel.line()
         parts = line.split(b" ", 2)
@@ -362,7 +288,7 @@ def _answer_head(channel: Channel) -> tuple[int, dict[str, str]]:
             return status, headers
 
 
-def _headers(channel: Channel) -> dict[str, str]:
+def _headers(channel: sockets.Channel) -> dict[str, str]:
     headers: dict[str, str] = {}
     size = 0
     while line := channel.line():
@@ -381,5 +307,5 @@ def _body(method: str, stream: Stream) -> bytes:
 def _error_body(method: str, stream: Stream) -> object:
     try:
         return json.loads(_body(method, stream) or b"null")
-    except (ValueError, Disconnected):
+    except (ValueError, sockets.Disconnected):
         return None

@@ -42,6 +42,7 @@ PRECONDITION_FAILED = Kind("PreconditionFailed", 412, 75, "it changed meanwhile,
 TRY_AGAIN = Kind("TryAgain", 503, 75, "not now: try again later")
 PROTOCOL = Kind("Protocol", 502, 76, "the peer sent something that is not this protocol")
 FORBIDDEN = Kind("Forbidden", 403, 77, "permission denied")
+ACCESS_EXPIRED = Kind("AccessExpired", 403, 77, "the access URL has expired and nobody renews it")
 CONFIG = Kind("Config", 500, 78, "tygerd.toml is wrong, or the state directory cannot be used")
 
 KINDS: tuple[Kind, ...] = tuple(value for value in globals().copy().values() if isinstance(value, Kind))

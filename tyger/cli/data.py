@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import click
 
-from tyger import errors, streams
+from tyger import access, errors, reading, streams, writing
 from tyger.cli import bufferref, flags, groups, output, progress, session, signals, stdio
 
 WRITE_HINT = "pipe data in, name a file with --input, or say --input - to type it"
@@ -94,9 +94,9 @@ def write(
         board = progress.Board(invocation.console, drawn=not os.isatty(fd))
         meter = progress.Meter(board, "write", buffer=buffer_id, operation="buffer write")
         try:
-            result = streams.write(
+            result = writing.write(
                 invocation.client,
-                buffer_id,
+                access.Access(buffer=buffer_id),
                 fd,
                 verdict=lambda: verdict(interrupts),
                 stop=stop,
@@ -163,7 +163,9 @@ def read(
         board = progress.Board(invocation.console, drawn=not os.isatty(fd))
         meter = progress.Meter(board, "read", buffer=buffer_id, operation="buffer read")
         try:
-            result = streams.read(invocation.client, buffer_id, fd, stop=stop, on_progress=meter)
+            result = reading.read(
+                invocation.client, access.Access(buffer=buffer_id), fd, stop=stop, on_progress=meter
+            )
         except BrokenPipeError:
             raise
         except errors.Problem as problem:

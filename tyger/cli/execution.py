@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from tyger import errors, pipes, streams
+from tyger import access, errors, pipes, reading, streams, writing
 from tyger.cli import data, progress, runfollow, runrequest, session, signals
 
 SIGPIPE = 13
@@ -153,9 +153,9 @@ class Execution:
     def _write(self, buffers: Mapping[str, str], meter: progress.Meter) -> streams.Result:
         settings = self._settings
         assert settings.source is not None and settings.source_name is not None  # noqa: PT018, S101 - for mypy
-        return streams.write(
+        return writing.write(
             self._invocation.client,
-            buffers[settings.source_name],
+            access.Access(buffer=buffers[settings.source_name]),
             settings.source,
             verdict=self._verdict,
             stop=self._stop,
@@ -173,9 +173,9 @@ class Execution:
     def _read(self, buffers: Mapping[str, str], meter: progress.Meter) -> streams.Result:
         settings = self._settings
         assert settings.sink is not None and settings.sink_name is not None  # noqa: PT018, S101 - for mypy
-        return streams.read(
+        return reading.read(
             self._invocation.client,
-            buffers[settings.sink_name],
+            access.Access(buffer=buffers[settings.sink_name]),
             settings.sink,
             stop=self._stop,
             on_progress=meter,

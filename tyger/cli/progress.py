@@ -6,10 +6,11 @@ Nothing here prints by itself; `output` does.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 
-from tyger import units
+from tyger import streams, units
 from tyger.cli import output
 
 RECORD_EVERY = 1.0
@@ -17,6 +18,15 @@ RECORD_EVERY = 1.0
 
 REDRAW_EVERY = 0.2
 """Seconds between two states of the live line at least: as fast as one reads, slow enough to cost nothing."""
+
+REPEAT_EVERY = 10.0
+"""Seconds between two `Transfer waits` records of one kind at least: retries come and go several a second."""
+
+NORMAL = frozenset({"its writer"})
+"""What a reader waits for where nothing is wrong: shown on the live line, never a warning."""
+
+
+_KIND = re.compile(r"[:0-9]")  # what differs from one retry to the next stands behind one of these
 
 
 class Board:
@@ -53,43 +63,62 @@ class Meter:
         self._values = values
         self._created = time.monotonic()
         self._started: float | None = None
-        self._recorded = (0.0, 0)
+        self._recorded = self._created
+        self._before = streams.Moved(0)
         self._drawn = 0.0
         self._rate = 0.0
-        self._waiting: str | None = None
+        self._warned: tuple[str, float] = ("", -REPEAT_EVERY)
 
-    def __call__(self, done: int, waiting: str | None) -> None:
-        """Take note of the bytes so far. Called at any rate, from the transfer's thread."""
+    def __call__(self, moved: streams.Moved) -> None:
+        """Take note of how far it is. Called at any rate, from the transfer's thread."""
         now = time.monotonic()
-        if self._started is None and done:
-            self._started = now
-            self._recorded = (now, 0)
+        if self._started is None and moved.bytes:
+            self._started = self._recorded = now
             self._console.log("info", "Transfer starting", **self._values)
-        if waiting != self._waiting:
-            self._waiting = waiting
-            if waiting:
-                self._console.log("warn", "Transfer waits", reason=waiting, **self._values)
-        since, before = self._recorded
-        if self._started is not None and now - since >= RECORD_EVERY and done != before:
-            self._rate = (done - before) / (now - since)
-            self._recorded = (now, done)
-            if not self._board.drawn:
-                self._console.log(
-                    "info",
-                    "Transfer progress",
-                    throughput=bits(self._rate),
-                    totalCompletedData=binary(done),
-                    **self._values,
-                )
+        if moved.waiting and moved.waiting not in NORMAL:
+            self._warn(moved.waiting, now)
+        if self._started is not None and now - self._recorded >= RECORD_EVERY:
+            self._record(moved, now)
         if now - self._drawn >= REDRAW_EVERY:
             self._drawn = now
-            self._board.set(
-                self._label, f"{self._label} {binary(done)} {bits(self._rate)} {waiting or ''}".rstrip()
+            self._draw(moved)
+
+    def _warn(self, waiting: str, now: float) -> None:
+        """One record when it begins to wait, or waits for something of another kind."""
+        kind = _KIND.split(waiting, maxsplit=1)[0]
+        if kind != self._warned[0] or now - self._warned[1] >= REPEAT_EVERY:
+            self._warned = (kind, now)
+            self._console.log("warn", "Transfer waits", reason=waiting, **self._values)
+
+    def _record(self, moved: streams.Moved, now: float) -> None:
+        """One record of what has changed, and how fast; nothing where nothing has."""
+        came, went = moved.bytes - self._before.bytes, (moved.shipped or 0) - (self._before.shipped or 0)
+        if not came and went <= 0:
+            return
+        self._rate = (came or went) / (now - self._recorded)
+        self._recorded, self._before = now, moved
+        if not self._board.drawn:
+            shipped = {} if moved.shipped is None else {"shippedData": binary(moved.shipped)}
+            self._console.log(
+                "info",
+                "Transfer progress",
+                throughput=bits(self._rate),
+                totalCompletedData=binary(moved.bytes),
+                **shipped,
+                **self._values,
             )
 
+    def _draw(self, moved: streams.Moved) -> None:
+        parts = [self._label, binary(moved.bytes), bits(self._rate)]
+        if moved.shipped is not None:
+            parts.append(f"shipped {binary(moved.shipped)}")
+        if moved.waiting:
+            parts.append(f"waits: {moved.waiting}")
+        self._board.set(self._label, " ".join(parts))
+
     def complete(self, done: int) -> None:
-        """The transfer is over, and well."""
-        self(done, None)
+        """The transfer is over, and well; `done` bytes."""
+        self(self._before._replace(bytes=done, waiting=None))
         now = time.monotonic()
         begun = self._created if self._started is None else self._started
         # A short transfer is reported once, at its end: then the first report says nothing about its speed.

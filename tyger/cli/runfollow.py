@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from tyger import client, errors, streams
+from tyger import client, errors, sockets, streams
 from tyger.cli import session
 
 TERMINAL = frozenset({"Succeeded", "Failed", "Canceled"})
@@ -58,7 +58,7 @@ def snapshots(invocation: session.Session, run_id: int, stop: streams.Stop) -> I
     """
     patience = Patience(invocation, stop)
     while True:
-        lost = client.Disconnected("the watch stream ended before the run did")
+        lost = sockets.Disconnected("the watch stream ended before the run did")
         try:
             path, query = f"/runs/{run_id}", [("watch", "true")]
             with invocation.stream("GET", path, query=query, wake=stop.fileno()) as stream:
@@ -70,7 +70,7 @@ def snapshots(invocation: session.Session, run_id: int, stop: streams.Stop) -> I
                     yield run
                     if run.get("status") in TERMINAL:
                         return
-        except client.Interrupted:
+        except sockets.Interrupted:
             return
         except errors.Problem as problem:
             if not patience.again(problem):
@@ -136,7 +136,7 @@ def log_lines(
                     emit(line if timestamps else rest)
             if is_over() or stop.wait(FIRST_PAUSE):
                 return
-        except client.Interrupted:
+        except sockets.Interrupted:
             return
         except errors.Problem as problem:
             if not patience.again(problem):

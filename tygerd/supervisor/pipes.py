@@ -19,8 +19,8 @@ import threading
 import time
 from typing import Literal
 
+from tyger import access, errors, reading, streams, writing
 from tyger import client as client_module
-from tyger import errors, streams
 from tygerd.supervisor import ending, spec
 
 State = Literal["waiting", "open", "complete", "failed", "closed", "skipped"]
@@ -91,8 +91,8 @@ class Pipe(threading.Thread, abc.ABC):
         self.state = "failed"
         self.end.fail(f"buffer '{self.pipe.name}': {message}")
 
-    def _progress(self, count: int, _waiting: str | None) -> None:
-        self.bytes = count
+    def _progress(self, moved: streams.Moved) -> None:
+        self.bytes = moved.bytes
 
 
 class Input(Pipe):
@@ -116,13 +116,13 @@ class Input(Pipe):
     def _fill(self, fd: int) -> State:
         self.state = "open"
         try:
-            result = streams.read(
+            result = reading.read(
                 self.client,
-                self.pipe.buffer,
+                access.Access(buffer=self.pipe.buffer),
                 fd,
                 stop=self.stop,
                 on_progress=self._progress,
-                retry_for=self.setup.retry_for,
+                patience=streams.Patience(self.setup.retry_for),
             )
         except BrokenPipeError:
             return "closed"
@@ -194,9 +194,9 @@ class Output(Pipe):
             os.close(reader)
 
     def _write(self, fd: int) -> State:
-        result = streams.write(
+        result = writing.write(
             self.client,
-            self.pipe.buffer,
+            access.Access(buffer=self.pipe.buffer),
             fd,
             verdict=self._verdict,
             stop=self.stop,
@@ -204,7 +204,7 @@ class Output(Pipe):
             flush_interval=self.setup.flush_interval,
             run=self.setup.run,
             on_progress=self._progress,
-            retry_for=self.setup.retry_for,
+            patience=streams.Patience(self.setup.retry_for),
         )
         self.bytes = result.bytes
         if result.state == "complete":

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from tests.support import scripted
-from tyger import client, errors
+from tyger import client, errors, sockets
 
 
 def test_a_request_as_it_goes_out():
@@ -99,7 +99,7 @@ def test_a_reset_before_the_answer_is_tried_again():
 def test_a_cut_answer_is_not_tried_again():
     with (
         scripted.Peer(scripted.replying(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab")) as peer,
-        pytest.raises(client.Disconnected),
+        pytest.raises(sockets.Disconnected),
     ):
         client.Client(peer.path).request("GET", "/x")
 
@@ -120,7 +120,7 @@ def test_what_is_not_http_is_one_clear_problem(raw):
 
 
 def test_nobody_answers(tmp_path):
-    with pytest.raises(client.Disconnected, match="No such file or directory"):
+    with pytest.raises(sockets.Disconnected, match="No such file or directory"):
         client.Client("/nowhere/tyger.sock").request("GET", "/x")
 
 
@@ -148,7 +148,7 @@ def test_waiting_ends_when_woken():
     os.write(writer, b"!")
     with (
         scripted.Peer(lambda connection: connection.read_request().wait_closed()) as peer,
-        pytest.raises(client.Interrupted),
+        pytest.raises(sockets.Interrupted),
     ):
         client.Client(peer.path).stream("GET", "/x", wake=reader)
     os.close(reader)

@@ -1,0 +1,92 @@
+"""What names a buffer to the daemon: its ID, or an access URL, perhaps from a file that somebody renews.
+
+An access URL is a key: nothing here puts one into a message. Contract buffers.md 2 and 9.1. Standard library
+only.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from urllib.parse import urlsplit
+
+from tyger import errors
+
+LARGEST_FILE = 2048
+"""A file of so many bytes is not read: it is data, not a URL (buffers.md 2.1)."""
+
+ATTEMPTS, PAUSE = 10, 30.0
+"""How often a file is read again whose URL has expired, and the seconds between (buffers.md 9.1)."""
+
+
+class Access:
+    """One buffer, as the body of a request names it. `name` is for people."""
+
+    def __init__(self, *, buffer: str = "", url: str = "", file: str | None = None) -> None:
+        self.buffer = buffer
+        self.file = file
+        self._url = url
+        self._attempts = 0
+
+    @property
+    def name(self) -> str:
+        """The buffer's ID, or what stands in its place in the URL."""
+        return self.buffer or urlsplit(self._url).path.rpartition("/")[2]
+
+    @property
+    def is_url(self) -> bool:
+        """Whether the daemon is given a URL."""
+        return not self.buffer
+
+    def fields(self) -> dict[str, object]:
+        """The members of a request that name the buffer."""
+        return {"buffer": self.buffer} if self.buffer else {"url": self._url}
+
+    def renewed(self) -> bool:
+        """The URL has expired: whether there is another one now. If not, ask again after `PAUSE` seconds.
+
+        Raises:
+            Problem: ACCESS_EXPIRED, there will be none.
+        """
+        if self.file is None:
+            raise errors.Problem(
+                errors.ACCESS_EXPIRED,
+                "the access URL has expired; give a buffer ID, or a file that whoever has access renews",
+            )
+        fresh = url_in(self.file)
+        # Only the signature is taken: a file that names another buffer now must not mix two of them.
+        query = (fresh or "").partition("?")[2]
+        renewed = f"{self._url.partition('?')[0]}?{query}"
+        if query and renewed != self._url:
+            self._url, self._attempts = renewed, 0
+            return True
+        if self._attempts == ATTEMPTS:
+            raise errors.Problem(
+                errors.ACCESS_EXPIRED,
+                f"access URL from file {self.file} has not changed after {ATTEMPTS} attempts",
+            )
+        self._attempts += 1
+        return False
+
+    @property
+    def waiting(self) -> str:
+        """What is waited for when `renewed` was false, in words."""
+        return f"the access URL has expired; waiting for another one in {self.file}"
+
+
+def is_url(text: str) -> bool:
+    """Whether `text` is an absolute URL."""
+    head, separator, _ = text.partition(":")
+    return bool(separator) and head[:1].isalpha() and all(c.isalnum() or c in "+-." for c in head)
+
+
+def url_in(path: str) -> str | None:
+    """The URL in a small regular file; the text as it is when it is something else; None: no such file."""
+    try:
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode) or found.st_size >= LARGEST_FILE:
+            return None
+        with open(path, encoding="utf-8") as file:
+            return file.read().rstrip(" \r\n")
+    except (OSError, ValueError):
+        return None
