@@ -173,7 +173,7 @@ async def _parts(
     )
     try:
         signer = await trio.to_thread.run_sync(keys.load_or_create, os.path.join(where.state, "keys"))
-        store = local.LocalStore(where.state, urls=localurls.LocalUrls(signer, where.socket))
+        store = local.LocalStore(where.state, urls=localurls.LocalUrls(signer, where.socket), sync=power)
         await store.start()
         stores = places.Places(store)
         news = events.Events()
@@ -234,6 +234,8 @@ async def _parts(
             await background.start(transfer_service.run)
             await background.start(run_service.run)
             background.start_soon(buffer_service.run)
+            if power:  # before anybody is told anything
+                await trio.to_thread.run_sync(state.sync)
             yield app, background
             background.cancel_scope.cancel()
     finally:

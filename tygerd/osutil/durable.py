@@ -6,6 +6,7 @@ a loss of power once its bytes, its directory and, where that is new, the direct
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 
@@ -21,6 +22,21 @@ def sync_path(path: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def sync_upward(path: str) -> None:
+    """Wait until a directory is on the disk, and its entry in its parent, and so on to the top; blocking.
+
+    Directories that we may not read are others' and were there before: they are left out.
+    """
+    path = os.path.realpath(path)
+    while True:
+        with contextlib.suppress(PermissionError):
+            sync_path(path)
+        parent = os.path.dirname(path)
+        if parent == path:
+            return
+        path = parent
 
 
 def replace(path: str, data: bytes, *, sync: bool, mode: int = 0o600) -> None:

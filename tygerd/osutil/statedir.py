@@ -16,6 +16,7 @@ import time
 from typing import Self
 
 from tyger import errors, paths
+from tygerd.osutil import durable
 
 VERSION = 1
 """Of the layout below the directory, docs/design.md "State on disk". Higher ones are refused."""
@@ -72,6 +73,24 @@ class StateDirectory:
         A client that no longer does may start the next daemon, which then waits instead of failing.
         """
         _write_holder(self._lock, _LEAVING)
+
+    def sync(self) -> None:
+        """Wait until what starting has made here, and what an earlier daemon left unsynced, is on the disk.
+
+        That is the directory, what leads to it, and what it holds; not what is in its directories. Blocks on
+        the disk.
+
+        Raises:
+            Problem: STORAGE_FULL or CONFIG.
+        """
+        try:
+            with os.scandir(self.path) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False):
+                        durable.sync_path(entry.path)
+            durable.sync_upward(self.path)
+        except OSError as error:
+            raise _unusable(self.path, error) from None
 
     def close(self) -> None:
         """Let the lock go."""
@@ -221,13 +240,7 @@ def _check_version(path: str) -> None:
 
 def _write_version(file: str) -> None:
     """Write a new directory's version, whole or not at all."""
-    fd = os.open(file + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, f"{VERSION}\n".encode())
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    os.rename(file + ".new", file)
+    durable.replace(file, f"{VERSION}\n".encode(), sync=True)
 
 
 def _unusable(path: str, error: OSError) -> errors.Problem:

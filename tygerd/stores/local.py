@@ -22,6 +22,7 @@ import trio
 
 from tyger import errors
 from tygerd.blocks import container
+from tygerd.osutil import durable
 from tygerd.stores import access as access_urls
 from tygerd.stores import base, localurls
 
@@ -38,15 +39,24 @@ _OWN_LIFETIME = timedelta(hours=1)
 
 
 class LocalStore:
-    """Containers under `root` (the state directory), in `directory`. `urls` signs; the spool has none."""
+    """Containers under `root` (the state directory), in `directory`. `urls` signs; the spool has none.
+
+    With `sync` (durability = "power") what a method has done is on the disk when it returns.
+    """
 
     def __init__(
-        self, root: str, directory: str = "containers", urls: localurls.LocalUrls | None = None
+        self,
+        root: str,
+        directory: str = "containers",
+        urls: localurls.LocalUrls | None = None,
+        *,
+        sync: bool = False,
     ) -> None:
         self.traits = base.Traits(
             name=NAME, location=NAME, endpoint="" if urls is None else urls.endpoint, embedded=True
         )
         self._urls = urls
+        self._sync = sync
         self._containers = os.path.join(root, directory)
         self._trash = os.path.join(root, "trash")
         self._open: weakref.WeakValueDictionary[str, container.Container] = weakref.WeakValueDictionary()
@@ -63,7 +73,7 @@ class LocalStore:
     async def create(self, id: str) -> None:  # noqa: A002 - the contract's word
         """See `base.Store`."""
         path = self._path(id)
-        await self._run(lambda: os.makedirs(path, mode=0o700, exist_ok=True))
+        await self._run(lambda: self._make(path))
 
     async def exists(self, id: str) -> bool:  # noqa: A002
         """See `base.Store`."""
@@ -76,7 +86,7 @@ class LocalStore:
             return known
         if not await self.exists(id):
             raise errors.not_found()
-        return self._open.setdefault(id, container.Container(self._path(id)))
+        return self._open.setdefault(id, container.Container(self._path(id), sync=self._sync))
 
     async def delete(self, id: str) -> None:  # noqa: A002
         """See `base.Store`."""
@@ -126,12 +136,19 @@ class LocalStore:
         for name in os.listdir(self._trash):
             shutil.rmtree(os.path.join(self._trash, name), ignore_errors=True)
 
+    def _make(self, path: str) -> None:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        if self._sync:
+            durable.sync_path(self._containers)
+
     def _discard(self, id: str) -> None:  # noqa: A002
         rubbish = os.path.join(self._trash, f"{id}-{secrets.token_hex(4)}")
         try:
             os.rename(self._path(id), rubbish)
         except FileNotFoundError:
             return
+        if self._sync:
+            durable.sync_path(self._containers)
         shutil.rmtree(rubbish, ignore_errors=True)
 
     async def _run(self, work: Callable[[], T]) -> T:

@@ -51,7 +51,9 @@ class Assembly:
     ) -> None:
         self.hashing = trio.CapacityLimiter(HASHING_THREADS)
         self._parts = parts
-        self._spool = spool.Spool(parts.state, limit=parts.spool_limit, floor=parts.spool_floor, used=used)
+        self._spool = spool.Spool(
+            parts.state, limit=parts.spool_limit, floor=parts.spool_floor, used=used, sync=parts.sync
+        )
         self._on_final = on_final
         self._announce = announce
         self._urls: dict[str, clienturl.ClientUrl] = {}

@@ -28,8 +28,8 @@ NO_ROOM = "the disk has less free space than the spool must leave ([spool] floor
 class Spool:
     """All spool containers of a daemon. `used` tells the bytes in them that no store has accepted yet."""
 
-    def __init__(self, state: str, *, limit: int, floor: int, used: Callable[[], int]) -> None:
-        self._store = local.LocalStore(state, DIRECTORY)
+    def __init__(self, state: str, *, limit: int, floor: int, used: Callable[[], int], sync: bool) -> None:
+        self._store = local.LocalStore(state, DIRECTORY, sync=sync)
         self._path = os.path.join(state, DIRECTORY)
         self._limit = limit
         self._floor = floor

@@ -39,3 +39,11 @@ def test_files_and_directories_can_be_waited_for(tmp_path):
     durable.sync_path(str(tmp_path))
     with pytest.raises(FileNotFoundError):
         durable.sync_path(str(tmp_path / "other"))
+
+
+def test_all_that_leads_to_a_directory_can_be_waited_for(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("a")
+    durable.sync_upward(str(tmp_path / "link" / "b"))
+    with pytest.raises(FileNotFoundError):
+        durable.sync_upward(str(tmp_path / "other"))

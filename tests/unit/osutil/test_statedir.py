@@ -21,6 +21,17 @@ def refusal(path):
     return caught.value
 
 
+def test_syncing_leaves_everything_as_it_is(tmp_path):
+    """Which syncs these are is tested in tests/crash/test_power.py."""
+    state = statedir.StateDirectory.open(str(tmp_path))
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "dangling").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    state.sync()
+    assert sorted(os.listdir(tmp_path)) == ["dangling", "keys", "lock", "pipe", "version"]
+    state.close()
+
+
 def test_it_is_made_private_with_its_version(tmp_path):
     state = statedir.StateDirectory.open(str(tmp_path / "a/b"))
     assert stat.S_IMODE(os.stat(tmp_path / "a/b").st_mode) == 0o700
