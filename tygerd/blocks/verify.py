@@ -18,12 +18,16 @@ class Bad(NamedTuple):
     why: str
 
 
-def first_bad_block(target: container.Container, from_number: int = 0) -> Bad | None:
+def first_bad_block(
+    target: container.Container, from_number: int = 0, *, may_be_missing: bool = False
+) -> Bad | None:
     """The first block from `from_number` on that is not what the journal says; None when all are good.
 
     Checks each record, its number, its place in the stream and its chain value, and that its file is there,
     long enough and of its MD5. Blocks below `from_number` need no file (they were shipped), but the journal
-    has to know them. A file that is longer is no fault: only the first bytes were sealed.
+    has to know them. With `may_be_missing` a file that is not there is no fault: a block of a spool may have
+    been shipped before the watermark says so, which the store can tell. A file that is longer is no fault:
+    only its first bytes were sealed.
     """
     try:
         book = target.book()
@@ -40,7 +44,9 @@ def first_bad_block(target: container.Container, from_number: int = 0) -> Bad | 
             return Bad(number, str(error))
         if record is None or record.kind != journal.BLOCK:
             break
-        if number >= from_number and (why := _fault(target, number, record, previous)):
+        if number >= from_number and (
+            why := _fault(target, number, record, previous, may_be_missing=may_be_missing)
+        ):
             return Bad(number, why)
         previous = record
         number += 1
@@ -50,7 +56,12 @@ def first_bad_block(target: container.Container, from_number: int = 0) -> Bad | 
 
 
 def _fault(
-    target: container.Container, number: int, record: journal.Record, previous: journal.Record | None
+    target: container.Container,
+    number: int,
+    record: journal.Record,
+    previous: journal.Record | None,
+    *,
+    may_be_missing: bool,
 ) -> str | None:
     before = chain.from_bytes(previous.chain) if previous else chain.INITIAL
     offset = previous.offset + previous.length if previous else 0
@@ -68,7 +79,7 @@ def _fault(
         finally:
             os.close(fd)
     except FileNotFoundError:
-        return "its file is missing"
+        return None if may_be_missing else "its file is missing"
     except EOFError as error:
         return f"its file is shorter than it was: {error}"
     except OSError as error:

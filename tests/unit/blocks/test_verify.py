@@ -36,6 +36,13 @@ def test_shipped_blocks_need_no_file(target):
     assert verify.first_bad_block(target) == (0, "its file is missing")
 
 
+def test_where_files_may_be_missing_the_others_are_checked(target):
+    os.unlink(target.block_path(1))
+    assert verify.first_bad_block(target, may_be_missing=True) is None
+    os.truncate(target.block_path(2), 1)
+    assert verify.first_bad_block(target, may_be_missing=True).number == 2
+
+
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
