@@ -1,7 +1,8 @@
 """Measures what we promise, prints a table and writes JSON. Never a test: a busy machine may miss a figure.
 
 Every figure stands beside a reference that was measured in turns with it, on the same machine, in the same
-minutes; so a ratio means something where an absolute number does not. All files are removed afterwards.
+minutes; so a ratio means something where an absolute number does not. What this machine cannot measure
+stands in the table with its reason. All files are removed afterwards, but for `.cache`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 
 import figures
 import rig
+import table
 
 from tyger import units
 
@@ -38,40 +40,28 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def table(rows: list[figures.Row]) -> str:
-    cells = [("figure", "reference", "ours", "value", "limit", "")]
-    for row in rows:
-        sign = ">=" if row.more_is_better else "<="
-        value, limit = f"{row.value:.2f} {row.unit}", f"{sign} {row.limit:g} {row.unit}"
-        cells.append((row.figure, row.reference, row.subject, value, limit, "" if row.holds else "MISSED"))
-    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in cells
-    )
-
-
 def main(arguments: list[str]) -> int:
     options = parse(arguments)
-    amounts = figures.Options(
+    amounts = table.Options(
         size=options.size,
         repeat=options.repeat,
         memory_sizes=tuple(units.parse_size(text) for text in options.memory.split(",")),
         messages=options.messages,
+        directory=options.directory,
     )
-    bench = rig.Rig(options.directory)
-    rows: list[figures.Row] = []
-    try:
-        bench.start()
-        for name, measure in figures.FIGURES.items():
-            if options.only is None or name in options.only:
-                print(f"measuring {name} ...", file=sys.stderr)
-                rows += measure(bench, amounts)
-    finally:
-        bench.close()
-    print(table(rows))
+    rows: list[table.Row | table.Gap] = []
+    for name, measure in figures.FIGURES.items():
+        if options.only is None or name in options.only:
+            print(f"measuring {name} ...", file=sys.stderr)
+            try:
+                rows += measure(amounts)
+            except rig.Missing as missing:
+                rows.append(table.Gap(name, str(missing)))
+    print(table.render(rows))
     machine = {"cores": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()}
-    measured = [dataclasses.asdict(row) | {"holds": row.holds} for row in rows]
+    measured = [
+        dataclasses.asdict(row) | ({"holds": row.holds} if isinstance(row, table.Row) else {}) for row in rows
+    ]
     result = {"machine": machine, "options": dataclasses.asdict(amounts), "rows": measured}
     options.json.write_text(json.dumps(result, indent=2) + "\n")
     print(f"written to {options.json}")

@@ -1,6 +1,6 @@
 """What every measurement stands on: a daemon of its own, the installed commands, and samples taken in turns.
 
-Nothing here is a figure; `figures.py` has those. `close` removes everything that was made.
+Nothing here is a figure; `figures_*.py` have those. `close` removes everything that was made.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Self
 
 BIN = pathlib.Path(sys.executable).parent
 TYGER = str(BIN / "tyger")
 TYGERD = str(BIN / "tygerd")
+HERE = pathlib.Path(__file__).resolve().parent
 
 CONFIG = """\
 [store]
@@ -35,8 +36,15 @@ env = { PATH = "/usr/bin:/bin" }
 """
 
 
+class Missing(Exception):  # noqa: N818 - a fact, not a mistake
+    """This machine lacks what a figure needs; the text says what, and how to get it."""
+
+
 class Rig:
-    """A scratch directory on a real disk with a daemon in it, until `close`."""
+    """A scratch directory on a real disk with a daemon in it, until `close`.
+
+    As a context it starts the daemon, and closes.
+    """
 
     def __init__(self, directory: str | None) -> None:
         self.path = pathlib.Path(tempfile.mkdtemp(prefix="tyger-bench-", dir=directory))
@@ -44,10 +52,21 @@ class Rig:
         self.runtime = pathlib.Path(tempfile.mkdtemp(prefix="tyger-bench-"))
         self.socket = str(self.runtime / "s")
         self.environ = {**os.environ, "TYGER_SOCKET": self.socket, "TYGER_AUTOSTART": "0"}
-        (self.path / "tygerd.toml").write_text(CONFIG)
+        self.configure(CONFIG)
         self.arguments = ["--socket", self.socket, "--state", str(self.path / "state")]
         self.arguments += ["--config", str(self.path / "tygerd.toml")]
         self.daemon: subprocess.Popen[bytes] | None = None
+
+    def configure(self, config: str) -> None:
+        """Give the next daemon another configuration."""
+        (self.path / "tygerd.toml").write_text(config)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def start(self) -> None:
         """Start the daemon and wait until it says, as to systemd, that it is ready."""
@@ -89,6 +108,11 @@ class Rig:
                 return int(line.split()[1]) * 1024
         raise AssertionError("no VmHWM in /proc")
 
+    def cpu(self) -> float:
+        """Seconds of processor time that the daemon has used, all its threads together."""
+        assert self.daemon is not None
+        return cpu_of(self.daemon.pid)
+
     def tyger(self, *arguments: str, stdin: bytes = b"") -> str:
         """What a command prints; its failure ends the benchmark."""
         done = subprocess.run(
@@ -111,6 +135,57 @@ class Rig:
         self.tyger("buffer", "purge", buffer)
 
 
+class Ran(NamedTuple):
+    """What a pipeline took: seconds from its start to its last end, processor seconds of each command."""
+
+    seconds: float
+    cpu: list[float]
+
+
+def pipeline(*commands: Sequence[str], environ: Mapping[str, str] | None = None) -> Ran:
+    """Run commands joined by pipes, the first one's input and the last one's output being /dev/null.
+
+    A command that fails ends the benchmark.
+    """
+    start = time.monotonic()
+    running: list[subprocess.Popen[bytes]] = []
+    with tempfile.TemporaryFile() as words:
+        for command in commands:
+            running.append(
+                subprocess.Popen(
+                    command,
+                    env=environ,
+                    stdin=running[-1].stdout if running else subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL if len(running) + 1 == len(commands) else subprocess.PIPE,
+                    stderr=words,
+                )
+            )
+        for process in running:
+            if process.stdout is not None:
+                process.stdout.close()
+        cpu = []
+        for command, process in zip(commands, running, strict=True):
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            cpu.append(usage.ru_utime + usage.ru_stime)
+            if process.returncode:
+                words.seek(0)
+                said = words.read().decode(errors="replace")
+                sys.exit(f"bench: exit code {process.returncode} from {' '.join(command)}: {said}")
+        return Ran(time.monotonic() - start, cpu)
+
+
+def source(file: pathlib.Path, size: int) -> list[str]:
+    """A command that writes `size` bytes made of `file`, at hardly any cost."""
+    return [sys.executable, str(HERE / "source.py"), str(file), str(size)]
+
+
+def cpu_of(pid: int) -> float:
+    """Seconds of processor time that a process has used, all its threads together."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Pair(NamedTuple):
     """Samples of the reference and of the subject, taken in turns, so that a slow minute hits both."""
 
@@ -120,6 +195,15 @@ class Pair(NamedTuple):
     def medians(self) -> tuple[float, float]:
         """Of the reference and of the subject."""
         return statistics.median(self.reference), statistics.median(self.subject)
+
+
+def until(holds: Callable[[], bool], otherwise: str) -> None:
+    """Wait until something holds; after 20 s that ends the benchmark."""
+    deadline = time.monotonic() + 20
+    while not holds():
+        if time.monotonic() > deadline:
+            sys.exit(f"bench: {otherwise}")
+        time.sleep(0.02)
 
 
 def timed(action: Callable[[], object]) -> float:
