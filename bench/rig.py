@@ -164,14 +164,15 @@ def pipeline(*commands: Sequence[str], environ: Mapping[str, str] | None = None)
             if process.stdout is not None:
                 process.stdout.close()
         cpu = []
-        for command, process in zip(commands, running, strict=True):
+        for process in running:
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
             cpu.append(usage.ru_utime + usage.ru_stime)
-            if process.returncode:
-                words.seek(0)
-                said = words.read().decode(errors="replace")
-                sys.exit(f"bench: exit code {process.returncode} from {' '.join(command)}: {said}")
+        if codes := [process.returncode for process in running if process.returncode]:
+            words.seek(0)
+            said = words.read().decode(errors="replace")
+            shown = " | ".join(" ".join(command) for command in commands)
+            sys.exit(f"bench: exit code {codes[-1]} from {shown}:\n{said}")
         return Ran(time.monotonic() - start, cpu)
 
 
