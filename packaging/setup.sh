@@ -65,7 +65,7 @@ fi
 
 # --- Azurite --------------------------------------------------------------------------------------------------
 
-azurite=3.35.0  # the last one that runs on Node.js 20 and older
+azurite=3.37.0  # its package asks for Node.js 22; it runs on 18 and 20 as well
 if [[ ! -f $venv/azurite/.setup-stamp || $(<"$venv/azurite/.setup-stamp") != "$azurite" ]]; then
     log=$venv/npm.log
     if ! command -v npm >/dev/null; then
