@@ -71,12 +71,14 @@ class Container:
         self.deleted = False
         """Set when the store removed it; whoever reads it should stop."""
         self._journal: journal.Journal | None = None
+        self._opening = threading.Lock()
+        """Held while the journal is opened: of two of them one would not see what the other appends."""
         self._put_is_durable = False
         """Whether `put/` and what leads to it were synced."""
 
     def close(self) -> None:
         """Release the journal. Reading opens it again."""
-        with self.claim:
+        with self.claim, self._opening:
             if self._journal:
                 self._journal.close()
                 self._journal = None
@@ -86,16 +88,24 @@ class Container:
     def book(self) -> journal.Journal | None:
         """The open journal of a captured container, None when there is none."""
         if self._journal is None:
-            with contextlib.suppress(FileNotFoundError):
-                found = journal.Journal.open(os.path.join(self.path, "journal"))
-                if self.sync:  # a daemon that was killed may have written an end that it had not yet synced
-                    found.sync()
-                self._journal = found
+            with self._opening:
+                if self._journal is None:
+                    self._journal = self._opened()
         return self._journal
+
+    def _opened(self) -> journal.Journal | None:
+        try:
+            found = journal.Journal.open(os.path.join(self.path, "journal"))
+        except FileNotFoundError:
+            return None
+        if self.sync:  # a daemon that was killed may have written an end that it had not yet synced
+            found.sync()
+        return found
 
     def created(self, new: journal.Journal) -> None:
         """The writer has made the journal."""
-        self._journal = new
+        with self._opening:
+            self._journal = new
 
     def started(self) -> bool:
         """Whether anybody began to write, or the buffer was failed."""

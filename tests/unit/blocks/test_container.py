@@ -1,5 +1,6 @@
 """A container as readers and the data plane see it; its writer; recovery."""
 
+import concurrent.futures
 import hashlib
 import os
 
@@ -237,3 +238,11 @@ def test_a_damaged_record_is_an_error_for_readers(target, tmp_path):
         file.write(b"\xff\xff")
     with pytest.raises(journal.DamagedError):
         target.block(0)
+
+
+def test_threads_that_open_a_container_at_once_see_the_same_journal(target):
+    writer.Writer.create(target, 4096)
+    target.close()
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        books = set(threads.map(lambda _: id(target.book()), range(64)))
+    assert len(books) == 1
