@@ -20,6 +20,7 @@ missing=()
 command -v ffmpeg >/dev/null || missing+=(ffmpeg)  # the demo's and the end-to-end tests' job
 command -v bwrap >/dev/null || missing+=(bubblewrap)  # the process engine's sandbox
 command -v objdump >/dev/null || missing+=(binutils)  # PyInstaller looks for shared libraries with it
+command -v strace >/dev/null || missing+=(strace)  # records writes and syncs for the tests of power loss
 # Azurite, the emulator of Azure Blob storage that the tests use, runs on Node.js.
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
