@@ -24,6 +24,8 @@ command -v strace >/dev/null || missing+=(strace)  # records writes and syncs fo
 # Azurite, the emulator of Azure Blob storage that the tests use, runs on Node.js.
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
+command -v faketime >/dev/null || missing+=(faketime)  # the tests' clock that jumps
+command -v tc >/dev/null || missing+=(iproute2)  # the tests' slow uplink
 # PyInstaller needs the interpreter's shared library. Debian keeps it in a package of its own; another Python that was
 # built without one cannot make the bundle, which `just build` then says.
 missing+=($("$venv/bin/python" - <<'PYTHON'
