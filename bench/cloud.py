@@ -22,6 +22,7 @@ import rig as rigs
 import table
 
 ACCOUNT = "devstoreaccount1"
+LOCATION = "bench"
 KEY = base64.b64encode(b"no secret: a key that the blob server never looks at").decode()
 RCLONE = "github.com/rclone/rclone@v1.71.0"
 SAMPLE = 256 * table.MIB
@@ -180,7 +181,7 @@ def daemon(options: table.Options, endpoint: str, key: str) -> Iterator[rigs.Rig
     account = f"""
 [[store.azure]]
 name = "{ACCOUNT}"
-location = "bench"
+location = "{LOCATION}"
 endpoint = "{endpoint}"
 credential = {{ kind = "key", key_file = "{key_file}" }}
 """

@@ -29,7 +29,7 @@ class _Sample:
     def write(self) -> tuple[str, rigs.Ran]:
         """Write a new buffer; its id, and the time; `cpu[0]` is client and daemon."""
         rig = self.site.rig
-        buffer = rig.tyger("buffer", "create")
+        buffer = rig.tyger("buffer", "create", "--location", cloud.LOCATION)
         command = [rigs.TYGER, "buffer", "write", buffer, "--block-size", "4MiB"]
         return buffer, self._ours(
             lambda: rigs.pipeline(self.site.source(self.size), command, environ=rig.environ), 1

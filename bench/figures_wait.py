@@ -34,7 +34,7 @@ def first_byte(options: table.Options) -> list[table.Row]:
     ):
         for _ in range(options.repeat):
             for opened_for in OPENED_FOR:
-                buffer = writing.tyger("buffer", "create")
+                buffer = writing.tyger("buffer", "create", "--location", cloud.LOCATION)
                 with _writer(writing, buffer) as into, _reader(reading, writing, buffer) as out:
                     time.sleep(opened_for)
                     start = time.monotonic()
@@ -50,7 +50,7 @@ def first_byte(options: table.Options) -> list[table.Row]:
 def idle(options: table.Options) -> list[table.Row]:
     """Requests a second of a reader that has waited for half a minute."""
     with cloud.site(options) as site, rigs.Rig(options.directory) as other:
-        buffer = site.rig.tyger("buffer", "create")
+        buffer = site.rig.tyger("buffer", "create", "--location", cloud.LOCATION)
         with _writer(site.rig, buffer) as into, _reader(other, site.rig, buffer) as out:
             into.write(b"x")
             assert out.read(1) == b"x"
