@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import NamedTuple
 
 import trio
 
 from tyger import errors
 from tygerd import events
-from tygerd.blocks import boot, container, writer
+from tygerd.blocks import container, writer
+from tygerd.catalog import db
 from tygerd.catalog import transfers as rows
 from tygerd.stores import access, base, local, places
-from tygerd.streams import clienturl, delivery, remote, spool, states, write
+from tygerd.streams import clienturl, delivery, reboot, remote, spool, states, write
 
 HASHING_THREADS = 2
 """Worker threads that take MD5s, for all transfers together: hashing is what a core can be busy with."""
@@ -46,7 +47,7 @@ class Assembly:
         parts: Parts,
         *,
         used: Callable[[], int],
-        on_final: Callable[[write.Write], Awaitable[None]],
+        on_final: Callable[[write.Write], None],
         announce: events.Announce,
     ) -> None:
         self.hashing = trio.CapacityLimiter(HASHING_THREADS)
@@ -66,6 +67,15 @@ class Assembly:
         """
         await self._spool.start()
         await self._spool.sweep(unfinished)
+
+    async def settle(self, catalog: db.Catalog, unfinished: set[str]) -> None:
+        """After a restart of the machine: fail what lost its end, but for the `unfinished` buffers.
+
+        Raises:
+            Problem: the catalog, or the disk, cannot be used.
+        """
+        with local.disk_problems():
+            await reboot.settle(catalog, self._parts.state, unfinished=unfinished, sync=self._parts.sync)
 
     # --- new ones ----------------------------------------------------------------------------------------
 
@@ -91,8 +101,6 @@ class Assembly:
         def begin() -> None:
             if url is not None:
                 clienturl.remember(target.path, url, renewable=renewable)
-            if not self._is_local(row):
-                boot.remember(target.path, sync=self._parts.sync)
             writer.Writer.create(target, row.block_size, sync=self._parts.sync)
 
         with local.disk_problems():
@@ -120,20 +128,22 @@ class Assembly:
             Problem: its container is gone.
         """
         target = await self._container(row)
-        if not self._is_local(row):
-            lost = await trio.to_thread.run_sync(self._check_spooled, target, limiter=self.hashing)
-            if lost is not None:
-                return states.State.FAILING, lost
+        local_one = self._is_local(row)
+        lost = await trio.to_thread.run_sync(self._check, target, not local_one, limiter=self.hashing)
+        if lost is not None:
+            return states.State.FAILED if local_one else states.State.FAILING, lost
         end = await trio.to_thread.run_sync(target.end)
         if end is None:
             return states.State.SUSPENDED, None
-        if self._is_local(row):
+        if local_one:
             return states.State(end), target.failure()
         return (states.State.SPOOLED if end == "complete" else states.State.FAILING), target.failure()
 
-    def _check_spooled(self, target: container.Container) -> str | None:
-        """Why a spooled stream cannot be trusted after a restart of the machine; then it has failed."""
-        lost = spool.check_after_boot(target, sync=self._parts.sync)
+    def _check(self, target: container.Container, spooled: bool) -> str | None:
+        """Why a stream cannot go on after a restart of the machine; then it has failed."""
+        lost = writer.ORPHANED if writer.orphaned(target) else None
+        if lost is None and spooled:
+            lost = spool.check_after_boot(target, sync=self._parts.sync)
         if lost is not None:
             target.fail(lost)
         return lost

@@ -53,12 +53,13 @@ async def follow(entry: Entry, report: Report) -> None:
     told: set[str] = set()
     while not states.is_final(entry.state):
         changed, moved = entry.changed, entry.moved
-        if (once := _news(entry)) and once["event"] not in told:
-            told.add(once["event"])
-            await report(once)
-            continue
         if not entry.needs_url:
             told.discard("renew")
+        if fresh := [event for event in _news(entry) if event["event"] not in told]:
+            told.update(event["event"] for event in fresh)
+            for event in fresh:
+                await report(event)
+            continue
         now = progress(entry)
         if now == sent or entry.state is states.State.ENDED:
             await moved.wait()
@@ -80,13 +81,16 @@ def progress(entry: Entry) -> dict[str, Any]:
     return now
 
 
-def _news(entry: Entry) -> dict[str, Any] | None:
+def _news(entry: Entry) -> list[dict[str, Any]]:
     """What the client has to be told once, and now."""
+    news: list[dict[str, Any]] = []
     if entry.state is states.State.ENDED:
-        return {"event": "eof", "bytes": entry.bytes}
+        news.append({"event": "eof", "bytes": entry.bytes})
     if entry.state is states.State.SPOOLED:
-        return {"event": "spooled", "bytes": entry.bytes, "blocks": entry.blocks}
-    return {"event": "renew"} if entry.needs_url else None
+        news.append({"event": "spooled", "bytes": entry.bytes, "blocks": entry.blocks})
+    if entry.needs_url:
+        news.append({"event": "renew"})
+    return news
 
 
 def _end(entry: Entry) -> dict[str, Any]:

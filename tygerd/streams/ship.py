@@ -32,6 +32,14 @@ WRITER_KEY = "tyger_writer"
 """Metadata of `.bufferstart`: the UUID of whoever writes this stream. After a lost reply, or a restart, it
 tells our own buffer from another's."""
 
+_CLEAR = (
+    dataplane.ContainerNotFoundError,
+    dataplane.ExistsError,
+    dataplane.ExpiredError,
+    dataplane.TransientError,
+)
+"""What needs no block's number to be understood, and is told apart by those above."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -207,6 +215,8 @@ class Ship:
     async def _send_blocks(self, nursery: trio.Nursery) -> None:
         """Start to send every block, the empty last one too; they are accepted when the nursery has ended."""
         number = self._first
+        if number and (last := self._block(number - 1)) is not None and last.length == 0:
+            return  # an earlier ship sent everything, and was stopped before the end marker
         while True:
             event = self._source.feed.next()
             block = self._block(number)
@@ -238,7 +248,7 @@ class Ship:
                 await trio.to_thread.run_sync(_unlink, block.path)
             else:  # an earlier process of ours unlinked it because it got through
                 await self._verify(self._remote, name, block.md5, meta)
-        except (dataplane.ContainerNotFoundError, dataplane.ExistsError, dataplane.TransientError):
+        except _CLEAR:
             raise
         except dataplane.BlobNotFoundError:
             message = f"block {block.number} is neither in the spool nor at the store: it is lost"

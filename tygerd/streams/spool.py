@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import trio
 
-from tygerd.blocks import boot, container, shipped, verify, writer
+from tygerd.blocks import boot, container, shipped, verify
 from tygerd.stores import local
 
 DIRECTORY = "spool"
@@ -95,15 +95,12 @@ class Spool:
 
 
 def check_after_boot(target: container.Container, *, sync: bool) -> str | None:
-    """After a restart of the machine: why the container cannot be trusted, None when it can; blocking.
+    """After a restart of the machine: why an ended stream cannot be trusted, None when it can; blocking.
 
-    A container of this boot is trusted: its bytes are in the page cache, whatever became of the daemon. So is
-    one that nobody had begun to fill.
+    A container of this boot is trusted: its bytes are in the page cache, whatever became of the daemon.
     """
-    if target.book() is None or not boot.changed(target.path):
+    if not boot.changed(target.path) or target.end() is None:
         return None
-    if target.end() is None:
-        return writer.ORPHANED
     mark = shipped.Shipped.open(target.path)
     try:
         bad = verify.first_bad_block(target, mark.number, may_be_missing=True)

@@ -346,6 +346,7 @@ class Transfers:
                 continue
             entry = await self._take_up(row, state)
             entry.reason = reason
+        await self._assembly.settle(self._catalog, {row.buffer for row in unfinished})
 
     async def _close_row(
         self, row: rows.TransferRow, state: states.State, reason: str | None, code: str | None = None
@@ -353,10 +354,15 @@ class Transfers:
         now = units.to_micros(clock.now())
         await self._catalog.write(rows.update, row.id, state=state, reason=reason, code=code, finished_at=now)
 
-    async def _on_final(self, entry: write.Write) -> None:
+    def _on_final(self, entry: write.Write) -> None:
         entry.finished_at = units.to_micros(clock.now())
         self._bytes_written += entry.bytes
         self._ended.append(describe.of_write(entry))
+        # Not by the request that it ended in: that may be gone before the row is written.
+        self._nursery.start_soon(self._put_away, entry)
+
+    async def _put_away(self, entry: write.Write) -> None:
+        """Write down how it ended. A daemon that dies before finds the same in its container."""
         while True:
             try:
                 await self._catalog.write(

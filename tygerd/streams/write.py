@@ -53,7 +53,7 @@ class Shipping(NamedTuple):
 
 
 class Write:
-    """A write and its state. `on_final` is awaited once, when its end is durable."""
+    """A write and its state. `on_final` is called once, when its end is durable."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Write:
         target: container.Container,
         *,
         hashing: trio.CapacityLimiter,
-        on_final: Callable[[Write], Awaitable[None]],
+        on_final: Callable[[Write], None],
         announce: events.Announce = events.nobody,
         state: states.State = states.State.RUNNING,
     ) -> None:
@@ -89,6 +89,8 @@ class Write:
         self._said: tuple[Outcome, str | None] | None = None
         self._heard = trio.Event()
         self._captured = trio.Event()
+        if states.is_captured(state):
+            self._captured.set()
         self._final = trio.Event()
         self._changed = trio.Event()
         self._moved = trio.Event()
@@ -275,7 +277,7 @@ class Write:
         self._move(self._captured_as(outcome))
         self._container.feed.notify()
         if states.is_final(self.state):
-            await self._conclude()
+            self._conclude()
         self._captured.set()
 
     def _captured_as(self, outcome: Outcome) -> states.Event:
@@ -284,10 +286,9 @@ class Write:
             return states.Event.SAID_COMPLETE if outcome == "complete" else states.Event.SAID_FAILED
         return states.Event.SPOOLED if outcome == "complete" else states.Event.DOOMED
 
-    async def _conclude(self) -> None:
-        await self._on_final(self)
+    def _conclude(self) -> None:
+        self._on_final(self)
         self._final.set()
-        self._changed.set()
 
     # --- shipping ----------------------------------------------------------------------------------------
 
@@ -314,7 +315,7 @@ class Write:
         if self._refused is not None and self.state is states.State.SPOOLED:
             self.reason = self._refused.message
         self._move(states.Event.SHIPPING_FAILED if self._refused else states.Event.SHIPPED)
-        await self._conclude()
+        self._conclude()
 
     def on_accepted(self) -> None:
         """The store has another block."""

@@ -196,7 +196,7 @@ async def test_a_block_that_is_neither_here_nor_there(server, remote, into, spoo
     ("refusal", "words"),
     [
         (blobserver.Refusal(404, "ContainerNotFound"), "^the buffer does not exist$"),
-        (blobserver.Refusal(403, "AuthenticationFailed"), "cannot send block 2: invalid access URL"),
+        (blobserver.Refusal(403, "AuthenticationFailed"), "invalid access URL"),
         (blobserver.Refusal(413), "cannot send block 2: the store does not accept blocks of this size"),
         (blobserver.Refusal(409, "Odd"), "cannot send block 2: unexpected status code 409: Odd"),
     ],

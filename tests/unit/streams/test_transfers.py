@@ -364,6 +364,9 @@ async def test_what_is_over_holds_no_descriptor(tmp_path, client):
             await client.heard("eof")
             await entry.say("complete")
         del entry, nursery
+        with trio.fail_after(10):
+            while daemon.transfers._writes:  # until its row says that it is over
+                await trio.lowlevel.checkpoint()
         gc.collect()
         journals = [path for path in map(_target, os.listdir("/proc/self/fd")) if path.endswith("/journal")]
         assert not [path for path in journals if path.startswith(str(tmp_path))]
