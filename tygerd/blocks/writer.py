@@ -28,6 +28,15 @@ from tygerd.osutil import durable
 ORPHANED = "the machine went down while the stream was being written"
 
 
+def orphaned(target: container.Container) -> bool:
+    """Whether the machine went down while the stream was written: begun, not ended, of another boot.
+
+    Raises:
+        DamagedError: the journal is damaged.
+    """
+    return target.book() is not None and target.end() is None and boot.changed(target.path)
+
+
 class Writer:
     """Writes the blocks of one container. `sealed_bytes` and `next_number` count what the journal names.
 
@@ -79,17 +88,15 @@ class Writer:
             raise FileNotFoundError(os.path.join(target.path, "journal"))
         book.refresh()
         book.cut_tail()
-        ended = target.end() is not None
-        writer = cls(target, book, sync=sync, orphaned=not ended and boot.changed(target.path))
+        writer = cls(target, book, sync=sync, orphaned=orphaned(target))
         if (last := writer._last_block()) is not None:
             writer._advance(last.offset + last.length, last.number + 1, chain.from_bytes(last.chain))
-        if not ended:
-            if writer.orphaned:
-                writer._drop_unnamed()
-            else:
-                writer._agree_on_sync()
-                if not writer.terminated():
-                    writer._adopt()
+        if writer.orphaned:
+            writer._drop_unnamed()
+        elif target.end() is None:
+            writer._agree_on_sync()
+            if not writer.terminated():
+                writer._adopt()
         return writer
 
     def terminated(self) -> bool:
