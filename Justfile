@@ -12,9 +12,13 @@ default:
 demo *args: setup
     @python examples/demo.py "$@"
 
-# everything that CI runs: set-up, checks, all tests (ARGS go to pytest)
+# set-up, checks, and all tests but those that take minutes (ARGS go to pytest)
 test *args: setup check
-    @pytest -n 2 "$@"
+    @pytest -n 2 -m "not long" "$@"
+
+# the tests that take minutes: faults and crashes. Most of them wait, so they run side by side
+test-faults *args: setup
+    @pytest -n 6 --dist worksteal -m long tests/crash tests/faults "$@"
 
 # static checks: lint, format, types, and that the man pages are what the parsers make
 check: setup
@@ -30,7 +34,7 @@ conformance *args: setup
 
 # kill real processes at named points and compare every byte
 crash *args: setup
-    @pytest tests/crash "$@"
+    @pytest -m "not long" tests/crash "$@"
 
 # the compatible API and formats, as a foreign client meets them
 compat *args: setup

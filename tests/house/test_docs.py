@@ -77,7 +77,7 @@ def test_documents_show_commands_and_flags_that_exist(document: str) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_documents_show_recipes_that_exist(document: str) -> None:
     text = (sources.ROOT / "Justfile").read_text()
-    recipes = set(re.findall(r"^([a-z]+)(?: \*args)?:", text, re.MULTILINE))
+    recipes = set(re.findall(r"^([a-z-]+)(?: \*args)?:", text, re.MULTILINE))
     assert {"test", "check", "demo"} <= recipes
     for words in invocations(document, "./just"):
         assert set(words[:1]) <= recipes, f"{document}: ./just {' '.join(words)}"

@@ -9,11 +9,13 @@ with cloud.cloud(azurite) as site:
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.client
-import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from azure.storage import blob
 
 from tests.support import azurite as azurites
 from tests.support import daemon, faultproxy, streaming
@@ -46,12 +48,12 @@ class Cloud:
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode().strip()
 
-    def ask(self, method: str, url: str, blob: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
+    def ask(self, method: str, url: str, name: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
         """One request about a blob at Azurite itself, past the proxy: status and body of the answer."""
         parts = urlsplit(url)
         connection = http.client.HTTPConnection("127.0.0.1", self.azurite.port, timeout=streaming.PATIENCE)
         try:
-            target = f"{parts.path}/{blob}?{parts.query}" if blob else f"{parts.path}?{parts.query}"
+            target = f"{parts.path}/{name}?{parts.query}" if name else f"{parts.path}?{parts.query}"
             given = {"x-ms-version": "2021-08-06", "x-ms-blob-type": "BlockBlob"}
             given |= {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, target, body or None, given)
@@ -67,9 +69,18 @@ class Cloud:
         return body if status == 200 else b""
 
 
-def reason(body: bytes) -> str:
-    """The code in an error's XML."""
-    return ET.fromstring(body).findtext("Code") or ""  # noqa: S314 - Azurite's own
+def client(azurite: azurites.Azurite) -> blob.BlobServiceClient:
+    """The account itself, as its owner has it: for what no command can do to it."""
+    made: blob.BlobServiceClient = blob.BlobServiceClient.from_connection_string(azurite.connection_string())
+    return made
+
+
+def replace(cloud: Cloud, buffer: str, name: str, data: bytes) -> None:
+    """Put other bytes into a blob that is there; its metadata stay."""
+    target = client(cloud.azurite).get_blob_client(buffer, name)
+    metadata = target.get_blob_properties().metadata
+    settings = blob.ContentSettings(content_md5=bytearray(hashlib.md5(data).digest()))
+    target.upload_blob(data, overwrite=True, metadata=metadata, content_settings=settings)
 
 
 def config(

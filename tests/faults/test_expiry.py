@@ -1,0 +1,30 @@
+"""Access URLs that end within a transfer: renewed ahead of that, without a gap."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+MIB = 1 << 20
+
+
+def lives(requests):
+    """The ends of the access URLs that were used, in order."""
+    ends = [seen.query["se"] for seen in requests if "se" in seen.query]
+    return [datetime.fromisoformat(end) for end in dict.fromkeys(ends)]
+
+
+@pytest.mark.long
+def test_half_a_minute_in_a_transfer_of_five(make_cloud):
+    cloud = make_cloud(access_ttl='"30s"')
+    buffer = cloud.streams.buffer()
+    writing = cloud.streams.write(buffer, 1, 300 * MIB // 2, rate=MIB / 2)
+    reading = cloud.streams.read(buffer, 1)
+    made = writing.finish(360)
+    assert reading.finish(60) == made
+    for method in ("PUT", "GET"):
+        requests = cloud.proxy.find(method)
+        used = lives(requests)
+        assert len(used) >= 300 / 30, "it was renewed less often than it ended"
+        assert used[-1] - used[0] > timedelta(minutes=4)
+        refused = [seen for seen in requests if seen.status == 403]
+        assert not refused, f"renewed only once it was refused: {refused[0]}"

@@ -1,0 +1,146 @@
+"""Daemons that are stopped, started and lost, and transfers that people hold and let go."""
+
+import pathlib
+import random
+import signal
+import subprocess
+
+import pytest
+
+from tests.support import producer
+
+MIB = 1 << 20
+
+
+def over(transfer):
+    return transfer["state"] in {"complete", "failed"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_started_again_in_the_middle(cloud, number):
+    """As for an upgrade; the client comes back with the same pipe, and the reader at its byte."""
+    streams = cloud.streams
+    buffer = streams.buffer()
+    chance = random.Random(number)
+    deaths = set(chance.sample(range(120), 6))
+    writing = streams.start("buffer", "write", buffer, stdin=subprocess.PIPE)
+    reading = streams.read(buffer, 1)
+    for at, piece in enumerate(producer.pieces(1, 120 * producer.PIECE)):
+        writing.process.stdin.write(piece)
+        if at in deaths:
+            cloud.daemon.restart(number)
+    writing.process.stdin.close()
+    assert writing.wait() == 0, writing.said
+    assert reading.finish().sha256 == producer.digest(1, 120 * producer.PIECE)
+
+
+def test_a_writer_that_is_lost_for_good(azurite, make_cloud):
+    """Its daemon dies without a word and stays away: a reader elsewhere learns it by the lease."""
+    writer = make_cloud()
+    reader = make_cloud(transfer='writer_lease = "15s"\nlease_grace = "3s"\n')
+    buffer = writer.streams.buffer()
+    url = writer.url(buffer).replace(f":{writer.proxy.address[1]}/", f":{reader.proxy.address[1]}/")
+    writing = writer.streams.write(buffer, 1, 1 << 40, "--flush-interval", "100ms", rate=MIB)
+    reading = reader.streams.read(url, 1)
+    reader.streams.wait_transfer(buffer, lambda transfer: transfer["bytes"] > MIB, kind="read")
+    writer.daemon.kill()
+    writing.command.process.kill()
+    reader.streams.wait_transfer(
+        buffer, lambda transfer: transfer.get("waiting") == "its writer is away", kind="read", seconds=90
+    )
+    code, said, made = reading.fail(60)
+    assert code == 74
+    assert "writer" in said
+    assert made.bytes > MIB
+
+
+def test_a_writer_that_comes_back_in_time(azurite, make_cloud):
+    writer = make_cloud()
+    reader = make_cloud(transfer='writer_lease = "15s"\nlease_grace = "300s"\n')
+    buffer = writer.streams.buffer()
+    url = writer.url(buffer).replace(f":{writer.proxy.address[1]}/", f":{reader.proxy.address[1]}/")
+    writing = writer.streams.write(buffer, 1, 60 * MIB, "--flush-interval", "100ms", rate=2 * MIB)
+    reading = reader.streams.read(url, 1)
+    reader.streams.wait_transfer(buffer, lambda transfer: transfer["bytes"] > MIB, kind="read")
+    writer.daemon.kill()
+    reader.streams.wait_transfer(
+        buffer, lambda transfer: transfer.get("waiting") == "its writer is away", kind="read", seconds=90
+    )
+    writer.daemon.start()
+    made = writing.finish(120)
+    assert reading.finish(60) == made
+
+
+def test_paused_and_resumed(cloud):
+    """Capture goes on, shipping does not, also in the next daemon."""
+    streams = cloud.streams
+    buffer = streams.buffer()
+    writing = streams.write(buffer, 1, 16 * MIB, rate=4 * MIB)
+    there = streams.wait_transfer(buffer, lambda transfer: transfer["shipped"] > 0)
+    assert streams.run("transfer", "pause", there["id"]).returncode == 0
+    paused = streams.wait_transfer(buffer, lambda transfer: transfer.get("waiting") == "paused")
+    assert writing.producer.wait() == 0
+    cloud.daemon.restart()
+    still = streams.wait_transfer(buffer, lambda transfer: transfer["bytes"] == 16 * MIB)
+    assert still["waiting"] == "paused"
+    assert still["shipped"] <= paused["shipped"] + 4 * MIB
+    assert writing.command.process.poll() is None
+    assert "paused" in streams.run("status").stdout.decode()
+    assert streams.run("transfer", "resume", there["id"]).returncode == 0
+    made = writing.finish()
+    assert streams.read(buffer, 1).finish() == made
+
+
+def test_cancelled(cloud):
+    streams = cloud.streams
+    buffer = streams.buffer()
+    writing = streams.write(buffer, 1, 1 << 40, rate=4 * MIB)
+    reading = streams.read(buffer, 1)
+    there = streams.wait_transfer(buffer, lambda transfer: transfer["shipped"] > 0)
+    assert streams.run("transfer", "cancel", there["id"]).returncode == 0
+    code, said = writing.fail()
+    assert code == 74
+    assert "cancelled" in said
+    assert writing.producer.wait() == 1
+    code, said, _ = reading.fail()
+    assert code == 74
+    assert b"failed" in cloud.marker(buffer)
+
+
+def test_stalled_after_the_deadline_and_resumed(make_cloud):
+    """Nothing is given up: the data stay, and it goes on when somebody says so."""
+    cloud = make_cloud(transfer='deadline = "3s"\n')
+    streams = cloud.streams
+    buffer = streams.buffer()
+    writing = streams.write(buffer, 1, 8 * MIB, rate=4 * MIB)
+    streams.wait_transfer(buffer, lambda transfer: transfer["shipped"] > 0)
+    cloud.proxy.refuse()
+    stalled = streams.wait_transfer(buffer, lambda transfer: transfer.get("stalled"))
+    assert stalled["waiting"].startswith("stalled: ")
+    assert writing.producer.wait() == 0
+    cloud.daemon.restart()
+    cloud.proxy.restore()
+    again = streams.wait_transfer(buffer, lambda transfer: transfer["bytes"] == 8 * MIB)
+    assert again["waiting"].startswith("stalled: ")
+    assert streams.run("transfer", "resume", stalled["id"]).returncode == 0
+    made = writing.finish()
+    assert streams.read(buffer, 1).finish() == made
+
+
+def test_a_machine_that_starts_again_with_the_network_away(cloud):
+    """Client and daemon are both gone; what had been taken is stored, and the buffer is failed."""
+    streams = cloud.streams
+    buffer = streams.buffer()
+    writing = streams.write(buffer, 1, 1 << 40, rate=4 * MIB)
+    streams.wait_transfer(buffer, lambda transfer: transfer["shipped"] > 0)
+    cloud.proxy.refuse()
+    cloud.daemon.kill()
+    writing.command.process.kill()
+    config = pathlib.Path(cloud.daemon.config)
+    config.write_text(config.read_text().replace("[transfer]\n", "[transfer]\nreattach_grace = 0\n"))
+    cloud.daemon.start()
+    cloud.proxy.restore()
+    code, said, made = streams.read(buffer, 1).fail()
+    assert code == 74
+    assert "permanently failed" in said
+    assert made.bytes > 0

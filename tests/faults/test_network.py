@@ -1,0 +1,126 @@
+"""The network goes and comes back while data keep coming: nothing is lost, and all waiting is explained."""
+
+import random
+
+import pytest
+
+from tests.support import azurite as azurites
+from tests.support import cloud as clouds
+from tests.support import faultproxy_faults as faults
+
+MIB = 1 << 20
+
+
+def shipped(transfer):
+    return transfer.get("shipped", 0)
+
+
+@pytest.mark.parametrize(
+    ("how", "seconds"),
+    [
+        ("refuse", 4),
+        ("blackhole", 4),
+        pytest.param("refuse", 180, marks=pytest.mark.long),
+        pytest.param("blackhole", 180, marks=pytest.mark.long),
+    ],
+)
+def test_a_cut_while_data_keep_coming(cloud, how, seconds):
+    streams, rate = cloud.streams, 2 * MIB
+    buffer = streams.buffer()
+    size = rate * (seconds + 4)
+    writing = streams.write(buffer, 1, size, rate=rate)
+    reading = streams.read(buffer, 1)
+    streams.wait_transfer(buffer, lambda transfer: shipped(transfer) > 0)
+    getattr(cloud.proxy, how)()
+    before = streams.transfer(buffer)["bytes"]
+    # All that a cut of this length brings is taken in while it lasts.
+    taken = before + rate * (seconds - 2)
+    there = streams.wait_transfer(buffer, lambda transfer: transfer["bytes"] >= taken, seconds=seconds + 30)
+    assert shipped(there) <= before + MIB
+    if how == "refuse":
+        assert there["waiting"].startswith("offline since ")
+        assert f"127.0.0.1:{cloud.proxy.address[1]}" in there["waiting"]
+    cloud.proxy.restore()
+    made = writing.finish(seconds + 90)
+    assert made.bytes == size
+    assert reading.finish(seconds + 90) == made
+
+
+def test_azurite_stopped_and_started(make_cloud, tmp_path):
+    with azurites.azurite(str(tmp_path / "azurite")) as server:
+        cloud = make_cloud(server)
+        streams = cloud.streams
+        buffer = streams.buffer()
+        writing = streams.write(buffer, 1, 16 * MIB, rate=4 * MIB)
+        reading = streams.read(buffer, 1)
+        streams.wait_transfer(buffer, lambda transfer: shipped(transfer) > 0)
+        server.stop()
+        before = streams.transfer(buffer)["bytes"]
+        streams.wait_transfer(buffer, lambda transfer: transfer["bytes"] > before + 4 * MIB)
+        server.start()
+        made = writing.finish(90)
+        assert reading.finish(90) == made
+
+
+@pytest.mark.parametrize("how", ["refuse", "blackhole"])
+def test_the_network_is_away_before_a_read_begins(cloud, how):
+    buffer = cloud.streams.buffer()
+    made = cloud.streams.write(buffer, 1, 2 * MIB).finish()
+    getattr(cloud.proxy, how)()
+    reading = cloud.streams.read(buffer, 1)
+    if how == "refuse":
+        cloud.streams.wait_transfer(
+            buffer, lambda transfer: "offline since" in (transfer.get("waiting") or ""), kind="read"
+        )
+    else:
+        cloud.proxy.wait(lambda: cloud.proxy.count("GET"))
+    cloud.proxy.restore()
+    assert reading.finish(90) == made
+
+
+def test_the_network_is_away_before_a_write_begins(cloud):
+    """Capture does not wait for the store: the producer gets rid of its data at once."""
+    buffer = cloud.streams.buffer()
+    cloud.proxy.refuse()
+    writing = cloud.streams.write(buffer, 1, 8 * MIB)
+    assert writing.producer.wait(30) == 0
+    cloud.streams.wait_transfer(buffer, lambda transfer: "offline since" in (transfer.get("waiting") or ""))
+    cloud.proxy.restore()
+    made = writing.finish(90)
+    assert cloud.streams.read(buffer, 1).finish() == made
+
+
+def test_connections_that_break_anywhere(cloud):
+    """Within heads, bodies and between them, in both directions, many times."""
+    chance = random.Random(1)
+    for number in range(12):
+        at = chance.randrange(clouds.BLOCK)
+        cloud.proxy.fault(faults.cut(up=at, gently=number % 2 == 0), "PUT", f"00/{2 * number:03X}")
+        cloud.proxy.fault(faults.cut(down=at, gently=number % 2 == 0), "GET", f"00/{2 * number + 1:03X}")
+    cloud.proxy.fault(faults.half_close(down=1000), "GET", "00/000")
+    cloud.proxy.fault(faults.half_close(up=1000), "PUT", "00/001")
+    buffer = cloud.streams.buffer()
+    made = cloud.streams.write(buffer, 1, 25 * clouds.BLOCK).finish(90)
+    assert cloud.streams.read(buffer, 1).finish(90) == made
+
+
+def test_all_connections_reset_again_and_again(cloud):
+    buffer = cloud.streams.buffer()
+    writing = cloud.streams.write(buffer, 1, 24 * MIB, rate=6 * MIB)
+    reading = cloud.streams.read(buffer, 1)
+    for number in range(1, 11):
+        least = number * 2 * MIB
+        cloud.streams.wait_transfer(buffer, lambda transfer, least=least: transfer["bytes"] >= least)
+        cloud.proxy.cut()
+    made = writing.finish(90)
+    assert reading.finish(90) == made
+
+
+@pytest.mark.parametrize("fault", [faults.shorten(7), faults.delay(1.5), faults.throttle(up=1e6, down=1e6)])
+def test_answers_that_are_odd_or_slow(cloud, fault):
+    for method, blob in (("GET", "00/001"), ("GET", ".bufferstart"), ("PUT", "00/002")):
+        if "shorten" not in fault.name or (method, blob) == ("GET", "00/001"):
+            cloud.proxy.fault(fault, method, blob)
+    buffer = cloud.streams.buffer()
+    made = cloud.streams.write(buffer, 1, 4 * clouds.BLOCK).finish()
+    assert cloud.streams.read(buffer, 1).finish() == made
