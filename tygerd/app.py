@@ -29,7 +29,7 @@ from tygerd.http import connection, listener, problems, receive, router, server
 from tygerd.identity import keys
 from tygerd.osutil import statedir, systemd
 from tygerd.runs import service as runs
-from tygerd.stores import local, localurls, network, places
+from tygerd.stores import azure, local, localurls, network, places
 from tygerd.streams import assembly, remote, transfers
 
 SENDING_THREADS = 16
@@ -175,15 +175,19 @@ async def _parts(
         signer = await trio.to_thread.run_sync(keys.load_or_create, os.path.join(where.state, "keys"))
         store = local.LocalStore(where.state, urls=localurls.LocalUrls(signer, where.socket), sync=power)
         await store.start()
-        stores = places.Places(store)
-        news = events.Events()
-        buffer_service = buffers.Buffers(catalog, stores, settings.buffers, announce=news.announce)
-        await buffer_service.start()
         networking = await trio.to_thread.run_sync(
             lambda: network.settings(
                 os.environ, proxy=settings.transfer.proxy, ca_file=settings.transfer.ca_file
             )
         )
+        stores = places.Places(
+            store,
+            await trio.to_thread.run_sync(azure.stores, settings, networking),
+            settings.store.default_location,
+        )
+        news = events.Events()
+        buffer_service = buffers.Buffers(catalog, stores, settings.buffers, announce=news.announce)
+        await buffer_service.start()
         transfer_service = transfers.Transfers(
             catalog,
             assembly.Parts(
@@ -238,6 +242,8 @@ async def _parts(
                 await trio.to_thread.run_sync(state.sync)
             yield app, background
             background.cancel_scope.cancel()
+        for elsewhere in stores.remote:
+            await elsewhere.close()
     finally:
         catalog.close()
 

@@ -25,6 +25,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
+from typing import IO
 
 import pytest
 from cryptography import x509
@@ -146,10 +147,10 @@ class Azurite:
         self.port = int(found[1])
         threading.Thread(target=self._drain, args=(self._process.stdout, said), daemon=True).start()
 
-    def _drain(self, output: object, said: bytes) -> None:
-        with open(self._home / "log", "ab", buffering=0) as log:
+    def _drain(self, output: IO[bytes], said: bytes) -> None:
+        with output, open(self._home / "log", "ab", buffering=0) as log:
             log.write(said)
-            shutil.copyfileobj(output, log, 1)  # type: ignore[misc, arg-type] - a pipe
+            log.writelines(output)
 
     def stop(self) -> None:
         """Let it finish and write down what it holds."""
