@@ -132,9 +132,11 @@ class Ship:
         Raises:
             Problem: ExistsError, another writer was first; or the data plane can't be written to.
         """
-        book = self._source.book()
-        if book is None:
-            raise ValueError("this container is not being captured")
+        event = self._source.feed.next()
+        while (book := self._source.book()) is None:
+            # A daemon was killed, or the machine went down, before the journal was there: capture makes it.
+            await event.wait()
+            event = self._source.feed.next()
         writer = book.header.writer.hex()
         try:
             found = await remote.head(names.START)

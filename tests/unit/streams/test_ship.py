@@ -5,6 +5,7 @@ import os
 
 import pytest
 import trio
+import trio.testing
 
 from tests.support import blobserver
 from tyger import errors
@@ -57,6 +58,18 @@ def assert_whole(server, blocks):
     assert server.stored(".bufferstart") == b'{"version":"0.3.0"}'
     assert server.stored(".bufferend") == b'{"status":"complete"}'
     assert len(server.blobs) == len(blocks) + 3
+
+
+async def test_it_waits_for_a_capture_that_has_not_begun(server, remote, spool):
+    shipping = ship.Ship(spool, remote, dop=4)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(shipping.run)
+        await trio.testing.wait_all_tasks_blocked()
+        assert server.seen == []
+        into = writer.Writer.create(spool, 1 << 20)
+        add(into, *BLOCKS)
+        end(into)
+    assert_whole(server, BLOCKS)
 
 
 async def test_a_whole_container(server, remote, into, spool):
