@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import stat
+import threading
 from collections.abc import Mapping, Sequence
 
 from tyger import errors, pipes
@@ -45,6 +46,7 @@ class Producer:
         self._pid = 0
         self._pidfd = -1
         self._status: int | None = None
+        self._reaping = threading.Lock()
 
     @property
     def started(self) -> bool:
@@ -81,8 +83,10 @@ class Producer:
             for fd in (self._pidfd, *others):
                 poller.register(fd, select.POLLIN)
             if self._pidfd in dict(poller.poll(seconds * 1000)):
-                _, status = os.waitpid(self._pid, 0)
-                self._status = os.waitstatus_to_exitcode(status)
+                with self._reaping:  # a run's thread and its main thread may both come
+                    if self._status is None:
+                        _, status = os.waitpid(self._pid, 0)
+                        self._status = os.waitstatus_to_exitcode(status)
         return self._status is not None
 
     def failure(self) -> str | None:

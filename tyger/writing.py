@@ -58,8 +58,7 @@ def write(
     buffer is failed if the daemon could be told.
 
     Raises:
-        Problem: the daemon refused the transfer (unknown buffer, already written, ...) or stayed away; the
-            producer could not be started.
+        Problem: the daemon refused the transfer (unknown buffer, already written, ...) or stayed away.
     """
     options: dict[str, object] = {"blockSize": block_size, "flushInterval": flush_interval}
     if run is not None:
@@ -99,6 +98,7 @@ class _Writer:
         self._verdict: tuple[str, str | None] | None = None
         self._moved = streams.Moved(0)
         self._detach = False
+        self._attached = False  # ever
         self._eof = False  # as the attachment in hand has it
         self._spooled = False
         self._offered = False  # whether the daemon in hand has been given the access URL that we have
@@ -107,11 +107,10 @@ class _Writer:
 
     def run(self, options: dict[str, object], *, detach: bool) -> streams.Result:
         self._detach = detach
-        attached = False
         while True:
             try:
-                with self._attach(options, again=attached) as events:
-                    attached = True
+                with self._attach(options) as events:
+                    self._attached = True
                     self._retries.success()
                     try:
                         return self._follow(lines.Lines(events))
@@ -119,21 +118,25 @@ class _Writer:
                         return self._stopped()  # while the connection is open: its end would be a reason, too
             except sockets.Interrupted:
                 return self._stopped()
-            except streams.GaveUpError as lost:
-                raise self._given_up(lost) if attached else lost from None
             except errors.Problem as lost:
-                if lost.kind is errors.ACCESS_EXPIRED and not attached:
-                    if not self._renewed_first():
-                        return self._stopped()
-                elif not self._retries.pause(lost, lambda: self._tell(waiting=streams.AWAY)):
+                if not self._comes_back(lost):
                     return self._stopped()
 
-    def _attach(self, options: dict[str, object], *, again: bool) -> client_module.Stream:
+    def _comes_back(self, lost: errors.Problem) -> bool:
+        """Wait for what mends `lost`; False when `stop` was requested. Raises what nothing mends."""
+        if lost.kind is errors.ACCESS_EXPIRED and not self._attached:
+            return self._renewed_first()
+        try:
+            return self._retries.pause(lost, lambda: self._tell(waiting=streams.AWAY))
+        except streams.GaveUpError as gave_up:
+            raise self._given_up(gave_up) if self._attached else gave_up from None
+
+    def _attach(self, options: dict[str, object]) -> client_module.Stream:
         path, body = "/transfers", {"id": self._id, **self._target.fields(), **options}
-        if again:
+        if self._attached:
             path, body = f"/transfers/{self._id}/attach", {}
         self._eof = False
-        self._offered = not again
+        self._offered = not self._attached
         self._due.clear()
         return self._client.stream("POST", path, body=body, fds=[self._source.fd], wake=self._stop.fileno())
 
@@ -215,8 +218,8 @@ class _Writer:
             try:
                 producer.start()
             except errors.Problem as problem:
-                self._post_outcome("failed", problem.message)
-                raise
+                self._verdict = ("failed", problem.message)
+                self._say()
         elif producer.wait(0):  # it may have ended while the daemon was away
             self._producer_ended(producer)
 
@@ -272,16 +275,19 @@ class _Writer:
 
     def _stopped(self) -> streams.Result:
         reason = self._stop.reason or "stopped"
-        if self._spooled and self._stop.leaves:
+        if not (self._spooled and self._stop.leaves):
+            try:
+                self._post_outcome("failed", reason)
+                return self._result("stopped", reason)
+            except errors.Problem as problem:
+                if problem.kind is not errors.CONFLICT:
+                    return self._result("stopped", reason)
+        if self._stop.leaves and self._verdict == ("complete", None):  # the daemon has our word
             return self._result("stopped", f"{reason}; all of it is in the daemon's spool and will be stored")
-        try:
-            self._post_outcome("failed", reason)
-        except errors.Problem as problem:
-            if problem.kind is errors.CONFLICT:  # our word was "complete", or it has failed
-                reason = self._cancelled(reason)
-        return self._result("stopped", reason)
+        return self._result("stopped", self._cancelled(reason))
 
     def _cancelled(self, reason: str) -> str:
+        """The buffer is complete for the daemon, but not yet for its store: give it up; why it ended so."""
         try:
             self._client.request("POST", f"/transfers/{self._id}/cancel")
         except errors.Problem as problem:

@@ -3,12 +3,17 @@
 It speaks the wire of docs/design.md ("Transfers") and contract rest-api.md on a Unix socket, one thread a
 connection, and takes descriptors. `requests` records what was asked. Answers of a path may be overridden with
 `answers[(method, path)] = (status, body, headers)`.
+
+A buffer of a store elsewhere (`buffer.spooled = True`) is spooled first, and complete after `ship`. `say`
+makes a write's answer say something; `access` maps the access URLs that have not expired to buffers;
+`transfers` are shown and watched, and changed with `change`.
 """
 
 import array
 import contextlib
 import json
 import os
+import queue
 import select
 import shutil
 import socket
@@ -57,6 +62,22 @@ class Buffer:
         self.name, self.data, self.state, self.reason = name, bytearray(), "new", None
         self.changed = threading.Condition()
         self.gone = False
+        self.spooled = self.told = False
+        self.transfer, self.sayings = "", queue.SimpleQueue()
+        self.nudge = os.eventfd(0, os.EFD_NONBLOCK)
+
+    def __del__(self):
+        os.close(self.nudge)
+
+    def say(self, **event):
+        """Let the open answer of its write say this next; `failed` is its last word."""
+        self.sayings.put(event)
+        os.eventfd_write(self.nudge, 1)
+
+    def ship(self):
+        """All of it has arrived at its store."""
+        self.update(state="complete")
+        os.eventfd_write(self.nudge, 1)
 
     def update(self, data=b"", state=None, reason=None):
         with self.changed:
@@ -90,6 +111,7 @@ class FakeDaemon:
         self.program, self.version = program, version
         self.requests, self.answers = [], {}
         self.buffers, self.codespecs, self.runs, self.outcomes, self.logs = {}, {}, {}, {}, {}
+        self.access, self.transfers = {}, {}
         self.changed = threading.Condition()
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(self.path)
@@ -184,14 +206,33 @@ class FakeDaemon:
                 return 200, self._resource(name), {}
             case "POST", ["transfers"]:
                 return self._write(request)
+            case "POST", ["transfers", name, "attach"]:
+                return self._capture(request, self._of(name))
             case "POST", ["transfers", name, "outcome"]:
-                self.outcomes[name] = request.body
-                buffer = next(each for each in self.buffers.values() if getattr(each, "transfer", "") == name)
-                state = "complete" if request.body["outcome"] == "complete" else "failed"
-                buffer.update(state=state, reason=request.body.get("reason"))
+                return self._outcome(request, name)
+            case "POST", ["transfers", name, "access"]:
+                self._granted(request.body["url"])
                 return 200, {}, {}
             case "GET", ["transfers", "read", name]:
-                return self._deliver(request, name)
+                asked = dict(request.query)
+                return self._deliver(request, name, asked, follow=asked.get("follow") != "false")
+            case "POST", ["transfers", "read"]:
+                name = self._granted(request.body["url"])
+                return self._deliver(request, name, request.body, follow=request.body.get("follow", True))
+            case "GET", ["transfers"]:
+                return 200, {"items": list(self.transfers.values())}, {}
+            case _, ["transfers", name, *_] if name not in self.transfers:
+                raise not_found()
+            case "GET", ["transfers", name]:
+                return 200, self.transfers[name], {}
+            case "GET", ["transfers", name, "watch"]:
+                return self._tell(request, name)
+            case "POST", ["transfers", name, "pause" | "resume" as verb]:
+                self.change(name, paused=verb == "pause")
+                return 200, self.transfers[name], {}
+            case "POST", ["transfers", name, "cancel"]:
+                self.change(name, state="failed", reason="cancelled by user")
+                return 200, self.transfers[name], {}
             case "GET", ["codespecs", *reference]:
                 if reference[0] not in self.codespecs:
                     raise not_found()
@@ -224,14 +265,57 @@ class FakeDaemon:
 
     # --- transfers --------------------------------------------------------------------------------------
 
+    def change(self, name, **fields):
+        """Change a transfer, and tell those who watch it."""
+        with self.changed:
+            self.transfers[name] = {**self.transfers.get(name, {"id": name}), **fields}
+            self.changed.notify_all()
+
+    def _tell(self, request, name):
+        send, said = self._chunked(request), None
+        while True:
+            with self.changed:
+                news = lambda told=said: self.transfers[name] is not told or self._gone  # noqa: E731
+                assert self.changed.wait_for(news, 10)
+                if self._gone:
+                    raise Gone
+                said = self.transfers[name]
+            send(json.dumps(said).encode() + b"\n")
+            if said.get("state") in ("complete", "failed"):
+                return self._end(request)
+
+    def _granted(self, url):
+        if url not in self.access:
+            raise Failure(403, "AccessExpired", "Signature not valid in the specified time frame")
+        return self.access[url]
+
+    def _of(self, transfer):
+        for buffer in self.buffers.values():
+            if buffer.transfer == transfer:
+                return buffer
+        raise not_found()
+
+    def _outcome(self, request, name):
+        buffer, body = self._of(name), request.body
+        self.outcomes[name] = body
+        wanted = "complete" if body["outcome"] == "complete" else "failed"
+        if wanted == "complete" and buffer.spooled:
+            wanted = "spooled"
+        if buffer.state not in ("writing", wanted):
+            raise Failure(409, "Conflict", f"the buffer is already {buffer.state}")
+        buffer.update(state=wanted, reason=body.get("reason"))
+        return 200, {}, {}
+
     def _write(self, request):
         body = request.body
-        buffer = self.buffers.get(body["buffer"])
+        name = body["buffer"] if "buffer" in body else self._granted(body["url"])
+        buffer = self.buffers.get(name)
         if buffer is None:
             raise not_found()
         if buffer.state != "new":
             raise Failure(409, "Conflict", f"the buffer '{buffer.name}' was already written")
         buffer.transfer, buffer.state = body["id"], "writing"
+        self.transfers[body["id"]] = {"id": body["id"], "kind": "write", "buffer": name, "state": "running"}
         try:
             return self._capture(request, buffer)
         except ConnectionError:  # the client has gone
@@ -239,55 +323,67 @@ class FakeDaemon:
             raise
 
     def _capture(self, request, buffer):
-        body = request.body
         send = self._chunked(request, 201)
 
         def event(**values):
             send(json.dumps(values).encode() + b"\n")
 
-        event(event="attached", transfer={"id": body["id"]})
-        reader = request.fds[0]
+        event(event="attached", transfer={"id": buffer.transfer})
+        reader, taking = request.fds[0], True
         while True:
-            ready = select.select([reader, request.sock], [], [], 10)[0]
+            watched = [request.sock, buffer.nudge] + [reader] * taking
+            ready = select.select(watched, [], [], 0.005)[0]
             if request.sock in ready:  # the client has gone
-                buffer.update(state="failed", reason="the client went away")
+                if buffer.state != "spooled":
+                    buffer.update(state="failed", reason="the client went away")
                 return None, None, {}
-            data = os.read(reader, 1 << 20)
-            if not data:
-                break
-            buffer.update(data)
-            event(event="progress", bytes=len(buffer.data), blocks=1)
-        event(event="eof", bytes=len(buffer.data))
-        self._await_outcome(request, buffer)
-        event(event=buffer.state, bytes=len(buffer.data), blocks=1, reason=buffer.reason)
-        return self._end(request)
-
-    def _await_outcome(self, request, buffer):
-        """Until the client has said how its producer ended, or has gone."""
-        while not buffer.ended:
-            with buffer.changed:
-                buffer.changed.wait_for(lambda: buffer.ended or buffer.gone, 0.005)
+            if buffer.nudge in ready:
+                os.eventfd_read(buffer.nudge)
+                while not buffer.sayings.empty():
+                    said = buffer.sayings.get()
+                    event(**said)
+                    if said["event"] == "failed":
+                        buffer.update(state="failed", reason=said["reason"])
+                        return self._end(request)
+            if reader in ready:
+                data = os.read(reader, 1 << 20)
+                taking = bool(data)
+                buffer.update(data)
+                if data:
+                    event(event="progress", bytes=len(buffer.data), blocks=1)
+                else:
+                    event(event="eof", bytes=len(buffer.data))
             if buffer.gone:
                 raise Gone
-            if select.select([request.sock], [], [], 0)[0]:
-                buffer.update(state="failed", reason="the client went away")
+            if buffer.state == "spooled" and not buffer.told:
+                event(event="spooled", bytes=len(buffer.data), blocks=1)
+                buffer.told = True
+                buffer.update()
+            if buffer.ended:
+                event(event=buffer.state, bytes=len(buffer.data), blocks=1, reason=buffer.reason)
+                return self._end(request)
 
-    def _deliver(self, request, name):
+    def _deliver(self, request, name, asked, *, follow):
         buffer = self.buffers.get(name)
         if buffer is None:
             raise not_found()
-        send = self._chunked(request, Trailer="Tyger-Error")
-        sent = int(request.asked("offset"))
-        while True:
-            buffer.wait(lambda sent=sent: buffer.ended or len(buffer.data) > sent)
+        reading = f"read{len(self.requests)}"
+        self.transfers[reading] = {"id": reading, "kind": "read", "buffer": name, "state": "running"}
+        send = self._chunked(request, Trailer="Tyger-Error", **{"Transfer-Id": reading})
+        sent, length = int(asked.get("offset", 0)), asked.get("length")
+        end = None if length is None else sent + int(length)
+        while end is None or sent < end:
+            if follow:
+                buffer.wait(lambda sent=sent: buffer.ended or len(buffer.data) > sent)
             if len(buffer.data) > sent:
-                data = bytes(buffer.data[sent : sent + 65536])
+                data = bytes(buffer.data[sent : min(sent + 65536, end or sent + 65536)])
                 send(data)
                 sent += len(data)
             elif buffer.state == "failed":
                 return self._end(request, b"Tyger-Error: BufferFailed: its writer failed: gone\r\n")
             else:
-                return self._end(request)
+                break
+        return self._end(request)
 
     # --- runs -------------------------------------------------------------------------------------------
 

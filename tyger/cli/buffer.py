@@ -17,8 +17,8 @@ NO_SUCH = "0 on success, 66 when there is no such buffer"
     cls=groups.Group,
     name="buffer",
     lazy={
-        "read": groups.Lazy("tyger.cli.data", "read"),
-        "write": groups.Lazy("tyger.cli.data", "write"),
+        "read": groups.Lazy("tyger.cli.bufferread", "read"),
+        "write": groups.Lazy("tyger.cli.bufferwrite", "write"),
         "gen": groups.Lazy("tyger.cli.generate", "command"),
         "delete": groups.Lazy("tyger.cli.bufferdelete", "delete"),
         "restore": groups.Lazy("tyger.cli.bufferdelete", "restore"),

@@ -1,68 +1,81 @@
 """What `read` and `write` take for a buffer: an ID, an access URL, or a small file with one (buffers.md 2.1).
 
-The bytes go through the daemon, so a URL is good only when it is one of this daemon's own.
+A URL of the daemon that we talk to stands for its ID; any other is handed to that daemon, which reads and
+writes there. A URL is a key, so no message shows one.
 """
 
 from __future__ import annotations
 
 import os
-import stat
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
-from tyger import errors, paths
+from tyger import access, errors, paths
 from tyger.cli import session
 
-LARGEST_FILE = 2048
-"""A file of this many bytes is not read: it is data, not a URL."""
+SCHEMES = ("http", "https", "http+unix")
 
 
-def resolve(text: str, where: paths.Paths, *, has_ttl: bool) -> str:
-    """The ID of the buffer that `text` means. `has_ttl`: --access-ttl was given, which asks for an ID.
+def resolve(text: str, where: paths.Paths, *, has_ttl: bool) -> access.Access:
+    """The buffer that `text` means. `has_ttl`: --access-ttl was given, which asks for an ID.
 
     Raises:
-        Problem: INVALID_INPUT.
+        Problem: INVALID_INPUT or USAGE.
     """
-    url = text if _is_url(text) else _from_file(text)
+    file = None
+    url = text if access.is_url(text) else None
+    if url is None and (content := access.url_in(text)) is not None:
+        file, url = text, content
     if url is None:
-        return session.segment(text, "buffer ID")
+        return access.Access(buffer=_id(text))
     if has_ttl:
         raise errors.Problem(errors.USAGE, "access-ttl is only supported when a buffer ID is specified")
-    return _id_in(url, where)
+    _check(url)
+    if ours := _id_in(url, where):
+        return access.Access(buffer=ours)
+    return access.Access(url=url, file=file)
 
 
-def _is_url(text: str) -> bool:
-    head, separator, _ = text.partition(":")
-    return bool(separator) and head[:1].isalpha() and all(c.isalnum() or c in "+-." for c in head)
+def _id(text: str) -> str:
+    if "?" in text:  # a URL, or most of one: its signature must not be shown
+        raise errors.Problem(errors.INVALID_INPUT, f"invalid buffer ID '{text.partition('?')[0]}?...'")
+    return session.segment(text, "buffer ID")
 
 
-def _from_file(path: str) -> str | None:
-    """The URL in a small regular file; None where `path` is no such file."""
-    try:
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode) or found.st_size >= LARGEST_FILE:
-            return None
-        with open(path, encoding="utf-8") as file:
-            text = file.read().rstrip(" \r\n")
-    except (OSError, ValueError):
-        return None
-    if not _is_url(text):
+def _check(url: str) -> None:
+    """Refuse what no daemon could reach. Raises Problem."""
+    if not access.is_url(url) or any(character <= " " or character == "\x7f" for character in url):
         raise errors.Problem(
             errors.INVALID_INPUT,
             "the buffer access string is invalid. It must be a URL or the path of a file whose contents is a"
             " URL",
         )
-    return text
+    try:
+        parts = urlsplit(url)
+        place = parts.path.partition(":")[0] if parts.scheme == "http+unix" else parts.hostname
+        relayed = parse_qs(parts.query).get("relay") == ["true"]
+    except ValueError as error:
+        raise errors.Problem(errors.INVALID_INPUT, f"the access URL is invalid: {error}") from None
+    if parts.scheme not in SCHEMES:
+        raise errors.Problem(
+            errors.INVALID_INPUT, f"the access URL begins with {parts.scheme}:, not with one of {_schemes()}"
+        )
+    if not place or not access.Access(url=url).name:
+        raise errors.Problem(errors.INVALID_INPUT, "the access URL names no server or no buffer")
+    if relayed:
+        raise errors.Problem(
+            errors.INVALID_INPUT,
+            "the access URL is of an ephemeral buffer (relay=true); those are not supported",
+        )
 
 
-def _id_in(url: str, where: paths.Paths) -> str:
+def _id_in(url: str, where: paths.Paths) -> str | None:
+    """The ID in a URL of the daemon that we talk to; None when it is another's."""
     parts = urlsplit(url)
     socket_path, _, path = parts.path.partition(":")
     name = path.removeprefix("/containers/")
     ours = parts.scheme == "http+unix" and os.path.realpath(socket_path) == os.path.realpath(where.socket)
-    if not ours or not path.startswith("/containers/") or not name or "/" in name:
-        raise errors.Problem(
-            errors.INVALID_INPUT,
-            f"the access URL is not one of the daemon on {where.socket}; give a buffer ID, or name its daemon"
-            " with --socket",
-        )
-    return name
+    return name if ours and path.startswith("/containers/") and name and "/" not in name else None
+
+
+def _schemes() -> str:
+    return ", ".join(f"{scheme}:" for scheme in SCHEMES)

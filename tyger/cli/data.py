@@ -1,181 +1,60 @@
-"""`tyger buffer read` and `write`: descriptors handed to a transfer, and how it ended as an exit code."""
+"""What `buffer write`, `buffer read` and `run exec` share: signals, patience, and the end as an exit code."""
 
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
-import os
-from collections.abc import Callable, Iterator
+import math
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-import click
+from tyger import errors, programs, streams
+from tyger.cli import output, progress, session, signals, stdio
 
-from tyger import access, errors, reading, streams, writing
-from tyger.cli import bufferref, flags, groups, output, progress, session, signals, stdio
+if TYPE_CHECKING:
+    from tyger import producer as producer_module
 
-WRITE_HINT = "pipe data in, name a file with --input, or say --input - to type it"
+PATIENCE_WITH_FILES = 600.0
+"""Seconds that a daemon is waited for where both ends can be begun again: then telling somebody is better."""
 
-
-@click.command(
-    cls=groups.Command,
-    name="write",
-    help=groups.describe(
-        """
-Write standard input, or a file, into a buffer.
-
-BUFFER is a buffer's ID, or an access URL of this machine's daemon, or the path of a small file that holds
-one. A buffer is written once. It is complete only when the whole input was read and stored: a command that
-is interrupted, or whose input cannot be read, leaves it marked as failed. Empty input makes an empty buffer.
-        """,
-        examples=(
-            "producer | tyger buffer write ID",
-            "tyger buffer write ID --input scan.dat",
-            "producer | tyger buffer write ID --flush-interval 5ms",
-        ),
-        exit_status="0 when all is stored, 66 when there is no such buffer, 73 when it was written before, 74"
-        " when the buffer failed, 128 + n after signal n.",
-    ),
-    short_help="Write standard input or a file into a buffer.",
-)
-@flags.exactly_one("buffer")
-@click.option(
-    "-i",
-    "--input",
-    "input_path",
-    type=flags.FILE,
-    metavar="FILE",
-    help="Read this file; - is standard input, even when it is a terminal.",
-)
-@click.option(
-    "-p",
-    "--dop",
-    type=flags.COUNT,
-    metavar="N",
-    default=16,
-    show_default=True,
-    help="Accepted for compatibility: how many blocks may be on their way at once.",
-)
-@click.option(
-    "-b",
-    "--block-size",
-    type=flags.BLOCK_SIZE,
-    metavar="SIZE",
-    default="4MiB",
-    show_default=True,
-    help="Size of a full block: a number with B, KiB, MiB or GiB.",
-)
-@click.option(
-    "-f",
-    "--flush-interval",
-    type=flags.INTERVAL,
-    metavar="DURATION",
-    help="A block that isn't full becomes readable after this time at most, such as 5ms or 2s. 0: only full"
-    " blocks. Default: 1s, or 0 for a regular file named with --input.",
-)
-@flags.access_ttl_option()
-@click.pass_obj
-def write(
-    invocation: session.Session,
-    buffer: str,
-    input_path: str | None,
-    dop: int,
-    block_size: int,
-    flush_interval: float | None,
-    access_ttl: dt.timedelta | None,
-) -> None:
-    """Hand the input to the daemon; end with how the buffer ended."""
-    del dop  # the daemon decides; nothing is sent over a network
-    buffer_id = bufferref.resolve(buffer, invocation.paths, has_ttl=access_ttl is not None)
-    with (
-        stdio.source(invocation.console, input_path, hint=WRITE_HINT) as fd,
-        _transfer(interrupted) as (stop, interrupts),
-    ):
-        if flush_interval is None:
-            flush_interval = 0.0 if input_path not in (None, "-") and stdio.is_regular(fd) else 1.0
-        board = progress.Board(invocation.console, drawn=not os.isatty(fd))
-        meter = progress.Meter(board, "write", buffer=buffer_id, operation="buffer write")
-        try:
-            result = writing.write(
-                invocation.client,
-                access.Access(buffer=buffer_id),
-                fd,
-                verdict=lambda: verdict(interrupts),
-                stop=stop,
-                block_size=block_size,
-                flush_interval=flush_interval,
-                on_progress=meter,
-            )
-        except errors.Problem as problem:
-            raise _fatal("Failed to write buffer", problem, buffer_id) from problem
-        finally:
-            board.close()
-        _finish(invocation.console, interrupts, result, meter, "Failed to write buffer")
+PRODUCER_NOTICES, PRODUCER_GRACE = 1.0, 5.0
+"""Seconds that a producer has to end when its pipe is closed, and after each signal that it is sent."""
 
 
-@click.command(
-    cls=groups.Command,
-    name="read",
-    help=groups.describe(
-        """
-Copy a buffer's bytes to standard output, or to a file.
+@contextlib.contextmanager
+def source(
+    invocation: session.Session, path: str | None, words: Sequence[str] | None, *, hint: str
+) -> Iterator[tuple[int, producer_module.Producer | None]]:
+    """Where the bytes of a write come from: standard input, the file `path`, or the command `words`.
 
-BUFFER is a buffer's ID, or an access URL of this machine's daemon, or the path of a small file that holds
-one. A buffer that is still being written is followed until it is complete. Every block is verified before
-its bytes are delivered.
-        """,
-        examples=("tyger buffer read ID | consumer", "tyger buffer read ID --output result.dat"),
-        exit_status="0 when the whole buffer was delivered, 66 when there is no such buffer, 74 when its"
-        " writer failed or its bytes are damaged, 128 + n after signal n, thus 141 when the reader of"
-        " output goes away.",
-    ),
-    short_help="Copy a buffer's bytes to standard output or a file.",
-)
-@flags.exactly_one("buffer")
-@click.option(
-    "-o",
-    "--output",
-    "output_path",
-    type=flags.FILE,
-    metavar="FILE",
-    help="Write to this file, which is emptied first.",
-)
-@click.option(
-    "-p",
-    "--dop",
-    type=flags.COUNT,
-    metavar="N",
-    default=32,
-    show_default=True,
-    help="Accepted for compatibility: how many blocks may be on their way at once.",
-)
-@flags.access_ttl_option()
-@click.pass_obj
-def read(
-    invocation: session.Session,
-    buffer: str,
-    output_path: str | None,
-    dop: int,
-    access_ttl: dt.timedelta | None,
-) -> None:
-    """Take verified bytes from the daemon."""
-    del dop  # the daemon decides; nothing comes over a network
-    buffer_id = bufferref.resolve(buffer, invocation.paths, has_ttl=access_ttl is not None)
-    with stdio.destination(invocation.console, output_path) as fd, _transfer(stopped) as (stop, interrupts):
-        board = progress.Board(invocation.console, drawn=not os.isatty(fd))
-        meter = progress.Meter(board, "read", buffer=buffer_id, operation="buffer read")
-        try:
-            result = reading.read(
-                invocation.client, access.Access(buffer=buffer_id), fd, stop=stop, on_progress=meter
-            )
-        except BrokenPipeError:
-            raise
-        except errors.Problem as problem:
-            raise _fatal("Failed to read buffer", problem, buffer_id) from problem
-        except OSError as error:
-            failure = errors.Problem(errors.IO_ERROR, f"cannot write the output: {error.strerror}")
-            raise session.Fatal("Failed to read buffer", failure) from error
-        finally:
-            board.close()
-        _finish(invocation.console, interrupts, result, meter, "Failed to read buffer")
+    Raises:
+        Problem: it cannot be read, or be started; both are given.
+    """
+    if words is None:
+        with stdio.source(invocation.console, path, hint=hint) as fd:
+            yield fd, None
+        return
+    if not words:
+        raise errors.Problem(errors.USAGE, "a command is required behind --")
+    if path is not None:
+        raise errors.Problem(errors.USAGE, "--input and a command behind -- exclude each other")
+    from tyger import producer as producer_module
+
+    it = producer_module.Producer(words, programs.child_environment(invocation.environ))
+    try:
+        yield it.reader, it
+    finally:
+        it.close()
+
+
+def patience(retry_for: float | None, fd: int | None) -> streams.Patience:
+    """How long to wait for a daemon: as the user says, else by what `fd`, our end of the stream, is.
+
+    What was read from a pipe cannot be read again, nor what was written to one be taken back.
+    """
+    if retry_for is not None:
+        return streams.Patience(None if math.isinf(retry_for) else retry_for, first=True)
+    return streams.Patience(PATIENCE_WITH_FILES if fd is not None and stdio.is_regular(fd) else None)
 
 
 def verdict(interrupts: signals.Interrupts) -> tuple[str, str | None]:
@@ -199,17 +78,43 @@ def stopped(number: int) -> str:
 
 
 @contextlib.contextmanager
-def _transfer(why: Callable[[int], str]) -> Iterator[tuple[streams.Stop, signals.Interrupts]]:
-    """A `Stop` that the first INT, TERM or HUP requests, for the reason that `why` gives."""
+def transfer(why: Callable[[int], str]) -> Iterator[tuple[streams.Stop, signals.Interrupts]]:
+    """A `Stop` that the first INT, TERM or HUP requests, for the reason that `why` gives.
+
+    A Ctrl-C means that the stream is not wanted. TERM and HUP come also from a machine that shuts down and a
+    terminal that is closed: what is whole in the daemon's spool by then goes on.
+    """
     stop = streams.Stop()
     try:
-        with signals.Interrupts(lambda number: stop.request(why(number))) as interrupts:
+        with signals.Interrupts(
+            lambda number: stop.request(why(number), leaves=number != signal.SIGINT)
+        ) as interrupts:
             yield stop, interrupts
     finally:
         stop.close()
 
 
-def _finish(
+def see_off(
+    console: output.Console, it: producer_module.Producer, interrupts: signals.Interrupts, stop: streams.Stop
+) -> None:
+    """The stream is over: see that its producer ends, as the signal that came asks, and say so if it lingers.
+
+    A Ctrl-C reached it as it reached us; other signals are passed on. The second signal ends us at once.
+    """
+    number = interrupts.received()
+    match number:
+        case signal.SIGINT:
+            steps = [(0, PRODUCER_GRACE), (int(signal.SIGTERM), PRODUCER_GRACE)]
+        case None:
+            steps = [(0, PRODUCER_NOTICES), (int(signal.SIGTERM), PRODUCER_GRACE)]
+        case _:
+            steps = [(number, PRODUCER_GRACE)]
+    if it.started and not it.ended:
+        console.log("debug", "Waiting for the producer to end", producer=it.name)
+    it.end(steps, stop.fileno() if number is None and stop.reason is None else None)
+
+
+def finish(
     console: output.Console,
     interrupts: signals.Interrupts,
     result: streams.Result,
@@ -217,17 +122,26 @@ def _finish(
     message: str,
 ) -> None:
     """Turn the result into records and an exit code; returns only when all is well."""
-    if result.state == "complete":
-        meter.complete(result.bytes)
+    if result.state in ("complete", "spooled"):
+        meter.complete(result.bytes, spooled_as=result.transfer if result.state == "spooled" else None)
         return
     if (number := interrupts.received()) is not None:
         console.log("warn", "Canceling...")
         console.log("fatal", message, error=result.reason or stopped(number))
         raise session.Exit(128 + number)
-    raise session.Fatal(message, errors.Problem(errors.BUFFER_FAILED, result.reason or "the buffer failed"))
+    raise session.Fatal(message, failure(result))
 
 
-def _fatal(message: str, problem: errors.Problem, buffer: str) -> session.Fatal:
+def failure(result: streams.Result) -> errors.Problem:
+    """What a failed transfer is for the user: the kind of failure that the daemon names decides the code."""
+    kind = errors.BY_CODE.get(result.code or "", errors.BUFFER_FAILED)
+    problem = errors.Problem(kind, result.reason or "the buffer failed")
+    problem.remote = kind is not errors.BUFFER_FAILED  # its code is shown, as that of an answer
+    return problem
+
+
+def fatal(message: str, problem: errors.Problem, buffer: str) -> session.Fatal:
+    """What a refused transfer ends with."""
     if problem.kind is errors.NOT_FOUND:
         return session.Fatal("Unable to access buffer", problem, buffer=buffer)
     return session.Fatal(message, problem)

@@ -6,20 +6,24 @@ Arguments, and which of the job's buffers are joined to the standard streams; th
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tyger import errors
-from tyger.cli import execution, flags, groups, runrequest, session, stdio
+from tyger.cli import data, execution, flags, groups, runrequest, session, stdio
 
 INPUT_HINT = "pipe data in, map the input with --buffer, or say --input - to type it"
+
+if TYPE_CHECKING:
+    from tyger import producer as producer_module
 
 
 @click.command(
     cls=groups.Command,
     name="exec",
+    container_words=True,
     help=groups.describe(
         """
 Start a run, stream standard input into it and its output to standard output, and wait for it.
@@ -28,14 +32,19 @@ Standard input goes to the one input parameter that is not mapped to a buffer wi
 mapped to _), standard output gets the one such output; without one the stream is not touched. The run's ID
 and state are reported on standard error. The first Ctrl-C, TERM or HUP cancels the run (see --on-exit); the
 second ends this command at once.
+
+The end of a pipe does not tell whether its producer succeeded. Give the producer behind -- to have it run,
+once the run has been created, and its exit code count: unless it is 0 the input fails, and the run with it.
         """,
         examples=(
             "cat video.nut | tyger run exec -f negate.yml > out.nut",
+            "tyger run exec -f recon.yml -- scanner --protocol 7 | viewer",
             "tyger run exec -c recon --buffer input=$id --logs | viewer",
         ),
         exit_status="0 when the run succeeded and all its output was delivered, 1 when it failed or was"
-        " canceled, 65 when it is not valid, 74 when a stream failed, 128 + n after signal n, thus 141 when"
-        " the reader of standard output goes away.",
+        " canceled, 65 when it is not valid, 66 when there is no such codespec or command, 69 when the daemon"
+        " stayed away, 74 when a stream, or the producer behind --, failed, 128 + n after signal n, thus 141"
+        " when the reader of standard output goes away.",
     ),
     short_help="Stream standard input through a run to standard output.",
 )
@@ -87,9 +96,10 @@ second ends this command at once.
     show_default=True,
     help="What becomes of the run when this command ends before it.",
 )
-@click.pass_obj
+@flags.retry_for_option("standard input, or for the output standard output,")
+@click.pass_context
 def command(
-    invocation: session.Session,
+    context: click.Context,
     /,
     show_logs: bool,
     timestamps: bool,
@@ -99,22 +109,41 @@ def command(
     write_dop: int,
     read_dop: int,
     on_exit: str,
+    retry_for: float | None,
     **given: Any,
 ) -> None:
     """Create the run, then see to its streams."""
-    del write_dop, read_dop  # the daemon decides; nothing is sent over a network
+    del write_dop, read_dop  # the daemon decides, by what the link does
+    invocation: session.Session = context.obj
+    words: Sequence[str] | None = context.meta[groups.Command.WORDS]
     request = runrequest.build(invocation, given)
     source_name, sink_name = _standard_streams(invocation, request["job"])
-    if source_name is None and input_path is not None:
-        raise errors.Problem(errors.USAGE, "--input is given, but the job has no unmapped input buffer")
+    for given_as, there in (("--input", input_path is not None), ("a command behind --", words is not None)):
+        if there and source_name is None:
+            raise errors.Problem(
+                errors.USAGE, f"{given_as} is given, but the job has no unmapped input buffer"
+            )
     with contextlib.ExitStack() as stack:
         source = sink = None
+        producer: producer_module.Producer | None = None
         if source_name is not None:
-            source = stack.enter_context(stdio.source(invocation.console, input_path, hint=INPUT_HINT))
+            source, producer = stack.enter_context(
+                data.source(invocation, input_path, words, hint=INPUT_HINT)
+            )
         if sink_name is not None:
             sink = stack.enter_context(stdio.destination(invocation.console, None))
         settings = execution.Settings(
-            source_name, source, sink_name, sink, show_logs, timestamps, block_size, flush_interval, on_exit
+            source_name=source_name,
+            source=source,
+            producer=producer,
+            sink_name=sink_name,
+            sink=sink,
+            show_logs=show_logs,
+            timestamps=timestamps,
+            block_size=block_size,
+            flush_interval=flush_interval,
+            on_exit=on_exit,
+            retry_for=retry_for,
         )
         execution.Execution(invocation, settings).run(request)
 

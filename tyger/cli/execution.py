@@ -13,10 +13,13 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tyger import access, errors, pipes, reading, streams, writing
-from tyger.cli import data, progress, runfollow, runrequest, session, signals
+from tyger.cli import data, progress, runfollow, runrequest, session, signals, stdio
+
+if TYPE_CHECKING:
+    from tyger import producer as producer_module
 
 SIGPIPE = 13
 
@@ -43,6 +46,7 @@ class Settings(NamedTuple):
 
     source_name: str | None
     source: int | None
+    producer: producer_module.Producer | None
     sink_name: str | None
     sink: int | None
     show_logs: bool
@@ -50,6 +54,7 @@ class Settings(NamedTuple):
     block_size: int
     flush_interval: float
     on_exit: str
+    retry_for: float | None
 
 
 class Signal(NamedTuple):
@@ -162,7 +167,10 @@ class Execution:
             block_size=settings.block_size,
             flush_interval=settings.flush_interval,
             run=self._run_id,
+            priority="bulk" if stdio.is_regular(settings.source) else "live",
+            producer=settings.producer,
             on_progress=meter,
+            patience=data.patience(settings.retry_for, settings.source),
         )
 
     def _verdict(self) -> tuple[str, str | None]:
@@ -179,6 +187,7 @@ class Execution:
             settings.sink,
             stop=self._stop,
             on_progress=meter,
+            patience=data.patience(settings.retry_for, settings.sink),
         )
 
     def _watch(self) -> None:
@@ -253,8 +262,7 @@ class Execution:
         if result is not None and result.state == "complete":
             self._meters[what].complete(result.bytes)
         elif result is not None:
-            problem = errors.Problem(errors.BUFFER_FAILED, result.reason or "the buffer failed")
-            self._failure = self._failure or (_FAILED[what], problem)
+            self._failure = self._failure or (_FAILED[what], data.failure(result))
         elif isinstance(error, BrokenPipeError) and what == "output":
             self._interrupted(SIGPIPE)
         elif isinstance(error, errors.Problem):
@@ -271,7 +279,7 @@ class Execution:
         if number != SIGPIPE and self._settings.on_exit == "cancel":
             self._console.log("warn", "Canceling...")
         reason = "the reader of the output went away" if number == SIGPIPE else data.interrupted(number)
-        self._stop.request(reason)
+        self._stop.request(reason, leaves=self._settings.on_exit == "detach")
         raise session.Exit(128 + number)
 
     # --- the end ----------------------------------------------------------------------------------------
@@ -301,6 +309,8 @@ class Execution:
                 event = self._events.get(timeout=STOP_GRACE / 30)
                 if isinstance(event, Question):
                     event.answer.put(("failed", self._stop.reason))
+        if self._settings.producer is not None:
+            data.see_off(self._console, self._settings.producer, self._interrupts, self._stop)
 
     def _cancel(self) -> None:
         try:

@@ -139,12 +139,39 @@ def _interval(text: str) -> float:
     return seconds
 
 
+def _retry_for(text: str) -> float:
+    """Seconds; infinite for `forever`."""
+    return float("inf") if text == "forever" else _interval(text)
+
+
+def _length(text: str) -> int:
+    if (size := units.parse_size(text)) < 0:
+        raise ValueError("it cannot be negative")
+    return size
+
+
+def _range(text: str) -> tuple[int, int | None]:
+    """`FROM-TO`, both ends included, or `FROM-`: the first byte, and how many (None: to the end)."""
+    first, dash, last = text.partition("-")
+    if not dash or not first:
+        raise ValueError("give FROM-TO, such as 0-99 or 1MiB-2MiB, or FROM- for the rest")
+    offset = _length(first)
+    if not last:
+        return offset, None
+    if (end := _length(last)) < offset:
+        raise ValueError(f"it ends before it begins: byte {end} comes before byte {offset}")
+    return offset, end - offset + 1
+
+
 INTEGER = Value("integer", _integer)
 COUNT = Value("integer", _at_least_one)
 RUN_ID = Value("run id", _run_id)
 SIZE = Value("size", units.parse_size)
 BLOCK_SIZE = Value("size", _block_size)
 INTERVAL = Value("duration", _interval)
+RETRY_FOR = Value("duration", _retry_for)
+LENGTH = Value("size", _length)
+RANGE = Value("range", _range)
 DURATION = Value("duration", units.parse_duration)
 TTL = Value("ttl", units.parse_ttl)
 BUFFER_TTL = Value("ttl", _buffer_ttl)
@@ -236,6 +263,17 @@ def access_ttl_option() -> Callable[[F], F]:
         metavar="TTL",
         hidden=True,
         help="Life of the access URL, D.HH:MM:SS, from 30 seconds to one hour.",
+    )
+
+
+def retry_for_option(what: str) -> Callable[[F], F]:
+    """`--retry-for`; `what` is the stream that decides how long is sensible."""
+    return click.option(
+        "--retry-for",
+        type=RETRY_FOR,
+        metavar="DURATION",
+        help="Wait so long, such as 30s or 2h, or `forever`, for a daemon that is away, then give up with"
+        f" exit code 69. Default: 10m where {what} is a regular file, else forever.",
     )
 
 

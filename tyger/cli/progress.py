@@ -116,20 +116,22 @@ class Meter:
             parts.append(f"waits: {moved.waiting}")
         self._board.set(self._label, " ".join(parts))
 
-    def complete(self, done: int) -> None:
-        """The transfer is over, and well; `done` bytes."""
+    def complete(self, done: int, *, spooled_as: str | None = None) -> None:
+        """The transfer is over, and well; `done` bytes. `spooled_as`: the daemon goes on, under this ID."""
         self(self._before._replace(bytes=done, waiting=None))
         now = time.monotonic()
         begun = self._created if self._started is None else self._started
         # A short transfer is reported once, at its end: then the first report says nothing about its speed.
         elapsed = now - (begun if now - begun >= REDRAW_EVERY else self._created)
         self._board.set(self._label, f"{self._label} {binary(done)} done")
+        goes_on = {"transfer": spooled_as} if spooled_as else {}
         self._console.log(
             "info",
-            "Transfer complete",
+            "Transfer detached" if spooled_as else "Transfer complete",
             avgThroughput=bits(done / elapsed if elapsed else 0.0),
             elapsed=units.format_duration(round(elapsed, 3)),
             totalCompletedData=binary(done),
+            **goes_on,
             **self._values,
         )
 

@@ -1,7 +1,9 @@
 """The client's half of a read against a scripted daemon: every destination, cuts, quiet, failures."""
 
+import json
 import os
 import threading
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -127,3 +129,195 @@ def test_a_full_nonblocking_destination_is_waited_for(stop):
     os.close(writer)
     draining.join()
     assert got == [data]
+
+
+# --- coming back at the exact byte -----------------------------------------------------------------------
+
+
+def query(connection):
+    return dict(parse_qsl(connection.head.split(b" ")[1].decode().partition("?")[2]))
+
+
+def test_the_block_to_go_on_in_is_counted(destination, stop):
+    fd, content = destination
+
+    def cut_inside(connection):
+        chunks(connection, b"one", b"two4", end=b"9\r\nthr")
+
+    def cut_between(connection):
+        chunks(connection, b"ee5678", b"four", end=b"")
+
+    with scripted.Peer(cut_inside, cut_between, lambda connection: chunks(connection, b"!")) as peer:
+        assert read(peer, fd, stop).state == "complete"
+    assert content() == b"onetwo4three5678four!"
+    asked = [query(request) for request in peer.requests]
+    assert "block" not in asked[0]
+    assert (asked[1]["offset"], asked[1]["block"], asked[1]["start"]) == ("10", "2", "7")
+    assert (asked[2]["offset"], asked[2]["block"], asked[2]["start"]) == ("20", "4", "20")
+
+
+def test_a_read_that_begins_in_the_middle_knows_no_block(pipe, stop):
+    def cut(connection):
+        chunks(connection, b"one", end=b"")
+
+    with scripted.Peer(cut, lambda connection: chunks(connection, b"x")) as peer:
+        read(peer, pipe[1], stop, offset=7, length=10)
+    asked = query(peer.requests[1])
+    assert (asked["offset"], asked["length"]) == ("10", "7")
+    assert "block" not in asked
+
+
+@pytest.mark.parametrize(("follow", "said"), [(True, None), (False, "false")])
+def test_what_is_there_now_is_asked_for(pipe, stop, follow, said):
+    with scripted.Peer(chunks) as peer:
+        assert read(peer, pipe[1], stop, follow=follow)[:2] == ("complete", 0)
+    assert query(peer.requests[0]).get("follow") == said
+
+
+def test_giving_up_on_a_daemon_that_stays_away(pipe, stop):
+    def cut(connection):
+        chunks(connection, b"one", end=b"")
+
+    with scripted.Peer(cut) as peer, pytest.raises(streams.GaveUpError, match="it was waited for"):
+        read(peer, pipe[1], stop, patience=streams.Patience(0.001))
+
+
+# --- access URLs -----------------------------------------------------------------------------------------
+
+URL = "https://account.blob.core.windows.net/abc"
+
+
+def read_url(peer, there, fd, stop, **options):
+    return reading.read(client.Client(peer.path), there, fd, stop=stop, **options)
+
+
+def test_a_url_stands_in_the_body_and_is_renewed_in_the_middle(pipe, stop, tmp_path, monkeypatch):
+    monkeypatch.setattr(access, "PAUSE", 0.001)
+    file = tmp_path / "url"
+    file.write_text(f"{URL}?sig=1")
+    expired = b"0\r\nTyger-Error: AccessExpired: Signature not valid\r\n\r\n"
+    refused = scripted.answer(403, b'{"error":{"code":"AccessExpired","message":"Signature not valid"}}')
+
+    def progress(moved):
+        if moved.waiting:
+            file.write_text(f"{URL}?sig={moved.bytes}")
+
+    with scripted.Peer(
+        scripted.replying(refused),
+        lambda connection: chunks(connection, b"one", end=expired),
+        lambda connection: chunks(connection, b"two"),
+    ) as peer:
+        there = access.Access(url=f"{URL}?sig=1", file=str(file))
+        result = read_url(peer, there, pipe[1], stop, follow=False, on_progress=progress)
+    assert result[:2] == ("complete", 6)
+    asked = [json.loads(request.body) for request in peer.requests]
+    assert [each["url"] for each in asked] == [f"{URL}?sig={number}" for number in (1, 0, 3)]
+    assert asked[2] == {"url": f"{URL}?sig=3", "offset": 3, "follow": False, "block": 1, "start": 3}
+    assert peer.requests[0].head.startswith(b"POST /transfers/read?")
+
+
+def test_a_literal_url_that_has_expired(pipe, stop):
+    refused = scripted.answer(403, b'{"error":{"code":"AccessExpired","message":"Signature not valid"}}')
+    with (
+        scripted.Peer(scripted.replying(refused)) as peer,
+        pytest.raises(errors.Problem, match="the access URL has expired; give a buffer ID") as caught,
+    ):
+        read_url(peer, access.Access(url=f"{URL}?sig=1"), pipe[1], stop)
+    assert caught.value.exit_code == 77
+
+
+def test_stopping_while_a_url_is_waited_for(pipe, stop, tmp_path):
+    file = tmp_path / "url"
+    file.write_text(f"{URL}?sig=1")
+    refused = scripted.answer(403, b'{"error":{"code":"AccessExpired","message":"Signature not valid"}}')
+    with scripted.Peer(scripted.replying(refused)) as peer:
+        there = access.Access(url=f"{URL}?sig=1", file=str(file))
+        result = read_url(peer, there, pipe[1], stop, on_progress=lambda _: stop.request("enough"))
+    assert result[:3] == ("stopped", 0, "enough")
+
+
+# --- what a quiet read waits for -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    monkeypatch.setattr(reading, "QUIET", 0.001)
+
+
+def quiet(held):
+    """A script: begin to deliver, and keep the answer open beyond the script."""
+
+    def script(connection):
+        connection.read_request().say(scripted.CHUNKED.replace(b"\r\n\r\n", b"\r\nTransfer-Id: t7\r\n\r\n"))
+        connection.chunk(b"one")
+        connection.sock = connection.sock.dup()
+        held.append(connection)
+
+    return script
+
+
+def test_it_is_asked_on_a_second_connection(pipe, stop, soon):
+    held, seen = [], []
+
+    def watched(connection):
+        connection.read_request().say(scripted.CHUNKED)
+        connection.chunk(b'{"id":"t7","waiting":"its writer"}\n{"id":"t7","waiting":"its writer is away"}\n')
+        told.wait(10)
+        held[0].chunk(b"two")
+        held[0].say(b"0\r\n\r\n")
+        connection.wait_closed()
+        held[0].sock.close()
+
+    def progress(moved):
+        seen.append(moved)
+        if moved.waiting == "its writer is away":
+            told.set()
+
+    told = threading.Event()
+    with scripted.Peer(quiet(held), watched) as peer:
+        assert read(peer, pipe[1], stop, on_progress=progress)[:2] == ("complete", 6)
+    assert peer.requests[1].head.startswith(b"GET /transfers/t7/watch?")
+    assert [moved[:2] for moved in seen if moved.waiting] == [(3, "its writer is away")]
+    assert seen[-1] == (6, None, None)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        scripted.answer(404, b'{"error":{"code":"NotFound","message":"x"}}'),
+        scripted.answer(200, b"{}"),
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nxx\n\r\n",
+        b"",
+    ],
+)
+def test_nobody_who_can_say_it_harms_nothing(pipe, stop, soon, answer):
+    held = []
+
+    def watched(connection):
+        connection.read_request().say(answer)
+        held[0].say(b"0\r\n\r\n")
+        held[0].sock.close()
+
+    with scripted.Peer(quiet(held), watched) as peer:
+        assert read(peer, pipe[1], stop)[:2] == ("complete", 3)
+
+
+def test_a_read_that_is_not_quiet_asks_nobody(pipe, stop):
+    with scripted.Peer(lambda connection: chunks(connection, b"one", b"two")) as peer:
+        read(peer, pipe[1], stop)
+    assert len(peer.requests) == 1
+
+
+def test_a_stop_and_a_destination_that_goes_are_seen_while_it_is_asked(stop, soon):
+    reader, writer = os.pipe()
+    held = []
+
+    def watched(connection):
+        connection.read_request()
+        os.close(reader)
+        connection.wait_closed()
+        held[0].sock.close()
+
+    with scripted.Peer(quiet(held), watched) as peer, pytest.raises(BrokenPipeError):
+        read(peer, writer, stop)
+    os.close(writer)

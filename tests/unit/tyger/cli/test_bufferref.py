@@ -10,17 +10,17 @@ URL = "http+unix:///run/s/tyger.sock:/containers/abc?sig=x%2F"
 
 
 def test_an_id():
-    assert bufferref.resolve("abc", WHERE, has_ttl=True) == "abc"
+    assert bufferref.resolve("abc", WHERE, has_ttl=True).fields() == {"buffer": "abc"}
 
 
 def test_a_url_of_our_daemon():
-    assert bufferref.resolve(URL, WHERE, has_ttl=False) == "abc"
+    assert bufferref.resolve(URL, WHERE, has_ttl=False).fields() == {"buffer": "abc"}
 
 
 def test_a_file_with_a_url(tmp_path):
     file = tmp_path / "access"
     file.write_text(URL + " \r\n")
-    assert bufferref.resolve(str(file), WHERE, has_ttl=False) == "abc"
+    assert bufferref.resolve(str(file), WHERE, has_ttl=False).fields() == {"buffer": "abc"}
 
 
 def test_a_file_with_something_else(tmp_path):
@@ -46,20 +46,43 @@ def test_binary_is_not_text(tmp_path):
         bufferref.resolve(str(file), WHERE, has_ttl=False)
 
 
+OTHERS = [
+    "https://account.blob.core.windows.net/abc?sig=x%2F",
+    "http://127.0.0.1:10000/devstoreaccount1/abc?sig=x%2F",
+    "http+unix:///other.sock:/containers/abc?sig=x%2F",
+    "http+unix:///run/s/tyger.sock:/elsewhere/abc?sig=x%2F",
+]
+
+
+@pytest.mark.parametrize("url", OTHERS)
+def test_urls_of_others_are_handed_on_as_they_are(url, tmp_path):
+    it = bufferref.resolve(url, WHERE, has_ttl=False)
+    assert (it.fields(), it.name, it.file) == ({"url": url}, "abc", None)
+    file = tmp_path / "access"
+    file.write_text(url + "\n")
+    it = bufferref.resolve(str(file), WHERE, has_ttl=False)
+    assert (it.fields(), it.file) == ({"url": url}, str(file))
+
+
 @pytest.mark.parametrize(
-    "url",
+    ("url", "why"),
     [
-        "https://account.blob.core.windows.net/abc?sig=x",
-        "http+unix:///other.sock:/containers/abc",
-        "http+unix:///run/s/tyger.sock:/containers/",
-        "http+unix:///run/s/tyger.sock:/containers/a/b",
-        "http+unix:///run/s/tyger.sock:/buffers/abc",
-        "mailto:abc",
+        ("ftp://host/abc?sig=secret", "begins with ftp:"),
+        ("mailto:abc?sig=secret", "begins with mailto:"),
+        ("https:///abc?sig=secret", "names no server"),
+        ("https://host/?sig=secret", "no buffer"),
+        ("http+unix://?sig=secret", "names no server"),
+        ("https://[host/abc?sig=secret", "Invalid IPv6"),
+        ("https://host/abc?sig=secret\n&x=y", "access string is invalid"),
+        ("http://host/abc?relay=true&sig=secret", "ephemeral"),
+        ("https//host/abc?sig=secret", "invalid buffer ID 'https//host/abc[?]"),
     ],
 )
-def test_urls_of_others(url):
-    with pytest.raises(errors.Problem, match=r"not one of the daemon on /run/s/tyger[.]sock"):
+def test_what_is_refused_is_not_shown(url, why):
+    with pytest.raises(errors.Problem, match=why) as caught:
         bufferref.resolve(url, WHERE, has_ttl=False)
+    assert caught.value.kind is errors.INVALID_INPUT
+    assert "secret" not in caught.value.message
 
 
 def test_a_ttl_asks_for_an_id():

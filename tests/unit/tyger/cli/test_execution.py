@@ -1,7 +1,10 @@
 """A run seen through: streams, states, logs, failures, signals."""
 
 import os
+import select
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -196,3 +199,96 @@ def test_a_live_line_at_a_terminal(daemon):
     assert (process.returncode, out) == (0, b"abc")
     assert b"run 1 Succeeded  input" in shown
     assert b"\r\x1b[2K" in shown
+
+
+# --- a producer of ours ----------------------------------------------------------------------------------
+
+
+def test_what_a_command_prints_goes_through_a_run(daemon):
+    done = execute(daemon, "-c", "c", "--", "sh", "-c", "cat; printf ' more'", data=b"given")
+    assert (done.code, done.out) == (0, b"given more")
+
+
+def test_a_producer_that_fails_fails_the_run(daemon):
+    done = execute(daemon, "-c", "c", "--", "sh", "-c", "printf half; exit 3")
+    assert done.code == 1
+    assert daemon.buffers["run1-i"].reason == "the producer sh exited with code 3"
+    assert "an input buffer failed" in done.err
+
+
+@pytest.mark.parametrize(("flags", "status"), [([], "Canceled"), (["--on-exit", "detach"], "Running")])
+def test_a_producer_that_fails_is_a_stream_that_failed(daemon, monkeypatch, flags, status):
+    """A run that does not notice by itself is treated as `--on-exit` says."""
+    daemon._perform = lambda *_: None
+    code = (
+        "from tyger import __main__ as program\n"
+        "from tyger.cli import execution\n"
+        "execution.REASON_GRACE = 0.05\n"
+        "program.main()\n"
+    )
+    words = ["run", "exec", "-c", "c", *flags, "--", "sh", "-c", "exit 3"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env=cli.environ(daemon.path),
+        capture_output=True,
+        check=False,
+        timeout=20,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 74
+    assert b'FTL Failed to write input error="the producer sh exited with code 3"\n' in done.stderr
+    assert daemon.runs[1]["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "why"),
+    [
+        (["-c", "c", "--"], 64, "a command is required behind --"),
+        (["-c", "c", "--input", "x", "--", "true"], 64, "exclude each other"),
+        (
+            ["-c", "source", "--", "true"],
+            64,
+            "a command behind -- is given, but the job has no unmapped input",
+        ),
+        (["-c", "c", "--", "no-such-command"], 66, "there is no such command in PATH"),
+    ],
+)
+def test_a_producer_that_cannot_be_creates_no_run(daemon, arguments, code, why):
+    done = execute(daemon, *arguments)
+    assert done.code == code
+    assert why in done.err
+    assert daemon.runs == {}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_producer_of_a_run(daemon, number):
+    with cli.start(
+        daemon.path, "run", "exec", "-c", "c", "--", "sh", "-c", "echo pid=$$ >&2; exec yes"
+    ) as process:
+        while b"pid=" not in (line := process.stderr.readline()):
+            assert line
+        ended = os.pidfd_open(int(line.rpartition(b"=")[2]))
+        buffer = daemon.buffers["run1-i"]
+        buffer.wait(lambda: buffer.data)
+        process.send_signal(number)
+        assert process.wait(10) == cli.ended_by(number)
+        assert select.select([ended], [], [], 0)[0]
+    os.close(ended)
+    buffer.wait(lambda: buffer.ended)
+    assert buffer.state == "failed"
+    assert daemon.runs[1]["status"] in ("Canceled", "Failed")  # by its input, where that is quicker
+
+
+def test_a_run_that_fails_ends_its_producer(daemon):
+    with cli.start(
+        daemon.path, "run", "exec", "-c", "c", "--", "sh", "-c", "echo pid=$$ >&2; printf x; exec sleep 1000"
+    ) as process:
+        while b"pid=" not in (line := process.stderr.readline()):
+            assert line
+        ended = os.pidfd_open(int(line.rpartition(b"=")[2]))
+        buffer = daemon.buffers["run1-i"]
+        buffer.wait(lambda: buffer.data)
+        daemon.move(1, "Failed", "out of memory")
+        assert process.wait(10) == 1
+        assert select.select([ended], [], [], 0)[0]
+    os.close(ended)

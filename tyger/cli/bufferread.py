@@ -1,0 +1,125 @@
+"""`tyger buffer read`: a buffer's verified bytes, or a part of them, to standard output or a file."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+
+import click
+
+from tyger import errors, reading
+from tyger.cli import bufferref, data, flags, groups, progress, session, stdio
+
+FAILED = "Failed to read buffer"
+
+
+@click.command(
+    cls=groups.Command,
+    name="read",
+    help=groups.describe(
+        """
+Copy a buffer's bytes, or a part of them, to standard output or to a file.
+
+BUFFER is a buffer's ID, or an access URL, or the path of a small file that holds one and is read again when
+the URL has expired. A buffer that is still being written is followed until it is complete. Every block is
+verified before its bytes are delivered. After a restart of the daemon, or a broken connection, it goes on at
+the exact byte. A part that lies behind the end is empty.
+        """,
+        examples=(
+            "tyger buffer read ID | consumer",
+            "tyger buffer read ID --output result.dat",
+            "tyger buffer read ID --head 4KiB | file -",
+            "tyger buffer read ID --range 1MiB- --no-follow",
+        ),
+        exit_status="0 when all that was asked for was delivered, 66 when there is no such buffer, 69 when"
+        " the daemon stayed away, 74 when its writer failed or its bytes are damaged, 77 when access is denied"
+        " or its URL has expired, 128 + n after signal n, thus 141 when the reader of output goes away.",
+    ),
+    short_help="Copy a buffer's bytes to standard output or a file.",
+)
+@flags.exactly_one("buffer")
+@click.option(
+    "-o",
+    "--output",
+    "output_path",
+    type=flags.FILE,
+    metavar="FILE",
+    help="Write to this file, which is emptied first.",
+)
+@click.option(
+    "--head",
+    type=flags.LENGTH,
+    metavar="SIZE",
+    help="Only the first bytes, so many, such as 100 or 4KiB.",
+)
+@click.option(
+    "--range",
+    "part",
+    type=flags.RANGE,
+    metavar="FROM-TO",
+    help="Only the bytes from FROM to TO, which is included: 0-99 are the first hundred. FROM- is all from"
+    " there on. Units such as KiB may be used.",
+)
+@click.option(
+    "--follow/--no-follow",
+    default=True,
+    show_default=True,
+    help="Wait for what is not yet written, or end with what is there now.",
+)
+@click.option(
+    "-p",
+    "--dop",
+    type=flags.COUNT,
+    metavar="N",
+    default=32,
+    show_default=True,
+    help="Accepted for compatibility: how many blocks may be on their way at once.",
+)
+@flags.retry_for_option("the output")
+@flags.access_ttl_option()
+@click.pass_obj
+def read(
+    invocation: session.Session,
+    buffer: str,
+    output_path: str | None,
+    head: int | None,
+    part: tuple[int, int | None] | None,
+    follow: bool,
+    dop: int,
+    retry_for: float | None,
+    access_ttl: dt.timedelta | None,
+) -> None:
+    """Take verified bytes from the daemon."""
+    del dop  # the daemon decides, by what the link does
+    if head is not None and part is not None:
+        raise errors.Problem(errors.USAGE, "--head and --range exclude each other")
+    offset, length = part or (0, head)
+    target = bufferref.resolve(buffer, invocation.paths, has_ttl=access_ttl is not None)
+    with (
+        stdio.destination(invocation.console, output_path) as fd,
+        data.transfer(data.stopped) as (stop, interrupts),
+    ):
+        board = progress.Board(invocation.console, drawn=not os.isatty(fd))
+        meter = progress.Meter(board, "read", buffer=target.name, operation="buffer read")
+        try:
+            result = reading.read(
+                invocation.client,
+                target,
+                fd,
+                stop=stop,
+                offset=offset,
+                length=length,
+                follow=follow,
+                on_progress=meter,
+                patience=data.patience(retry_for, fd),
+            )
+        except BrokenPipeError:
+            raise
+        except errors.Problem as problem:
+            raise data.fatal(FAILED, problem, target.name) from problem
+        except OSError as error:
+            failure = errors.Problem(errors.IO_ERROR, f"cannot write the output: {error.strerror}")
+            raise session.Fatal(FAILED, failure) from error
+        finally:
+            board.close()
+        data.finish(invocation.console, interrupts, result, meter, FAILED)

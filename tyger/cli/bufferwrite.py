@@ -1,0 +1,155 @@
+"""`tyger buffer write`: standard input, a file, or the output of a command that we run, into a buffer."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Sequence
+
+import click
+
+from tyger import errors, writing
+from tyger.cli import bufferref, data, flags, groups, progress, session, stdio
+
+WRITE_HINT = "pipe data in, name a file with --input, or say --input - to type it"
+
+FAILED = "Failed to write buffer"
+
+
+@click.command(
+    cls=groups.Command,
+    name="write",
+    container_words=True,
+    help=groups.describe(
+        """
+Write standard input, a file, or what a command prints, into a buffer.
+
+BUFFER is a buffer's ID, or an access URL, or the path of a small file that holds one and is read again when
+the URL has expired. A buffer is written once. It is complete only when the whole input was read and stored: a
+command that is interrupted, or whose input cannot be read, leaves it marked as failed. Empty input makes an
+empty buffer.
+
+The end of a pipe does not tell whether its producer succeeded. Give the producer behind -- to have it run,
+and its exit code count: with 0 the buffer is complete, otherwise it has failed and this command ends with 74,
+naming the code. It takes part in a Ctrl-C, is sent a TERM or HUP that this command gets, and meets a broken
+pipe when the buffer fails. What it starts in the background must not keep its standard output open: the
+stream ends when the last of them closes it. In a shell's own pipeline, `set -o pipefail` makes the shell fail
+when the producer does; but the buffer is complete by then.
+
+A daemon that goes away, for an upgrade or by a crash, is waited for, and loses nothing. A buffer in a store
+elsewhere is first kept in the daemon's spool and shipped from there, also over days without a network; this
+command waits for the end of that unless --detach is given. Once all is in the spool, a TERM or HUP leaves the
+rest to the daemon; a Ctrl-C gives the buffer up.
+        """,
+        examples=(
+            "producer | tyger buffer write ID",
+            "tyger buffer write ID -- scanner --protocol 7",
+            "tyger buffer write ID --input scan.dat --detach",
+            "producer | tyger buffer write ID --flush-interval 5ms",
+            "producer | tyger buffer write https://account.blob.core.windows.net/ID?...",
+        ),
+        exit_status="0 when all is stored, or with --detach all is in the daemon's spool, 66 when there is no"
+        " such buffer or command, 69 when the daemon stayed away, 73 when it was written before, 74 when the"
+        " buffer, or the producer behind --, failed, 77 when access is denied or its URL has expired, 128 + n"
+        " after signal n.",
+    ),
+    short_help="Write standard input, a file, or a command's output into a buffer.",
+)
+@flags.exactly_one("buffer")
+@click.option(
+    "-i",
+    "--input",
+    "input_path",
+    type=flags.FILE,
+    metavar="FILE",
+    help="Read this file; - is standard input, even when it is a terminal.",
+)
+@click.option(
+    "-p",
+    "--dop",
+    type=flags.COUNT,
+    metavar="N",
+    default=16,
+    show_default=True,
+    help="Accepted for compatibility: how many blocks may be on their way at once.",
+)
+@click.option(
+    "-b",
+    "--block-size",
+    type=flags.BLOCK_SIZE,
+    metavar="SIZE",
+    default="4MiB",
+    show_default=True,
+    help="Size of a full block: a number with B, KiB, MiB or GiB.",
+)
+@click.option(
+    "-f",
+    "--flush-interval",
+    type=flags.INTERVAL,
+    metavar="DURATION",
+    help="A block that isn't full becomes readable after this time at most, such as 5ms or 2s. 0: only full"
+    " blocks. Default: 1s, or 0 for a regular file named with --input.",
+)
+@click.option(
+    "--priority",
+    type=click.Choice(["live", "bulk"]),
+    help="On a link that is busy, live transfers go before bulk ones. Default: bulk for a regular file, else"
+    " live.",
+)
+@click.option(
+    "--detach",
+    is_flag=True,
+    help="Return once the daemon has everything in its spool; `tyger transfer watch` follows the rest.",
+)
+@flags.retry_for_option("the input")
+@flags.access_ttl_option()
+@click.pass_context
+def write(
+    context: click.Context,
+    /,
+    buffer: str,
+    input_path: str | None,
+    dop: int,
+    block_size: int,
+    flush_interval: float | None,
+    priority: str | None,
+    detach: bool,
+    retry_for: float | None,
+    access_ttl: dt.timedelta | None,
+) -> None:
+    """Hand the input to the daemon; end with how the buffer ended."""
+    del dop  # the daemon decides, by what the link does
+    invocation: session.Session = context.obj
+    target = bufferref.resolve(buffer, invocation.paths, has_ttl=access_ttl is not None)
+    words: Sequence[str] | None = context.meta[groups.Command.WORDS]
+    with (
+        data.source(invocation, input_path, words, hint=WRITE_HINT) as (fd, producer),
+        data.transfer(data.interrupted) as (stop, interrupts),
+    ):
+        regular = stdio.is_regular(fd)
+        if flush_interval is None:
+            flush_interval = 0.0 if input_path not in (None, "-") and regular else 1.0
+        board = progress.Board(invocation.console, drawn=not os.isatty(fd))
+        meter = progress.Meter(board, "write", buffer=target.name, operation="buffer write")
+        try:
+            result = writing.write(
+                invocation.client,
+                target,
+                fd,
+                verdict=lambda: data.verdict(interrupts),
+                stop=stop,
+                block_size=block_size,
+                flush_interval=flush_interval,
+                priority=priority or ("bulk" if regular else "live"),
+                producer=producer,
+                detach=detach,
+                on_progress=meter,
+                patience=data.patience(retry_for, fd),
+            )
+        except errors.Problem as problem:
+            raise data.fatal(FAILED, problem, target.name) from problem
+        finally:
+            board.close()
+            if producer is not None:
+                data.see_off(invocation.console, producer, interrupts, stop)
+        data.finish(invocation.console, interrupts, result, meter, FAILED)
