@@ -156,12 +156,13 @@ class _Source:
             finally:
                 source.close()
             return Token(found.token, found.expires_on)
-        except exceptions.ServiceRequestError as error:
-            raise self._unreachable(error) from error
-        except exceptions.ServiceResponseError as error:
-            raise self._unreachable(error) from error
         except exceptions.AzureError as error:
+            silent = (exceptions.ServiceRequestError, exceptions.ServiceResponseError)
+            if any(isinstance(cause, silent) for cause in azurewords.causes(error)):
+                raise self._unreachable(error) from error
             message = f"Microsoft Entra ID gives no token: {azurewords.entra(error)}"
+            if azurewords.is_passing(error):
+                raise errors.Problem(errors.TRY_AGAIN, f"{message}; try again later") from error
             raise self._refused(message) from error
         except (OSError, ValueError) as error:  # a file that it reads, or what it finds there
             message = f"the credential of kind {self._kind} cannot be used: {azurewords.line(str(error))}"

@@ -13,12 +13,13 @@ from collections.abc import Iterator
 SHOWN = 300
 """Characters of a server's own words."""
 
+_MSAL_BUSY = re.compile(r"HTTP Error: (429|5\d\d)")
 _ENTRA = re.compile(r"AADSTS\d+: .*?(?=\s*Trace ID:|[\r\n\"]|\\\\[rn]|$)")
 
 
 def network(error: BaseException) -> str:
     """Why there was no answer: the system's words for the innermost failure."""
-    for cause in _causes(error):
+    for cause in causes(error):
         match cause:
             case ssl.SSLCertVerificationError():
                 return f"its certificate is not trusted: {cause.verify_message}"
@@ -37,26 +38,36 @@ def network(error: BaseException) -> str:
 
 def is_untrusted(error: BaseException) -> bool:
     """Whether the server's certificate was refused: that does not pass by itself."""
-    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
+    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes(error))
 
 
 def is_unknown_host(error: BaseException) -> bool:
     """Whether its name could not be looked up."""
-    return any(isinstance(cause, socket.gaierror) for cause in _causes(error))
+    return any(isinstance(cause, socket.gaierror) for cause in causes(error))
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether a server says that it is busy or broken, which time may mend; msal says it in words only."""
+    for cause in causes(error):
+        status = getattr(getattr(cause, "response", None), "status_code", 0)
+        if status in {408, 429} or status >= 500 or _MSAL_BUSY.search(str(cause)):
+            return True
+    return False
 
 
 def entra(error: BaseException) -> str:
     """Why Microsoft Entra ID gives no token: its own sentence, without the IDs for its support."""
-    said = str(getattr(error, "message", error))
-    found = _ENTRA.search(said)
-    return line(found[0] if found else said.removeprefix("Authentication failed: "))
+    for cause in causes(error):
+        if found := _ENTRA.search(str(cause)):
+            return line(found[0])
+    return line(str(getattr(error, "message", error)).removeprefix("Authentication failed: "))
 
 
 def storage(error: BaseException) -> str:
     """The Blob service's reason, with its code."""
     first = str(getattr(error, "message", "") or error).partition("\n")[0]
     detail = (getattr(error, "additional_info", None) or {}).get("authenticationerrordetail")
-    reason = line(f"{first} {detail}" if detail else first).rstrip(".")
+    reason = line((f"{first} {detail}" if detail else first).rstrip("."))
     found = code(error)
     return f"{reason} ({found})" if found and found not in reason else reason
 
@@ -75,8 +86,8 @@ def line(text: str) -> str:
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Everything that an exception carries along, the innermost first."""
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception and all that it carries along, the innermost first."""
     seen: list[BaseException] = []
     pending: list[object] = [error]
     while pending:
