@@ -172,7 +172,7 @@ class DaemonBench(UrlBench):
         url = access.parse(self._url(name))
         opened = dataplane.exchange.Connections(url)
         with opened.request(method, f"{url.path}?{query}", {"Content-Length": "0"}) as response:
-            response.read()
+            response.finish()
             assert response.status == status
         opened.abort()
 

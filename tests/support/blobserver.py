@@ -104,6 +104,11 @@ class BlobServer:
             place = f"{self._scheme}+unix://{self._socket}:"
         return f"{place}/containers/{container}?api-version=1.0&sp=any&sig={sig}"
 
+    @property
+    def port(self):
+        """With `tcp`."""
+        return self._server.server_address[1]
+
     def fault(self, method, blob, *faults):
         """The next requests of this kind meet these, one each."""
         self._faults[method, blob].extend(faults)
@@ -268,7 +273,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return Refusal(201)
 
     def _answer(self, answer, data=None, fault=None):
-        self.send_response(answer.status)
+        self.send_response_only(answer.status)
+        if "Date" not in dict(answer.headers):
+            self.send_header("Date", self.date_time_string())
         if answer.code:
             self.send_header("x-ms-error-code", answer.code)
         for name, value in answer.headers:

@@ -1,4 +1,4 @@
-"""A scripted peer on a real Unix socket: each connection gets the next script, as in a play."""
+"""A scripted peer on a real socket: each connection gets the next script, as in a play."""
 
 import array
 import contextlib
@@ -54,15 +54,19 @@ class Connection:
 
 
 class Peer:
-    """Plays `scripts`, one a connection; `path` is its socket. A script's exception is raised by `close`."""
+    """Plays `scripts`, one a connection. A script's exception is raised by `close`.
 
-    def __init__(self, *scripts):
+    `path` is its Unix socket; with `tcp` it listens on 127.0.0.1, on `port`.
+    """
+
+    def __init__(self, *scripts, tcp=False):
         self.directory = tempfile.mkdtemp(prefix="tyger-")
         self.path = os.path.join(self.directory, "s")
         self.requests = []
         self._failure = None
-        self._listening = socket.socket(socket.AF_UNIX)
-        self._listening.bind(self.path)
+        self._listening = socket.socket(socket.AF_INET if tcp else socket.AF_UNIX)
+        self._listening.bind(("127.0.0.1", 0) if tcp else self.path)
+        self.port = self._listening.getsockname()[1] if tcp else None
         self._listening.listen()
         self._thread = threading.Thread(target=self._play, args=(scripts,), daemon=True)
         self._thread.start()

@@ -15,13 +15,14 @@ import http.client
 import os
 import re
 import ssl
+import xml.sax.saxutils
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from tyger import errors
 from tygerd import clock
 from tygerd.blocks import container
-from tygerd.stores import access, exchange
+from tygerd.stores import access, answer, bandwidth, connection, dialing, exchange, network
 
 LARGEST = 1 << 30
 """Bytes of a blob that are received at most: a server must not decide how much memory a reader takes."""
@@ -31,7 +32,11 @@ _META = "x-ms-meta-"
 _PIECE = 256 * 1024
 """Bytes received and hashed in turn: they are still in the processor's cache."""
 
+_BODY_LIMIT = 64 * 1024
+"""Bytes of an error's body that are read; reading all of a short one keeps the connection."""
+
 _BODY_SHOWN = 300
+_CODE = re.compile(r"<Code>\s*(\w+)\s*</Code>")
 _DETAIL = re.compile(r"<AuthenticationErrorDetail>(.*?)</AuthenticationErrorDetail>", re.DOTALL)
 _TRANSIENT = {408, 429, *range(500, 600)} - {501, 505}
 
@@ -43,12 +48,16 @@ class TransientError(errors.Problem):
     """It may well succeed in a while; not before `retry_after` seconds, where the server said so.
 
     `offline`: no HTTP answer came at all, so that the network or the server is likely to be away.
+    `crowded`: there may be too many requests at a time; the server says so, or is silent.
     """
 
-    def __init__(self, message: str, retry_after: float | None = None, *, offline: bool = False) -> None:
+    def __init__(
+        self, message: str, retry_after: float | None = None, *, offline: bool = False, crowded: bool = False
+    ) -> None:
         super().__init__(errors.UNAVAILABLE, message)
         self.retry_after = retry_after
         self.offline = offline
+        self.crowded = crowded
 
 
 class ExpiredError(errors.Problem):
@@ -87,6 +96,13 @@ class ExistsError(errors.Problem):
 
     def __init__(self) -> None:
         super().__init__(errors.CONFLICT, "buffer cannot be overwritten")
+
+
+class LeasedError(errors.Problem):
+    """Another writer holds a lease on the blob."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(errors.CONFLICT, f"another writer holds the buffer's lease ({code})")
 
 
 class Md5MismatchError(errors.Problem):
@@ -136,14 +152,16 @@ Body = bytes | File
 class DataPlane:
     """One container. Safe from any thread; to be closed, or aborted, by its owner."""
 
-    def __init__(self, opened: access.Access, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, opened: access.Access, settings: network.Network | None = None) -> None:
         self.access = opened
-        self._tls = tls
-        self._connections = exchange.Connections(opened.url, tls=tls)
+        self._settings = settings
+        self._connections = exchange.Connections(opened.url, settings)
 
     def again(self) -> DataPlane:
         """Another client of the same container, whose connections are its own: for after an `abort`."""
-        return DataPlane(self.access, tls=self._tls)
+        fresh = DataPlane(self.access, self._settings)
+        fresh._connections = self._connections.again()
+        return fresh
 
     def abort(self) -> None:
         """Break off every request under way (they raise), close all connections. Idempotent."""
@@ -158,36 +176,45 @@ class DataPlane:
         with self._request("HEAD", name) as response:
             return _found(response)
 
-    def get(self, name: str, take: Callable[[int], memoryview]) -> Found:
+    def get(
+        self, name: str, take: Callable[[int], memoryview], share: bandwidth.Share | None = None
+    ) -> Found:
         """Receive a blob into memory that `take` gives for its length; its MD5 was compared.
 
-        On an error that memory holds anything.
+        On an error that memory holds anything. `share` is of the host's bandwidth, None without limit.
 
         Raises:
             Problem: as `head`; a body that breaks off is a TransientError.
         """
-        with self._request("GET", name) as response:
-            found = _found(response)
+        with self._request("GET", name, share=share) as said:
+            found = _found(said)
             if found.length > LARGEST:
                 raise errors.Problem(errors.PROTOCOL, f"the blob is larger than {LARGEST} bytes")
             digest = hashlib.md5(usedforsecurity=False)
-            view = take(found.length)
+            view = take(found.length)[: found.length]
             received = 0
             while received < found.length:
-                count = response.readinto(view[received : received + _PIECE])
+                count = said.readinto(view[received : received + _PIECE])
                 if count == 0:
                     raise TransientError(f"the answer broke off after {received} of {found.length} bytes")
                 digest.update(view[received : received + count])
                 received += count
-            response.read()  # nothing is left of the body; this ends the answer, so its connection is kept
+            said.finish()
         if found.md5 is None:
             raise errors.Problem(errors.PROTOCOL, "expected Content-MD5 header missing")
         if found.md5 != base64.b64encode(digest.digest()).decode():
             raise Md5MismatchError
         return found
 
-    def put(self, name: str, body: Body, md5: bytes, meta: Mapping[str, str]) -> None:
-        """Create a blob; never overwrites. `md5` is 16 bytes, of all of `body`.
+    def put(
+        self,
+        name: str,
+        body: Body,
+        md5: bytes,
+        meta: Mapping[str, str],
+        share: bandwidth.Share | None = None,
+    ) -> None:
+        """Create a blob; never overwrites. `md5` is 16 bytes, of all of `body`; `share` as in `get`.
 
         Repeating it is safe: one attempt succeeds, the others raise. After an error the blob may be there.
 
@@ -195,46 +222,58 @@ class DataPlane:
             Problem: as `head`; ExistsError, or from some stores NotPermittedError, when the blob exists;
                 IO_ERROR or CORRUPT when the file cannot be read or is too short.
         """
-        with _opened(body) as sent:
-            self._put(name, sent, len(body) if isinstance(body, bytes) else body.length, md5, meta)
-
-    def _put(self, name: str, body: exchange.Body, length: int, md5: bytes, meta: Mapping[str, str]) -> None:
         headers = {
             "x-ms-blob-type": "BlockBlob",
             "Content-MD5": base64.b64encode(md5).decode(),
-            "Content-Length": str(length),
+            "Content-Length": str(len(body) if isinstance(body, bytes) else body.length),
         }
         headers |= {_META + key: value for key, value in meta.items()}
-        with self._request("PUT", name, headers, body):
+        with _opened(body) as sent, self._request("PUT", name, headers, sent, share):
             pass
 
     @contextlib.contextmanager
     def _request(
-        self, method: str, name: str, headers: Mapping[str, str] | None = None, body: exchange.Body = b""
-    ) -> Iterator[http.client.HTTPResponse]:
+        self,
+        method: str,
+        name: str,
+        headers: Mapping[str, str] | None = None,
+        body: exchange.Body | None = None,
+        share: bandwidth.Share | None = None,
+    ) -> Iterator[answer.Answer]:
         """One exchange; yields a success, and turns everything else into a Problem."""
         generation, url = self.access.current()
-        common = {"Date": email.utils.format_datetime(clock.now()), "x-ms-version": _VERSION}
+        every = {"Date": email.utils.format_datetime(clock.now()), "x-ms-version": _VERSION}
+        every |= headers or {}
+        answered = False
         try:
-            with self._connections.request(
-                method, url.target(name), common | dict(headers or {}), body or None
-            ) as response:
-                self.access.clock.learn(response.getheader("Date", ""))
-                if response.status not in {200, 201}:
-                    raise _refusal(method, response, _text(response), generation)
-                yield response
+            with self._connections.request(method, url.target(name), every, body, share=share) as said:
+                answered = True
+                self.access.clock.learn(said.header("date"))
+                if said.status not in {200, 201}:
+                    text = said.read(_BODY_LIMIT).decode("utf-8", "replace")
+                    raise _refusal(method, said, text, generation)
+                yield said
                 if method != "GET":
-                    response.read()
+                    said.finish()
         except ssl.SSLCertVerificationError as error:
-            message = f"the data plane's certificate is not trusted: {error.verify_message}"
-            raise errors.Problem(errors.PROTOCOL, message) from None
-        except exchange.ShortFileError as error:
+            message = (
+                f"the certificate of {url.place} is not trusted: {error.verify_message};"
+                " if its authority is your own, name it in tygerd.toml, [transfer] ca_file"
+            )
+            raise errors.Problem(errors.CONFIG, message) from None
+        except connection.ShortFileError as error:
             raise errors.Problem(errors.CORRUPT, f"a file in the spool is damaged: {error}") from None
         except exchange.AbortedError:
             raise BrokenOffError from None
+        except dialing.ProxyError as error:
+            raise _refused_by_proxy(error) from None
         except (OSError, http.client.HTTPException) as error:
-            message = f"unable to send request: {_words(error)} ({url.place})"
-            raise TransientError(message, offline=True) from error
+            done = "the answer broke off" if answered else "unable to send request"
+            raise TransientError(
+                f"{done}: {_words(error)} ({url.place})",
+                offline=isinstance(error, OSError) and not answered,
+                crowded=isinstance(error, TimeoutError),
+            ) from error
 
 
 @contextlib.contextmanager
@@ -252,32 +291,40 @@ def _opened(body: Body) -> Iterator[exchange.Body]:
         os.close(fd)
 
 
-def _found(response: http.client.HTTPResponse) -> Found:
-    length = response.getheader("Content-Length", "")
+def _found(said: answer.Answer) -> Found:
+    length = said.header("content-length")
     if not (length.isascii() and length.isdigit()):
         raise TransientError("the answer has no Content-Length")
-    names = [(name.lower(), value) for name, value in response.getheaders()]
-    meta = {name[len(_META) :]: value for name, value in names if name.startswith(_META)}
-    return Found(int(length), response.getheader("Content-MD5"), meta, response.getheader("x-ms-lease-state"))
+    meta = {name[len(_META) :]: value for name, value in said.headers.items() if name.startswith(_META)}
+    return Found(
+        int(length), said.header("content-md5") or None, meta, said.header("x-ms-lease-state") or None
+    )
 
 
-def _refusal(method: str, response: http.client.HTTPResponse, text: str, generation: int) -> errors.Problem:
+def _refusal(method: str, said: answer.Answer, text: str, generation: int) -> errors.Problem:
     """The outcome that an error answer stands for; the code decides, the status only where there is none."""
-    code = response.getheader("x-ms-error-code") or ""
-    match response.status, code:
+    inside = _CODE.search(text)
+    code = said.header("x-ms-error-code") or (inside[1] if inside else "")
+    match said.status, code:
         case 404, "BlobNotFound":
             return BlobNotFoundError()
         case ((404 | 409), ("ContainerNotFound" | "ContainerBeingDeleted")):
             return ContainerNotFoundError()
         case 403, "AuthenticationFailed":
-            detail = _DETAIL.search(text)
-            return ExpiredError(generation, detail[1].strip() if detail else "")
+            return ExpiredError(generation, _detail(text))
+        case 403, "AuthorizationFailure":  # Azurite's word for it; Azure's firewall's, and that costs one URL
+            return ExpiredError(generation, code)
         case 403, "AuthorizationPermissionMismatch":
             return NotPermittedError("write" if method == "PUT" else "read")
         case ((403 | 409), ("UnauthorizedBlobOverwrite" | "BlobAlreadyExists")):
             return ExistsError()
+        case ((409 | 412), code) if code.startswith("Lease"):
+            return LeasedError(code)
         case 400, "Md5Mismatch":
             return Md5MismatchError()
+        case 407, _:
+            message = "the proxy asks for a user name and a password: set transfer.proxy, http://NAME:PASSWORD@HOST:PORT"
+            return errors.Problem(errors.CONFIG, message)
         case 413, _:
             message = "the store does not accept blocks of this size; write with a smaller block size"
             return errors.Problem(errors.PAYLOAD_TOO_LARGE, message)
@@ -285,26 +332,35 @@ def _refusal(method: str, response: http.client.HTTPResponse, text: str, generat
             shown = " ".join(f"{code} {text}".split())[:_BODY_SHOWN]
             message = f"unexpected status code {status}" + (f": {shown}" if shown else "")
             if status in _TRANSIENT:
-                return TransientError(message, _retry_after(response))
+                crowded = status in {408, 429, 503} or code == "OperationTimedOut"
+                return TransientError(message, _retry_after(said), crowded=crowded)
             return errors.Problem(errors.FORBIDDEN if status == 403 else errors.PROTOCOL, message)
 
 
-def _retry_after(response: http.client.HTTPResponse) -> float | None:
+def _detail(text: str) -> str:
+    """Azure's reason for a refusal, in one line."""
+    found = _DETAIL.search(text)
+    return " ".join(xml.sax.saxutils.unescape(found[1]).split()) if found else ""
+
+
+def _refused_by_proxy(error: dialing.ProxyError) -> errors.Problem:
+    if error.status in _TRANSIENT:
+        return TransientError(str(error), offline=True)
+    advice = "; set transfer.proxy, http://NAME:PASSWORD@HOST:PORT" if error.status == 407 else ""
+    return errors.Problem(errors.CONFIG, f"{error}{advice}")
+
+
+def _retry_after(said: answer.Answer) -> float | None:
     """Seconds that the server asks for; a date counts from the server's own."""
-    value = response.getheader("Retry-After", "").strip()
+    value = said.header("retry-after").strip()
     if value.isascii() and value.isdigit():
         return float(value)
     try:
         until = email.utils.parsedate_to_datetime(value)
-        since = email.utils.parsedate_to_datetime(response.getheader("Date", ""))
+        since = email.utils.parsedate_to_datetime(said.header("date"))
         return max(0.0, (until - since).total_seconds())
     except (TypeError, ValueError):  # no date, or one with a time zone and one without
         return None
-
-
-def _text(response: http.client.HTTPResponse) -> str:
-    """An error's body, as far as it is worth showing; reading all of a short one keeps the connection."""
-    return response.read(64 * 1024).decode("utf-8", "replace")
 
 
 def _words(error: OSError | http.client.HTTPException) -> str:

@@ -2,33 +2,33 @@
 
 Blocking, for worker threads; any number may work at once, each on a connection of its own. A file leaves by
 `sendfile`, an answer's body is received into the caller's memory. `abort` ends every exchange under way, so
-that threads in them return soon. Nothing here knows blobs, retries or sleeps.
+that threads in them return soon. Nothing here knows blobs, retries or sleeps; only a connection that was idle
+and turns out to have been closed meanwhile is replaced, unseen by the caller.
 """
 
 from __future__ import annotations
 
 import contextlib
-import http.client
-import io
-import os
-import select
+import re
 import socket
-import ssl
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from tygerd.stores import access
+from tygerd.stores import access, answer, bandwidth, connection, dialing, network, silence
 
-CONNECT_TIMEOUT = 10.0
-"""Seconds for one address to accept; a host that drops packets must not hold a thread for minutes."""
+IDLE_LIMIT = 32
+"""Connections kept for the next request: as many as one transfer ever has under way."""
 
-SILENCE_TIMEOUT = 60.0
-"""Seconds without a byte, in either direction, after which a connection counts as dead (contract 8.4)."""
+IDLE_AGE = 45.0
+"""Seconds that an unused connection is kept; what stands in between forgets connections without a word."""
 
-_PIECE = 1024 * 1024
-"""Bytes of a file that are encrypted at a time."""
+CONNECT_SHARE = 2 / 3
+"""How much of the time that silence may last a host has to accept a connection: 20 s on a fast link."""
+
+_HEADER = re.compile(r"[\t -~\x80-\xff]*")
 
 
 class File(NamedTuple):
@@ -45,47 +45,66 @@ class AbortedError(OSError):
     """`abort` was called."""
 
 
-class ShortFileError(OSError):
-    """A file that should have been sent holds less than was promised."""
-
-
 class Connections:
     """The connections to where a URL leads. Safe from any thread."""
 
-    def __init__(self, url: access.Url, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, url: access.Url, settings: network.Network | None = None) -> None:
         self._url = url
-        self._tls = (tls or ssl.create_default_context()) if url.tls else None
+        self._settings = settings or network.Network()
+        self._silence = silence.Silence(self._settings.silence)
         self._lock = threading.Lock()
-        self._idle: deque[_Connection] = deque()
+        self._idle: deque[connection.Connection] = deque()
         self._busy: set[socket.socket] = set()
         self._aborted = False
+        self._hooks = dialing.Hooks(self._hold, self._forget, lambda: self._aborted)
+        self._proxy = None if url.tls else self._settings.proxy_for(url)
+        """One that is given whole requests; to a server with TLS it only connects."""
+
+    def again(self) -> Connections:
+        """Others to the same place, which know what these have learned of it: for after an `abort`."""
+        fresh = Connections(self._url, self._settings)
+        fresh._silence = self._silence
+        return fresh
 
     @contextlib.contextmanager
     def request(
-        self, method: str, target: str, headers: Mapping[str, str], body: Body | None = None
-    ) -> Iterator[http.client.HTTPResponse]:
-        """Send a request; yields the answer, whose body the caller reads.
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: Body | None = None,
+        *,
+        share: bandwidth.Share | None = None,
+    ) -> Iterator[answer.Answer]:
+        """Send a request, which must be safe to repeat; yields the answer, whose body the caller reads.
 
         The connection is kept for the next request only if the body was read to its end.
 
         Raises:
-            OSError: there is no connection, or it broke; AbortedError among them.
+            OSError: there is no connection, or it broke; AbortedError, connection.SilentError and
+                dialing.ProxyError among them.
             http.client.HTTPException: the answer is not HTTP.
-            ShortFileError: the body's file is too short; the connection was closed.
+            connection.ShortFileError: the body's file is too short; the connection was closed.
         """
-        connection = self._take()
-        whole = False
+        head = self._head(method, target, headers)
+        length = body.length if isinstance(body, File) else len(body or b"")
+        limit = self._silence.limit(length)
+        started = time.monotonic()
         try:
-            connection.send_request(method, target, headers, body)
-            with connection.getresponse() as response:
-                yield response
-                whole = response.isclosed() and not response.will_close
+            used, said = self._ask(method, head, body, share, limit)
+            keep = False
+            try:
+                yield said
+                keep = said.is_whole and not used.spoilt
+                self._silence.moved(length + used.received, time.monotonic() - started)
+            finally:
+                self._give(used, keep=keep)
         except OSError as error:
             if self._aborted and not isinstance(error, AbortedError):
                 raise AbortedError("the request was broken off") from error
+            if isinstance(error, connection.SilentError):
+                self._silence.timed_out(length, limit)
             raise
-        finally:
-            self._give(connection, keep=whole)
 
     def abort(self) -> None:
         """Break off every request under way and refuse new ones. Idempotent.
@@ -99,140 +118,107 @@ class Connections:
                     # Not sock.shutdown(): of a TLS socket that drops the encryption under its user's feet.
                     socket.socket.shutdown(sock, socket.SHUT_RDWR)
             idle, self._idle = self._idle, deque()
-        for connection in idle:
-            connection.close()
+        for unused in idle:
+            unused.close()
 
-    # --- for connections ---------------------------------------------------------------------------------
+    # --- one exchange ------------------------------------------------------------------------------------
 
-    def hold(self, sock: socket.socket) -> None:
+    def _head(self, method: str, target: str, headers: Mapping[str, str]) -> bytes:
+        host = dialing.authority(self._url)
+        lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
+        if self._proxy is not None:
+            lines[0] = f"{method} http://{host}{target} HTTP/1.1"
+            if self._proxy.authorization is not None:
+                lines.append(f"Proxy-Authorization: {self._proxy.authorization}")
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        if not all(_HEADER.fullmatch(line) for line in lines):
+            raise ValueError("a header holds a character that none can hold")
+        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+    def _ask(
+        self, method: str, head: bytes, body: Body | None, share: bandwidth.Share | None, limit: float
+    ) -> tuple[connection.Connection, answer.Answer]:
+        """Send the request and wait for the head of its answer, on a connection that is then the caller's."""
+        while True:
+            used = self._take(limit)
+            try:
+                used.watch(limit)
+                self._send(used, head, body, share)
+                return used, answer.Answer(used, method, share)
+            except (ConnectionError, connection.CutError):
+                stale = used.exchanges > 0 and used.received == 0 and not self._aborted
+                self._give(used, keep=False)
+                if not stale:
+                    raise
+                self._close_idle()  # its server was restarted, most likely: the others fare no better
+            except BaseException:
+                self._give(used, keep=False)
+                raise
+
+    def _send(
+        self, used: connection.Connection, head: bytes, body: Body | None, share: bandwidth.Share | None
+    ) -> None:
+        """Send it all. A server that answers before it has all of the body is heard all the same."""
+        try:
+            if isinstance(body, File):
+                used.send(head, more=body.length > 0)
+                used.send_file(body.fd, body.length, share)
+            elif body and share is not None:
+                used.send(head, more=True)
+                used.send(body, share)
+            else:
+                used.send(head + (body or b""))
+        except (BrokenPipeError, ConnectionResetError):
+            # A refusal may have come before the connection was closed; without one the answer fails alike.
+            used.spoilt = True
+
+    # --- the connections ---------------------------------------------------------------------------------
+
+    def _take(self, limit: float) -> connection.Connection:
+        """A connection, held: the idle one that was used last, or a new one."""
+        while True:
+            with self._lock:
+                if self._aborted:
+                    raise AbortedError("the request was broken off")
+                if not self._idle:
+                    break
+                found = self._idle.pop()
+                self._busy.add(found.sock)
+            if time.monotonic() - found.idle_since < IDLE_AGE and found.is_usable():
+                return found
+            self._give(found, keep=False)
+        return dialing.dial(self._url, self._settings, limit * CONNECT_SHARE, self._hooks)
+
+    def _give(self, used: connection.Connection, *, keep: bool) -> None:
+        surplus: list[connection.Connection] = []
+        with self._lock:
+            self._busy.discard(used.sock)
+            if keep and not self._aborted:
+                used.exchanges += 1
+                used.idle_since = time.monotonic()
+                self._idle.append(used)
+            else:
+                surplus.append(used)
+            oldest = time.monotonic() - IDLE_AGE
+            while self._idle and (len(self._idle) > IDLE_LIMIT or self._idle[0].idle_since < oldest):
+                surplus.append(self._idle.popleft())
+        for unused in surplus:
+            unused.close()
+
+    def _close_idle(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, deque()
+        for unused in idle:
+            unused.close()
+
+    def _hold(self, sock: socket.socket) -> None:
         """From now on `abort` reaches `sock`."""
         with self._lock:
             if self._aborted:
                 raise AbortedError("the request was broken off")
             self._busy.add(sock)
 
-    def forget(self, sock: socket.socket) -> None:
-        """No more: it is about to be closed, or to become idle."""
+    def _forget(self, sock: socket.socket) -> None:
+        """No more: it is about to be closed."""
         with self._lock:
             self._busy.discard(sock)
-
-    def _take(self) -> _Connection:
-        while True:
-            with self._lock:
-                if not self._idle:
-                    return _Connection(self._url, self._tls, self)
-                connection = self._idle.pop()
-                self._busy.add(connection.sock)
-            if connection.is_usable():
-                return connection
-            self._give(connection, keep=False)
-
-    def _give(self, connection: _Connection, *, keep: bool) -> None:
-        with self._lock:
-            if connection.held is not None:
-                self._busy.discard(connection.held)
-            if keep and not self._aborted:
-                self._idle.append(connection)
-                return
-        connection.close()
-
-
-class _Connection(http.client.HTTPConnection):
-    """One connection; it connects at its first request."""
-
-    sock: socket.socket
-    held: socket.socket | None = None
-    """What `abort` reaches; `sock` is forgotten once an answer has said that it is the last."""
-
-    def __init__(self, url: access.Url, tls: ssl.SSLContext | None, owner: Connections) -> None:
-        super().__init__(url.host, url.port)
-        self._to = url
-        self._tls = tls
-        self._owner = owner
-
-    def connect(self) -> None:
-        """Connect to the first address that accepts."""
-        failure: OSError = OSError("the host has no address")
-        for family, address in self._addresses():
-            sock = socket.socket(family, socket.SOCK_STREAM)
-            try:
-                self._owner.hold(sock)
-                sock.settimeout(CONNECT_TIMEOUT)
-                sock.connect(address)
-                if family != socket.AF_UNIX:
-                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self.sock = self.held = self._secured(sock) if self._tls else sock
-                self.sock.settimeout(SILENCE_TIMEOUT)
-            except OSError as error:
-                self._owner.forget(sock)
-                sock.close()
-                if isinstance(error, ssl.SSLError | AbortedError):
-                    raise
-                failure = error
-            else:
-                return
-        raise failure
-
-    def _addresses(self) -> list[tuple[int, str | tuple[object, ...]]]:
-        if self._to.socket is not None:
-            return [(socket.AF_UNIX, self._to.socket)]
-        found = socket.getaddrinfo(self._to.host, self._to.port, type=socket.SOCK_STREAM)
-        return [(family, address) for family, _, _, _, address in found]
-
-    def _secured(self, sock: socket.socket) -> socket.socket:
-        assert self._tls is not None  # noqa: S101 - for the type checker
-        secured = self._tls.wrap_socket(sock, server_hostname=self._to.host, do_handshake_on_connect=False)
-        self._owner.forget(sock)
-        try:
-            self._owner.hold(secured)
-            secured.do_handshake()
-        except OSError:
-            self._owner.forget(secured)
-            secured.close()
-            raise
-        return secured
-
-    def is_usable(self) -> bool:
-        """Whether an idle connection is still open: it has nothing to say, so its end would be readable."""
-        poller = select.poll()
-        poller.register(self.sock, select.POLLIN)
-        return not poller.poll(0)
-
-    def send_request(self, method: str, target: str, headers: Mapping[str, str], body: Body | None) -> None:
-        """Send it all. A server that answers before it has all of the body is heard all the same."""
-        self.putrequest(method, target, skip_accept_encoding=True)
-        for name, value in headers.items():
-            self.putheader(name, value)
-        if not isinstance(body, File):
-            self.endheaders(body)
-            return
-        self.endheaders()
-        try:
-            self._send_file(body)
-        except ShortFileError:
-            raise
-        except (BrokenPipeError, ConnectionResetError):
-            # A refusal may have come before the connection was closed; without one getresponse fails alike.
-            return
-
-    def _send_file(self, body: File) -> None:
-        if isinstance(self.sock, ssl.SSLSocket):
-            sent = self._send_encrypted(self.sock, body)
-        elif body.length:
-            with io.FileIO(body.fd, closefd=False) as file:
-                sent = self.sock.sendfile(file, 0, body.length)
-        else:
-            sent = 0
-        if sent < body.length:
-            raise ShortFileError(f"the file ends after {sent} of {body.length} bytes")
-
-    def _send_encrypted(self, sock: ssl.SSLSocket, body: File) -> int:
-        piece = memoryview(bytearray(min(_PIECE, body.length)))
-        sent = 0
-        while sent < body.length:
-            count = os.preadv(body.fd, [piece[: body.length - sent]], sent)
-            if count == 0:
-                break
-            sock.sendall(piece[:count])
-            sent += count
-        return sent

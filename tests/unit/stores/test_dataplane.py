@@ -1,21 +1,14 @@
 """The client of the data plane: the contract's headers, and one kind of failure for each kind of answer."""
 
 import base64
-import datetime as dt
 import hashlib
-import ipaddress
 import re
-import ssl
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.support import blobserver
+from tests.support import blobserver, certificates, webproxy
 from tyger import errors
-from tygerd import clock
-from tygerd.stores import access, dataplane
+from tygerd.stores import access, bandwidth, dataplane, network
 
 CHAIN = {"cumulative_hash_chain": "Be2sTc2k0VLW0/rZazR8uFCREuD5k1d9OtCAk14ns4U="}
 
@@ -37,8 +30,8 @@ def plane(server):
     made.abort()
 
 
-def to(server, *url, **options):
-    return dataplane.DataPlane(access.locate(server.url(*url)), **options)
+def to(server, *url, settings=None):
+    return dataplane.DataPlane(access.locate(server.url(*url)), settings)
 
 
 def fetch(plane, name):
@@ -103,9 +96,14 @@ REFUSALS = [
     (409, "BlobAlreadyExists", dataplane.ExistsError, errors.CONFLICT, "buffer cannot be over"),
     (400, "Md5Mismatch", dataplane.Md5MismatchError, errors.CORRUPT, "MD5 mismatch"),
     (413, "RequestBodyTooLarge", errors.Problem, errors.PAYLOAD_TOO_LARGE, "smaller block size"),
-    (403, "AuthorizationFailure", errors.Problem, errors.FORBIDDEN, "unexpected status code 403: Authori"),
+    (403, "AuthorizationFailure", dataplane.ExpiredError, errors.FORBIDDEN, "URL: AuthorizationFailure"),
+    (403, "AccountIsDisabled", errors.Problem, errors.FORBIDDEN, "unexpected status code 403: AccountIsDi"),
     (404, "", errors.Problem, errors.PROTOCOL, "unexpected status code 404$"),
     (400, "InvalidBlobName", errors.Problem, errors.PROTOCOL, "unexpected status code 400: InvalidBlobName"),
+    (412, "LeaseIdMissing", dataplane.LeasedError, errors.CONFLICT, "lease .LeaseIdMissing"),
+    (409, "LeaseIdMismatchWithBlobOperation", dataplane.LeasedError, errors.CONFLICT, "another writer"),
+    (412, "ConditionNotMet", errors.Problem, errors.PROTOCOL, "unexpected status code 412: ConditionNotMet"),
+    (407, "", errors.Problem, errors.CONFIG, "the proxy asks for a user name and a password: set"),
     (301, "", errors.Problem, errors.PROTOCOL, "unexpected status code 301"),
     (501, "", errors.Problem, errors.PROTOCOL, "unexpected status code 501"),
     (408, "", dataplane.TransientError, errors.UNAVAILABLE, "unexpected status code 408"),
@@ -140,14 +138,84 @@ def test_permissions_are_told_apart_from_signatures(server, plane):
         to(server, "buffer1", "writer").head("00/000")
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "outcome"),
+    [
+        (404, "BlobNotFound", dataplane.BlobNotFoundError),
+        (403, "AuthenticationFailed", dataplane.ExpiredError),
+        (403, "UnauthorizedBlobOverwrite", dataplane.ExistsError),
+    ],
+)
+def test_a_code_in_the_body_only(server, plane, status, code, outcome):
+    body = b'<?xml version="1.0"?><Error><Code> %s </Code><Message>No</Message></Error>' % code.encode()
+    server.fault("GET", "00/000", blobserver.Refusal(status, body=body))
+    with pytest.raises(outcome):
+        fetch(plane, "00/000")
+
+
+@pytest.mark.parametrize(
+    ("fault", "offline", "crowded"),
+    [
+        (blobserver.HANG_UP, True, False),
+        (blobserver.GARBAGE, False, False),
+        (blobserver.SHORT, False, False),
+        (blobserver.Refusal(500), False, False),
+        (blobserver.Refusal(503, "ServerBusy"), False, True),
+        (blobserver.Refusal(429), False, True),
+        (blobserver.Refusal(500, "OperationTimedOut"), False, True),
+    ],
+)
+def test_what_is_likely_to_be_wrong(server, plane, fault, offline, crowded):
+    server.put("00/000", b"data")
+    server.fault("GET", "00/000", fault)
+    with pytest.raises(dataplane.TransientError) as caught:
+        fetch(plane, "00/000")
+    assert (caught.value.offline, caught.value.crowded) == (offline, crowded)
+
+
+def test_silence(server):
+    server.fault("GET", "00/000", blobserver.SILENCE)
+    plane = to(server, settings=network.Network(silence=0.2))
+    with pytest.raises(dataplane.TransientError, match="unable to send request: no sign of life") as caught:
+        fetch(plane, "00/000")
+    assert (caught.value.offline, caught.value.crowded) == (True, True)
+    plane.abort()
+
+
+def test_the_lease_of_a_blob(server, plane):
+    headers = (("x-ms-lease-state", "leased"), ("Content-Length", "0"), ("Content-MD5", "x"))
+    server.fault("HEAD", ".bufferstart", blobserver.Refusal(200, headers=headers))
+    assert plane.head(".bufferstart").lease == "leased"
+
+
+def test_the_servers_time_is_learned(server, plane):
+    date = "Mon, 02 Jan 2006 15:04:05 GMT"
+    server.fault("HEAD", "00/000", blobserver.Refusal(404, "BlobNotFound", headers=(("Date", date),)))
+    with pytest.raises(dataplane.BlobNotFoundError):
+        plane.head("00/000")
+    assert plane.access.clock.now().year == 2006
+
+
+def test_at_a_limited_rate(server, plane, tmp_path):
+    data = bytes(range(256)) * 4000
+    path = tmp_path / "block"
+    path.write_bytes(data)
+    share = bandwidth.Gate(100e6).share()
+    plane.put("00/000", dataplane.File(str(path), len(data)), md5(data), CHAIN, share)
+    memory = bytearray(len(data))
+    plane.get("00/000", lambda _: memoryview(memory), share)
+    assert memory == data
+
+
 def test_azures_reason_is_shown(server, plane):
     body = (
         b"<Error><Code>AuthenticationFailed</Code><AuthenticationErrorDetail>Signature not valid"
-        b" in the specified time frame</AuthenticationErrorDetail></Error>"
+        b"\n in the specified &lt;time&gt; frame</AuthenticationErrorDetail></Error>"
     )
     server.fault("GET", "00/000", blobserver.Refusal(403, "AuthenticationFailed", body=body))
     with pytest.raises(
-        dataplane.ExpiredError, match=r"^invalid access URL: Signature not valid in the specified"
+        dataplane.ExpiredError,
+        match=r"^invalid access URL: Signature not valid in the specified <time> frame$",
     ):
         fetch(plane, "00/000")
 
@@ -167,8 +235,8 @@ def test_retry_after(headers, seconds):
     """A date is judged by the server's own clock: ours may differ."""
 
     class Answer:
-        def getheader(self, name, default=None):
-            return headers.get(name, default)
+        def header(self, name):
+            return {key.lower(): value for key, value in headers.items()}.get(name, "")
 
     assert dataplane._retry_after(Answer()) == seconds
 
@@ -236,35 +304,16 @@ def test_after_an_abort_another_client_goes_on(server, plane):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """A certificate for localhost that signs itself, and its key, in one PEM file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(clock.now() - dt.timedelta(days=1))
-        .not_valid_after(clock.now() + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path = tmp_path_factory.mktemp("tls") / "cert.pem"
-    path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
-    return str(path)
+    return certificates.make(tmp_path_factory.mktemp("tls"), "store.example")
 
 
 @pytest.mark.parametrize("tcp", [True, False])
 def test_over_tls(certificate, tcp, tmp_path):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
     data = bytes(range(256)) * 10_000
     path = tmp_path / "block"
     path.write_bytes(data)
-    with blobserver.BlobServer(tls=context, tcp=tcp) as server:
-        plane = to(server, tls=ssl.create_default_context(cafile=certificate))
+    with blobserver.BlobServer(tls=certificates.server_context(certificate), tcp=tcp) as server:
+        plane = to(server, settings=network.Network(ca_file=certificate))
         plane.put("00/000", dataplane.File(str(path), len(data)), md5(data), CHAIN)
         assert server.stored("00/000") == data
         memory = bytearray(len(data))
@@ -274,9 +323,45 @@ def test_over_tls(certificate, tcp, tmp_path):
 
 
 def test_a_certificate_that_nobody_vouches_for(certificate):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with blobserver.BlobServer(tls=context) as server:
-        with pytest.raises(errors.Problem, match="certificate is not trusted: self-signed") as caught:
+    with blobserver.BlobServer(tls=certificates.server_context(certificate)) as server:
+        with pytest.raises(errors.Problem, match=r"is not trusted: self-signed .* ca_file$") as caught:
             to(server).head("00/000")
-        assert not isinstance(caught.value, dataplane.TransientError)
+        assert caught.value.kind is errors.CONFIG
+
+
+# --- proxies ---------------------------------------------------------------------------------------------
+
+
+def test_through_a_proxy(certificate, tmp_path):
+    data = bytes(range(256)) * 10_000
+    path = tmp_path / "block"
+    path.write_bytes(data)
+    context = certificates.server_context(certificate)
+    with blobserver.BlobServer(tls=context, tcp=True) as server, webproxy.WebProxy(server.port) as proxy:
+        url = server.url().replace(f"localhost:{server.port}", "store.example")
+        settings = network.settings({"https_proxy": f"http://127.0.0.1:{proxy.port}"}, ca_file=certificate)
+        plane = dataplane.DataPlane(access.locate(url), settings)
+        plane.put("00/000", dataplane.File(str(path), len(data)), md5(data), CHAIN)
+        memory = bytearray(len(data))
+        plane.get("00/000", lambda _: memoryview(memory))
+        assert memory == data
+        assert len(proxy.asked) == 1  # one tunnel, used twice
+        plane.abort()
+
+
+@pytest.mark.parametrize(
+    ("refusal", "kind", "words"),
+    [
+        (403, errors.CONFIG, r"the proxy \S+ refuses to connect to store.example:443 with status code 403$"),
+        (503, errors.UNAVAILABLE, "refuses to connect to store.example:443 with status code 503$"),
+        (407, errors.CONFIG, "status code 407; set transfer.proxy, http://NAME:PASSWORD@HOST:PORT$"),
+    ],
+)
+def test_a_proxy_that_refuses(refusal, kind, words):
+    with webproxy.WebProxy(0, refusal=refusal) as proxy:
+        settings = network.settings({}, proxy=f"127.0.0.1:{proxy.port}")
+        plane = dataplane.DataPlane(access.locate("https://store.example/c?sig=secret"), settings)
+        with pytest.raises(errors.Problem, match=words) as caught:
+            plane.head("00/000")
+        assert caught.value.kind is kind
+        assert isinstance(caught.value, dataplane.TransientError) is (refusal == 503)
