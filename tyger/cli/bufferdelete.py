@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import click
 
@@ -77,30 +77,18 @@ def _command(operation: Operation, text: str) -> click.Command:
             )
             raise session.Fatal("One of ID, --tag, or --all must be specified", problem)
         if buffer_ids:
-            _each(invocation, operation, buffer_ids)
+            resource.each(
+                invocation,
+                fields.BUFFER,
+                buffer_ids,
+                lambda name: invocation.ask(
+                    operation.method, buffer.path_of(name) + operation.one_suffix, query=operation.query
+                ),
+            )
         else:
             _many(invocation, operation, resource.tag_filters(tags, exclude_tags), force=force)
 
     return run
-
-
-def _each(invocation: session.Session, operation: Operation, ids: Sequence[str]) -> None:
-    """One call a buffer, in order. What was done before a failure is printed, then the failure is raised."""
-    changed: list[Any] = []
-    show: Callable[[], None] = lambda: (  # noqa: E731 - two ends share it
-        invocation.console.one(fields.BUFFER, changed[0])
-        if len(ids) == 1
-        else invocation.console.several(fields.BUFFER, changed)
-    )
-    try:
-        for name in ids:
-            path = buffer.path_of(name) + operation.one_suffix
-            changed.append(invocation.ask(operation.method, path, query=operation.query))
-    except errors.Problem:
-        if changed:
-            show()
-        raise
-    show()
 
 
 def _many(

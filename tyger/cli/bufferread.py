@@ -32,8 +32,9 @@ the exact byte. A part that lies behind the end is empty.
             "tyger buffer read ID --range 1MiB- --no-follow",
         ),
         exit_status="0 when all that was asked for was delivered, 66 when there is no such buffer, 69 when"
-        " the daemon stayed away, 74 when its writer failed or its bytes are damaged, 77 when access is denied"
-        " or its URL has expired, 128 + n after signal n, thus 141 when the reader of output goes away.",
+        " the daemon stayed away, 74 when its writer failed or its bytes are damaged, 77 when access is"
+        " denied or its URL has expired, 128 + n after signal n, thus 141 when the reader of output goes"
+        " away.",
     ),
     short_help="Copy a buffer's bytes to standard output or a file.",
 )

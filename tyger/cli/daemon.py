@@ -15,7 +15,8 @@ from tyger.cli import groups, session
     cls=groups.Command,
     name="status",
     help=groups.describe(
-        "Print what the daemon does: its version, sockets and paths, its runs and transfers, its disk.\n\n"
+        "Print what the daemon does: its version, sockets and paths, its runs and transfers, where it stores"
+        " buffers, and which transfers wait for what.\n\n"
         "Where no daemon runs, one is started (unless TYGER_AUTOSTART=0).",
         examples=("tyger status", "tyger status --format json"),
         exit_status="0 when the daemon answers, 69 when it does not and cannot be started.",
@@ -42,18 +43,35 @@ def status(invocation: session.Session, layout: str) -> None:
 
 
 def _lines(value: dict[str, object], prefix: str = "") -> list[str]:
-    """`name: value` lines; members of members as `outer.inner`."""
+    """`name: value` lines; members of members as `outer.inner`; texts and objects in a list a line each."""
     lines: list[str] = []
     for name, content in value.items():
         if isinstance(content, dict):
             lines += _lines(content, f"{prefix}{name}.")
+        elif isinstance(content, list) and any(_is_long(item) for item in content):
+            lines += [f"{prefix}{name}: {_item(item)}" for item in content]
         elif isinstance(content, list):
-            lines.append(f"{prefix}{name}: {', '.join(str(item) for item in content)}")
-        elif isinstance(content, bool):
-            lines.append(f"{prefix}{name}: {'yes' if content else 'no'}")
+            lines.append(f"{prefix}{name}: {', '.join(map(str, content)) or 'none'}")
         else:
-            lines.append(f"{prefix}{name}: {content}")
+            lines.append(f"{prefix}{name}: {_scalar(content)}")
     return lines
+
+
+def _is_long(item: object) -> bool:
+    """Whether an item of a list would not be told from its neighbours behind a comma."""
+    return isinstance(item, dict) or " " in str(item)
+
+
+def _item(item: object) -> str:
+    if isinstance(item, dict):
+        return ", ".join(
+            f"{name} {_scalar(content)}" for name, content in item.items() if content is not None
+        )
+    return str(item)
+
+
+def _scalar(content: object) -> str:
+    return ("yes" if content else "no") if isinstance(content, bool) else str(content)
 
 
 @click.command(

@@ -307,3 +307,15 @@ def exactly_one(name: str, kind: Value | None = None) -> Callable[[F], F]:
         return values[0]
 
     return click.argument(name, nargs=-1, type=kind, metavar=name.upper().replace("_", "-"), callback=check)
+
+
+def at_least_one(name: str, what: str) -> Callable[[F], F]:
+    """One positional word or more."""
+
+    def check(context: click.Context, _parameter: click.Parameter, values: Sequence[Any]) -> Sequence[Any]:
+        if not values and not context.resilient_parsing:
+            raise click.UsageError(f"at least one {what} is required", context)
+        return values
+
+    metavar = name.upper().removesuffix("S").replace("_", "-") + "..."
+    return click.argument(name, nargs=-1, metavar=metavar, callback=check)

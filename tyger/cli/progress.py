@@ -85,7 +85,7 @@ class Meter:
 
     def _warn(self, waiting: str, now: float) -> None:
         """One record when it begins to wait, or waits for something of another kind."""
-        kind = _KIND.split(waiting, maxsplit=1)[0]
+        kind = kind_of(waiting)
         if kind != self._warned[0] or now - self._warned[1] >= REPEAT_EVERY:
             self._warned = (kind, now)
             self._console.log("warn", "Transfer waits", reason=waiting, **self._values)
@@ -134,6 +134,11 @@ class Meter:
             **goes_on,
             **self._values,
         )
+
+
+def kind_of(waiting: str) -> str:
+    """What one reason to wait has in common with the next of its kind: its words before the details."""
+    return _KIND.split(waiting, maxsplit=1)[0]
 
 
 def binary(count: float) -> str:

@@ -1,11 +1,12 @@
-"""What `buffer set` and `run set` share: tags merged or replaced under an optional ETag (cli.md 4.2)."""
+"""What several nouns share: tags merged or replaced under an optional ETag (cli.md 4.2), one verb on many."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from tyger import errors
-from tyger.cli import session
+from tyger.cli import fields, session
 
 
 def update(
@@ -44,3 +45,24 @@ def tag_filters(tags: Mapping[str, str], exclude: Mapping[str, str] | None = Non
     """Tags as the query parameters of lists and bulk calls (rest-api.md 2.2)."""
     wanted = [(f"tag[{key}]", value) for key, value in tags.items()]
     return wanted + [(f"excludeTag[{key}]", value) for key, value in (exclude or {}).items()]
+
+
+def each(
+    invocation: session.Session,
+    table: fields.Table,
+    names: Sequence[str],
+    change: Callable[[str], dict[str, Any]],
+) -> None:
+    """One call a name, in order; prints one object, or an array where there are several names.
+
+    What was done before a failure is printed before the failure is raised.
+    """
+    changed: list[dict[str, Any]] = []
+    try:
+        for name in names:
+            changed.append(change(name))  # noqa: PERF401 - what was done before a failure counts
+    finally:
+        if changed and len(names) == 1:
+            invocation.console.one(table, changed[0])
+        elif changed:
+            invocation.console.several(table, changed)

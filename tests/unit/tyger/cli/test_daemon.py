@@ -14,6 +14,27 @@ def test_status_as_text_and_json(tyger, daemon):
     assert tyger("status", "--format", "json").out.startswith('{\n  "version": "1",\n  "engine": {\n')
 
 
+def test_status_says_where_buffers_are_and_who_waits(tyger, daemon):
+    daemon.answers["GET", "/status"] = (
+        200,
+        {
+            "waiting": ["3f2b b1: paused", "9c01 b2: offline since 13:04:12 UTC: connection refused"],
+            "stores": [
+                {"name": "local", "location": "local", "endpoint": "/s", "embedded": True},
+                {"name": "me", "location": "westeurope", "endpoint": None, "embedded": False},
+            ],
+        },
+    )
+    assert tyger("status").out == (
+        "waiting: 3f2b b1: paused\n"
+        "waiting: 9c01 b2: offline since 13:04:12 UTC: connection refused\n"
+        "stores: name local, location local, endpoint /s, embedded yes\n"
+        "stores: name me, location westeurope, embedded no\n"
+    )
+    daemon.answers["GET", "/status"] = (200, {"waiting": []})
+    assert tyger("status").out == "waiting: none\n"
+
+
 def test_status_in_a_format_that_there_is_not(tyger):
     done = tyger("status", "--format", "xml")
     assert done.code == 64
