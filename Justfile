@@ -58,5 +58,5 @@ setup:
 
 # remove what the recipes made, .venv too
 clean:
-    rm -rf .venv build dist demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info bench/results*.json
+    rm -rf .venv build dist demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info bench/.cache bench/results*.json tygerd/blocks/*.so
     find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -12,14 +12,16 @@ import os
 import threading
 from collections.abc import Sequence
 
+from tygerd.blocks import md5lanes
+
 INITIAL = base64.b64encode(b"0" * 16).decode()
 """The value before block 0: sixteen ASCII zeros, not zero bytes."""
 
 EMPTY_MD5 = hashlib.md5(b"", usedforsecurity=False).digest()
 
-LANES = 1
-"""Blocks that one call of `digests` takes in the time of one: hashlib has one lane. An extension that hashes
-8 or 16 streams in SIMD lanes would raise it; measured, that is 2.8 and 5.3 GB/s on one core against 0.9."""
+LANES = md5lanes.FOUND.width if md5lanes.FOUND else 1
+"""Blocks that one call of `digests` takes in about the time of one. Measured on one core: 2.5 GiB/s with
+eight lanes, against hashlib's 0.6."""
 
 _CHUNK = 256 * 1024
 """Bytes read at a time: they stay in the core's cache between the read and the hash."""
@@ -42,14 +44,18 @@ def from_bytes(raw: bytes) -> str:
     return base64.b64encode(raw).decode()
 
 
-def digests(blocks: Sequence[tuple[int, int]]) -> list[bytes | OSError | EOFError]:
-    """MD5s of several blocks, each an open file and the length of its bytes; blocking.
+def digests(
+    blocks: Sequence[md5lanes.Source], lanes: md5lanes.Library | None = md5lanes.FOUND
+) -> list[bytes | OSError | EOFError]:
+    """MD5s of several blocks, each an open file and the length of its bytes, or memory; blocking.
 
     All hashing of blocks goes through here. At most `LANES` blocks gain from being given together. A block
     that cannot be hashed has in its place why: EOFError, its file is shorter; OSError, it cannot be read. The
-    files' positions are left alone.
+    files' positions are left alone. Memory must be writable, though nothing is written.
     """
-    return [_outcome(fd, length) for fd, length in blocks]
+    if lanes is not None:
+        return lanes.digests(blocks)
+    return [_outcome(block) for block in blocks]
 
 
 def file_md5(fd: int, length: int) -> bytes:
@@ -60,9 +66,11 @@ def file_md5(fd: int, length: int) -> bytes:
     return outcome
 
 
-def _outcome(fd: int, length: int) -> bytes | OSError | EOFError:
+def _outcome(block: md5lanes.Source) -> bytes | OSError | EOFError:
+    if isinstance(block, memoryview):
+        return hashlib.md5(block, usedforsecurity=False).digest()
     try:
-        return _one(fd, length)
+        return _one(*block)
     except (OSError, EOFError) as error:
         return error
 
