@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import datetime as dt
-import ipaddress
 import os
 import pathlib
 import re
@@ -28,10 +26,6 @@ from collections.abc import Iterator, Sequence
 from typing import IO
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from tests.support import daemon
 
@@ -53,16 +47,16 @@ def installed() -> bool:
 class Azurite:
     """One Azurite, running unless it was stopped; its port stays the same when it is started again.
 
-    `directory` None: in memory, so that nothing survives `stop`. With `tls` it serves HTTPS by a certificate
-    that `ca_file` vouches for, and takes any unexpired OAuth token that is made for Azure Storage.
+    `directory` None: in memory, so that nothing survives `stop`. With `certificate` (`certificates.make`) it
+    serves HTTPS, and takes any unexpired OAuth token that is made for Azure Storage.
     """
 
     def __init__(
-        self, home: pathlib.Path, directory: str | None, accounts: Sequence[str], *, tls: bool
+        self, home: pathlib.Path, directory: str | None, accounts: Sequence[str], *, certificate: str | None
     ) -> None:
         self.accounts = accounts
         self.port = 0
-        self.ca_file = str(home / "ca.pem") if tls else None
+        self.certificate = certificate
         self._home = home
         self._arguments = [
             "--skipApiVersionCheck",
@@ -71,10 +65,8 @@ class Azurite:
             "--disableProductStyleUrl",
         ]
         self._arguments += ["--inMemoryPersistence"] if directory is None else ["--location", directory]
-        if self.ca_file is not None:
-            key_file = str(home / "key.pem")
-            make_certificate(self.ca_file, key_file)
-            self._arguments += ["--oauth", "basic", "--cert", self.ca_file, "--key", key_file]
+        if certificate is not None:
+            self._arguments += ["--oauth", "basic", "--cert", certificate, "--key", certificate]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -90,7 +82,7 @@ class Azurite:
 
     def endpoint(self, account: str | None = None, port: int | None = None) -> str:
         """The URL of an account, path style; behind a proxy, by the proxy's `port`."""
-        scheme = "http" if self.ca_file is None else "https"
+        scheme = "http" if self.certificate is None else "https"
         return f"{scheme}://127.0.0.1:{port or self.port}/{account or self.accounts[0]}"
 
     def connection_string(self, account: str | None = None) -> str:
@@ -169,43 +161,15 @@ class Azurite:
 
 @contextlib.contextmanager
 def azurite(
-    directory: str | None = None, *, accounts: Sequence[str] = (ACCOUNT,), tls: bool = False
+    directory: str | None = None, *, accounts: Sequence[str] = (ACCOUNT,), certificate: str | None = None
 ) -> Iterator[Azurite]:
     """An Azurite that runs; it is ended afterwards."""
     if not installed():
         pytest.skip("there is no Azurite: packaging/setup.sh installs it")
     with tempfile.TemporaryDirectory(prefix="tyger-azurite-", dir="/tmp") as home:
-        server = Azurite(pathlib.Path(home), directory, accounts, tls=tls)
+        server = Azurite(pathlib.Path(home), directory, accounts, certificate=certificate)
         try:
             server.start()
             yield server
         finally:
             server.kill()
-
-
-def make_certificate(path: str, key_path: str) -> None:
-    """A certificate for 127.0.0.1 that is its own authority, for a day."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pathlib.Path(path).write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    pathlib.Path(key_path).write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )

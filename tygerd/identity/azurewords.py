@@ -5,6 +5,7 @@ Takes their exceptions apart by shape, so that it imports none of them.
 
 from __future__ import annotations
 
+import http.client
 import re
 import socket
 import ssl
@@ -31,6 +32,8 @@ def network(error: BaseException) -> str:
                 return cause.reason.replace("_", " ").lower()
             case OSError() if cause.strerror:
                 return cause.strerror
+            case http.client.HTTPException():
+                return line(str(cause) or type(cause).__name__)
     if "timed out" in str(error).lower():
         return "timed out"
     return line(str(error))
