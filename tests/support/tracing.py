@@ -16,7 +16,7 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import pytest
@@ -35,17 +35,25 @@ IGNORED = re.compile(r"state/((lock|reserve|socket|catalog\.sqlite3-shm)|(logs|r
 
 
 class Traced(daemon.Daemon):
-    """A daemon under strace. Skips the test, visibly, where that cannot be had."""
+    """A daemon under strace. Skips the test, visibly, where that cannot be had.
+
+    `traces` are the logs, one for each time that it was started.
+    """
+
+    def __init__(self, path: pathlib.Path, config: str) -> None:
+        super().__init__(path, config, ())
+        self.traces: list[pathlib.Path] = []
 
     def command(self, *arguments: str) -> list[str]:
         calls = ",".join(f"?{name}" for name in CALLS.split())
         options = ["-f", "-y", "-qq", "-xx", "-s", "4000000", "--seccomp-bpf", "-e", f"trace={calls}"]
-        return ["strace", *options, "-o", str(self.path / "trace"), *super().command(*arguments)]
+        return ["strace", *options, "-o", str(self.traces[-1]), *super().command(*arguments)]
 
     def start(self, *arguments: str) -> None:
         probe = ["strace", "-f", "--seccomp-bpf", "-o", os.devnull, "true"]
         if not shutil.which("strace") or subprocess.run(probe, check=False, capture_output=True).returncode:
             pytest.skip("needs strace, and leave to trace processes (./just setup installs it)")
+        self.traces.append(self.path / f"trace{len(self.traces)}")
         super().start(*arguments)
 
     def kill(self) -> None:
@@ -69,7 +77,7 @@ class Sent(NamedTuple):
 class Recording:
     """All that a `Traced` daemon did, which has ended. `streams` are the bytes captured, by container.
 
-    A moment is a line of the log; `length` is the last moment. Paths are relative to the daemon's `path`.
+    A moment is a line of the logs; `length` is the last moment. Paths are relative to the daemon's `path`.
     """
 
     def __init__(self, traced: Traced, streams: Mapping[str, bytes]) -> None:
@@ -88,7 +96,7 @@ class Recording:
         self.paths: dict[int, str] = {0: ""}
         """The first path of each inode."""
         self._chosen: dict[str, tuple[list[powerloss.Operation], list[powerloss.Sync]]] = {}
-        for call in _calls(traced.path / "trace"):
+        for call in _calls(traced.traces):
             self.length = max(self.length, call.end + 1)
             if call.name in SENDS:
                 self.sent.append(Sent(call.start, call.text))
@@ -335,19 +343,19 @@ def _bytes(hexadecimal: str) -> bytes:
     return bytes.fromhex(hexadecimal.replace("\\x", ""))
 
 
-def _calls(log: pathlib.Path) -> Iterator[_Call]:
+def _calls(logs: Sequence[pathlib.Path]) -> Iterator[_Call]:
     """The calls in the order in which they returned."""
     pending: dict[str, tuple[int, str]] = {}
-    with open(log, encoding="ascii") as lines:
-        for number, line in enumerate(lines):
-            found = _LINE.match(line.rstrip("\n"))
-            if found is None:
-                continue  # signals and exits
-            thread, name, resumed, rest = found.groups()
-            if rest.endswith(_UNFINISHED):
-                pending[thread] = number, rest.removesuffix(_UNFINISHED)
-                continue
-            start, before = pending.pop(thread) if resumed else (number, "")
-            ended = _RESULT.fullmatch(before + rest)
-            if ended is not None:
-                yield _Call(start, number, name or resumed, ended[1], ended[2])
+    lines = itertools.chain.from_iterable(log.read_text(encoding="ascii").splitlines() for log in logs)
+    for number, line in enumerate(lines):
+        found = _LINE.match(line)
+        if found is None:
+            continue  # signals and exits
+        thread, name, resumed, rest = found.groups()
+        if rest.endswith(_UNFINISHED):
+            pending[thread] = number, rest.removesuffix(_UNFINISHED)
+            continue
+        start, before = pending.pop(thread) if resumed else (number, "")
+        ended = _RESULT.fullmatch(before + rest)
+        if ended is not None:
+            yield _Call(start, number, name or resumed, ended[1], ended[2])
