@@ -25,7 +25,7 @@ BULK_EVERY = 16
 
 
 class Candidate(NamedTuple):
-    """A flow that waits. `in_flight` is in bytes, `last_turn` the number of its last turn, 0 before the first."""
+    """A flow that waits. `in_flight` is in bytes; `last_turn` is the number of its last turn, 0 for none."""
 
     live: bool
     in_flight: int

@@ -44,6 +44,11 @@ class ServerClock:
         with self._lock:
             self._boot = boot
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the server has said its time."""
+        return self._boot is not None
+
     def now(self) -> dt.datetime:
         """The moment at the server, in UTC; before its first answer, this host's own."""
         with self._lock:

@@ -134,7 +134,7 @@ async def test_bulk_alone_has_it_all(site):
 
 
 async def test_one_more_than_can_have_a_turn_is_useful(site):
-    """Else a turn that comes free would find nobody, and the lane would think that there is too little to do."""
+    """Else a turn that comes free would find nobody, which means that there is too little to do."""
     site.lane._pace.width = 8
     one, other, bulk = site.lane.flow(), site.lane.flow(), site.lane.flow("bulk")
     assert (one.width, other.width, bulk.width) == (9, 9, 9)

@@ -30,7 +30,7 @@ class Fixed:
 
 
 class LinkModel(NamedTuple):
-    """A link: `capacity` in bytes a second, shared evenly, and `latency` in seconds before each request moves.
+    """A link: `capacity` in bytes a second, shared evenly; `latency` in seconds before each request moves.
 
     `jitter` varies latency and size, `noise` the capacity, `fail` is the part that is answered 503, `later` a
     capacity from a time on, `demand` how many requests there ever are at a time.

@@ -23,6 +23,7 @@ class Clocks:
 def test_before_the_first_answer_it_is_this_hosts_time():
     clocks = Clocks()
     assert clocks.server.now() == clocks.wall
+    assert not clocks.server.is_known
     assert abs(serverclock.ServerClock().now() - clock.now()) < dt.timedelta(seconds=5)
 
 
@@ -30,6 +31,7 @@ def test_before_the_first_answer_it_is_this_hosts_time():
 def test_it_is_what_the_server_said_and_goes_on_from_there(said):
     clocks = Clocks()
     clocks.server.learn(said)
+    assert clocks.server.is_known
     assert clocks.server.now() == MOMENT
     clocks.boot += 90
     assert clocks.server.now() == MOMENT + dt.timedelta(seconds=90)
