@@ -18,6 +18,7 @@ from tyger import errors, paths
 from tyger.cli import root
 from tygerd import __main__ as daemon
 from tygerd import config
+from tygerd.conformance import command
 
 MAN = pathlib.Path(__file__).resolve().parents[1] / "man"
 
@@ -179,15 +180,14 @@ def leaves_of(context: click.Context) -> list[click.Context]:
 
 def daemon_page() -> list[str]:
     """tygerd(8), from the parser of `tygerd serve` and the list of subcommands."""
-    parser = daemon.serve_parser()
-    visible = [action for action in parser._get_optional_actions() if action.help != argparse.SUPPRESS]  # noqa: SLF001 - argparse has no public list
+    parser, checking = daemon.serve_parser(), command.parser()
     # The lines of the list: two spaces, the name, its meaning.
     listed = [line.split(maxsplit=1) for line in daemon.USAGE.splitlines() if line.startswith("  ")]
     return [
         *heading("tygerd", 8, "the daemon of Tyger"),
         ".SH SYNOPSIS",
         *(
-            f".PP\n.B tygerd {escape(name)}" + ("\n[OPTIONS]" if name == "serve" else "")
+            f".PP\n.B tygerd {escape(name)}" + ("\n[OPTIONS]" if name in {"serve", "check-store"} else "")
             for name, _ in listed
         ),
         ".SH DESCRIPTION",
@@ -198,7 +198,10 @@ def daemon_page() -> list[str]:
         ".SH COMMANDS",
         *terms([(f"tygerd {name}", f"{meaning[:1].upper()}{meaning[1:]}.") for name, meaning in listed]),
         ".SH OPTIONS OF SERVE",
-        *terms([option_of(action) for action in visible]),
+        *terms(options_of_parser(parser)),
+        ".SH OPTIONS OF CHECK\\-STORE",
+        *prose(checking.description or ""),
+        *terms(options_of_parser(checking)),
         ".SH SIGNALS",
         *terms(
             [("SIGTERM, SIGINT", "Take no new requests, let those under way finish for a while, and leave.")]
@@ -210,6 +213,12 @@ def daemon_page() -> list[str]:
         ".SH SEE ALSO",
         "tyger(1), tygerd.toml(5)",
     ]
+
+
+def options_of_parser(parser: argparse.ArgumentParser) -> list[tuple[str, str]]:
+    """The visible options of a parser."""
+    actions = parser._get_optional_actions()  # noqa: SLF001 - argparse has no public list
+    return [option_of(action) for action in actions if action.help != argparse.SUPPRESS]
 
 
 def option_of(action: argparse.Action) -> tuple[str, str]:

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 USAGE = """\
 usage: tygerd COMMAND ...
 
-  serve      the daemon; see: tygerd serve --help
-  pump       move one buffer to or from a named pipe, in a pod
-  supervise  the process beside a run; started by the daemon
-  version    print the version
+  serve        the daemon; see: tygerd serve --help
+  check-store  check that storage accounts do what buffers need
+  pump         move one buffer to or from a named pipe, in a pod
+  supervise    the process beside a run; started by the daemon
+  version      print the version
 """
 
 
@@ -32,6 +33,10 @@ def main(argv: list[str] | None = None) -> int:
             return supervisor.main(rest)
         case "serve":
             return _serve(rest)
+        case "check-store":
+            from tygerd.conformance import command as check_store
+
+            return check_store.main(rest)
         case "pump":
             from tygerd.streams import pump
 

@@ -1,7 +1,4 @@
-"""Every store passes the one suite: the local one in process, and the daemon's data plane by access URL.
-
-Azurite will be one more factory in `FACTORIES`.
-"""
+"""Every store passes the one suite: the local one in process, the daemon's data plane by URL, and Azurite."""
 
 from __future__ import annotations
 
@@ -17,13 +14,14 @@ from datetime import timedelta
 import pytest
 import trio
 
-from tests.support import blobserver
+from tests.support import azurite, blobserver
 from tests.support import daemon as daemons
-from tygerd import clock
+from tygerd import clock, config
 from tygerd.blocks import container
+from tygerd.conformance import containers, remote
 from tygerd.conformance import store as conformance
 from tygerd.identity import keys
-from tygerd.stores import access, dataplane, local, localurls
+from tygerd.stores import access, azure, dataplane, local, localurls, network
 
 HOUR = timedelta(hours=1)
 
@@ -201,23 +199,36 @@ class ServerBench(UrlBench):
 @contextlib.contextmanager
 def real_daemon() -> Iterator[DaemonBench]:
     with daemons.daemon() as daemon:
-        yield DaemonBench(daemon)
+        made = DaemonBench(daemon)
+        yield made
+        made.close()
 
 
 @contextlib.contextmanager
 def scripted_server() -> Iterator[ServerBench]:
     with blobserver.BlobServer() as server:
-        yield ServerBench(server)
+        made = ServerBench(server)
+        yield made
+        made.close()
 
 
-FACTORIES = {"daemon": real_daemon, "test server": scripted_server}
+@contextlib.contextmanager
+def storage_account() -> Iterator[remote.Bench]:
+    with azurite.azurite() as server:
+        (store,) = azure.stores(config.parse(server.config()), network.Network())
+        made = remote.Bench(store, network.Network())
+        yield made
+        trio.run(made.remove)
+        trio.run(store.close)
+
+
+FACTORIES = {"daemon": real_daemon, "test server": scripted_server, "Azurite": storage_account}
 
 
 @pytest.fixture(scope="module", params=FACTORIES)
 def bench(request):
     with FACTORIES[request.param]() as made:
         yield made
-        made.close()
 
 
 # --- the suite --------------------------------------------------------------------------------------------
@@ -238,11 +249,27 @@ async def test_the_local_store_in_process(local_store, name):
     await conformance.CHECKS[name](LocalBench(local_store))
 
 
-@pytest.mark.parametrize("name", conformance.STORE_CHECKS)
+@pytest.mark.parametrize("name", containers.CHECKS)
 async def test_the_local_store_itself(local_store, name):
-    await conformance.STORE_CHECKS[name](local_store)
+    await containers.CHECKS[name](local_store)
 
 
-@pytest.mark.parametrize("name", conformance.EMBEDDED_CHECKS)
+@pytest.mark.parametrize("name", containers.EMBEDDED_CHECKS)
 async def test_the_local_store_as_an_embedded_one(local_store, name):
-    await conformance.EMBEDDED_CHECKS[name](local_store)
+    await containers.EMBEDDED_CHECKS[name](local_store)
+
+
+@pytest.fixture(scope="module")
+def account():
+    with storage_account() as made:
+        yield made
+
+
+@pytest.mark.parametrize("name", containers.CHECKS)
+async def test_a_storage_account_as_a_store(account, name):
+    await containers.CHECKS[name](account.store)
+
+
+@pytest.mark.parametrize("name", remote.CHECKS)
+async def test_a_storage_account_as_a_remote_store(account, name):
+    await remote.CHECKS[name](account)

@@ -14,7 +14,9 @@ UNIT = sources.ROOT / "tests/unit"
 
 # Modules whose tests are in another place: that file or folder, or in words why there is nothing to test.
 ELSEWHERE: dict[str, str] = {
+    "tygerd.conformance.containers": "tests/conformance/test_stores.py",
     "tygerd.conformance.engine": "tests/conformance/test_engines.py",
+    "tygerd.conformance.remote": "tests/conformance/test_stores.py",
     "tygerd.conformance.store": "tests/conformance/test_stores.py",
 }
 

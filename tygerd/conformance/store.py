@@ -1,28 +1,26 @@
-"""What every store must do: checks of its data plane, of its access URLs, and of the store itself.
+"""What every store must do with blobs: checks of its data plane and of its access URLs.
 
 A check raises AssertionError with what it found. Checks share nothing, may run in any order, and leave
 behind no more than the containers that their bench makes. `CHECKS` hold for anything that keeps blobs,
-`ACCESS_CHECKS` where URLs say who may do what, `STORE_CHECKS` for an implementation of `stores.base.Store`,
-`EMBEDDED_CHECKS` for one of `stores.base.EmbeddedStore`.
+`ACCESS_CHECKS` where URLs say who may do what. What a store does with containers is in `containers`, what a
+remote one does besides in `remote`.
 """
 
 from __future__ import annotations
 
 import base64
-import contextlib
 import functools
 import hashlib
 import os
-import secrets
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 import trio
 
 from tyger import errors
 from tygerd.blocks import names
-from tygerd.stores import base, dataplane
+from tygerd.stores import dataplane
 
 CHAIN = {"cumulative_hash_chain": "Be2sTc2k0VLW0/rZazR8uFCREuD5k1d9OtCAk14ns4U="}
 
@@ -78,13 +76,9 @@ class Hands(Protocol):
 
 PlaneCheck = Callable[[PlaneBench], Awaitable[None]]
 AccessCheck = Callable[[AccessBench], Awaitable[None]]
-StoreCheck = Callable[[base.Store], Awaitable[None]]
-EmbeddedCheck = Callable[[base.EmbeddedStore], Awaitable[None]]
 
 CHECKS: dict[str, PlaneCheck] = {}
 ACCESS_CHECKS: dict[str, AccessCheck] = {}
-STORE_CHECKS: dict[str, StoreCheck] = {}
-EMBEDDED_CHECKS: dict[str, EmbeddedCheck] = {}
 
 
 def _check(function: PlaneCheck) -> PlaneCheck:
@@ -94,16 +88,6 @@ def _check(function: PlaneCheck) -> PlaneCheck:
 
 def _access_check(function: AccessCheck) -> AccessCheck:
     ACCESS_CHECKS[function.__name__] = function
-    return function
-
-
-def _store_check(function: StoreCheck) -> StoreCheck:
-    STORE_CHECKS[function.__name__] = function
-    return function
-
-
-def _embedded_check(function: EmbeddedCheck) -> EmbeddedCheck:
-    EMBEDDED_CHECKS[function.__name__] = function
     return function
 
 
@@ -346,71 +330,3 @@ async def who_may_not_look_learns_nothing(bench: AccessBench) -> None:
     """The signature is checked before anything else: an expired URL can't tell what is there."""
     hands = await bench.hands()
     await refused("HEAD of a missing blob", dataplane.ExpiredError, head, hands.expired, "00/009")
-
-
-# --- the store itself ------------------------------------------------------------------------------------
-
-
-@_store_check
-async def containers_come_and_go(store: base.Store) -> None:
-    """Creating and deleting may be repeated; what is deleted is out of sight at once."""
-    async with _container(store) as name:
-        expect("a container that was never made exists", await store.exists(name), False)
-        for _ in range(2):
-            await store.create(name)
-        expect("a container that was made exists", await store.exists(name), True)
-        for _ in range(2):
-            await store.delete(name)
-        expect("a container that was deleted exists", await store.exists(name), False)
-
-
-@_store_check
-async def a_container_that_is_gone_is_not_marked(store: base.Store) -> None:
-    """`mark_failed` leaves alone what is gone, and makes nothing."""
-    async with _container(store) as name:
-        await store.mark_failed(name, "there is no such container")
-        expect("a container that was only marked exists", await store.exists(name), False)
-
-
-@_embedded_check
-async def an_open_container_is_one_object(store: base.EmbeddedStore) -> None:
-    """All who open it share it; when it is deleted they are told."""
-    async with _container(store) as name:
-        await store.create(name)
-        expect("it is listed", name in await store.ids(), True)
-        opened = await store.open(name)
-        expect("all who open it have one object", await store.open(name) is opened, True)
-        await store.delete(name)
-        expect("it is listed", name in await store.ids(), False)
-        expect("who had it open is told", opened.deleted, True)
-        try:
-            await store.open(name)
-        except errors.Problem as problem:
-            expect("opening what was deleted", problem.kind, errors.NOT_FOUND)
-        else:
-            raise AssertionError("a container that was deleted can be opened")
-
-
-@_embedded_check
-async def a_stream_fails_once(store: base.EmbeddedStore) -> None:
-    """`mark_failed` ends what has not ended, with its reason, and wakes readers."""
-    async with _container(store) as name:
-        await store.create(name)
-        opened = await store.open(name)
-        news = opened.feed.next()
-        await store.mark_failed(name, "first")
-        expect("its end", opened.end(), "failed")
-        expect("a reader that slept was woken", news.is_set(), True)
-        await store.mark_failed(name, "second")
-        expect("its reason", opened.failure(), "first")
-
-
-@contextlib.asynccontextmanager
-async def _container(store: base.Store) -> AsyncIterator[str]:
-    """The id of a container that does not exist, and afterwards does not exist again."""
-    name = "conformance" + secrets.token_hex(8)
-    try:
-        yield name
-    finally:
-        with trio.CancelScope(shield=True):
-            await store.delete(name)
