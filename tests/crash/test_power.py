@@ -343,8 +343,9 @@ def test_a_buffer_that_was_acknowledged_is_in_the_catalog_with_its_container_and
     """Everything that a start and a creation make: nobody could find the blocks without it."""
     name = safe.whole[0].rpartition("/")[2]
     for moment in safe.recording.moments("state", safe.created):
-        for fates in safe.recording.crash(moment).all_fates(limit=2):
-            files = safe.recording.crash(moment).files(fates)
+        crash = safe.recording.crash(moment)
+        for fates in (("lost",) * crash.open, ("kept",) * crash.open):
+            files = crash.files(fates)
             assert f"state/{safe.whole[0]}" in files, (moment, fates)
             assert b"PRIVATE KEY" in (files["state/keys/sas.pem"] or b""), (moment, fates)
             assert powerloss.build({one: files[one] for one in files if "/" not in one[6:]}, "state", place)

@@ -11,7 +11,7 @@ import itertools
 import pathlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 Fate = Literal["lost", "kept", "torn", "zeros"]
 """What became of an operation: `torn` and `zeros` are for writes, and `kept` for all else."""
@@ -81,12 +81,19 @@ class Crash:
         self.open = sum(not certain for _, certain in self._operations)
 
     def all_fates(self, limit: int) -> Iterator[tuple[Fate, ...]]:
-        """Every combination of lost and kept if those are `limit` at most, else the two extremes."""
+        """Every combination of lost and kept if those are `limit` at most.
+
+        Else the two extremes, and all but one lost, and all but one kept.
+        """
         if 2**self.open <= limit:
             yield from itertools.product(("lost", "kept"), repeat=self.open)
-        else:
-            yield ("lost",) * self.open
-            yield ("kept",) * self.open
+            return
+        lost, kept = cast("list[list[Fate]]", [["lost"] * self.open, ["kept"] * self.open])
+        yield tuple(lost)
+        yield tuple(kept)
+        for index in range(self.open):
+            yield (*lost[:index], "kept", *lost[index + 1 :])
+            yield (*kept[:index], "lost", *kept[index + 1 :])
 
     def choose(self, fate: Callable[[Operation], Fate]) -> tuple[Fate, ...]:
         """Fates by a rule."""
