@@ -27,7 +27,7 @@ LONGEST_SLEEP = 60.0  # seconds: the clock may be set, or the machine have slept
 AFTER_FAILURE = 30.0  # seconds: as long as a client of the contract has to expect anyway
 PARALLEL = 8  # deletions under way at a store: a remote one takes tens of milliseconds for each
 
-HOPELESS = {errors.TRY_AGAIN, errors.CONFIG, errors.FORBIDDEN}
+HOPELESS = {errors.UNAVAILABLE, errors.CONFIG, errors.FORBIDDEN}
 """Failures that the next container of the same store would meet too, perhaps after a long time-out."""
 
 

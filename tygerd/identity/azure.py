@@ -72,7 +72,7 @@ class Tokens:
         """As `TokenSource`; with an end in the past, so that azure-core keeps none either.
 
         Raises:
-            Problem: CONFIG, with the words of Entra ID; TRY_AGAIN, it cannot be reached.
+            Problem: CONFIG, with the words of Entra ID; UNAVAILABLE, it cannot be reached.
         """
         with self._lock:
             if not self._token or options.get("claims") or self._boottime() > self._until - MARGIN:
@@ -162,7 +162,7 @@ class _Source:
                 raise self._unreachable(error) from error
             message = f"Microsoft Entra ID gives no token: {azurewords.entra(error)}"
             if azurewords.is_passing(error):
-                raise errors.Problem(errors.TRY_AGAIN, f"{message}; try again later") from error
+                raise errors.Problem(errors.UNAVAILABLE, f"{message}; try again later") from error
             raise self._refused(message) from error
         except (OSError, ValueError) as error:  # a file that it reads, or what it finds there
             message = f"the credential of kind {self._kind} cannot be used: {azurewords.line(str(error))}"
@@ -201,7 +201,7 @@ class _Source:
 
     def _unreachable(self, error: Exception) -> errors.Problem:
         where = getattr(self._credential, "authority", "the machine's identity service")
-        kind = errors.CONFIG if azurewords.is_untrusted(error) else errors.TRY_AGAIN
+        kind = errors.CONFIG if azurewords.is_untrusted(error) else errors.UNAVAILABLE
         return errors.Problem(kind, f"cannot reach {where} for a token: {azurewords.network(error)}")
 
     def _refused(self, message: str) -> errors.Problem:

@@ -237,7 +237,7 @@ class Account:
             hint = "check the account's name and its endpoint"
             return _Refused(errors.CONFIG, f"{message}; {hint}", code)
         if status in {408, 429} or status >= 500:
-            return _Refused(errors.TRY_AGAIN, f"{message}; try again later", code)
+            return _Refused(errors.UNAVAILABLE, f"{message}; try again later", code)
         return _Refused(errors.IO_ERROR, message, code)
 
     def _unanswered(self, what: str, error: Exception) -> errors.Problem:
@@ -251,7 +251,7 @@ class Account:
             if azurewords.is_unknown_host(error)
             else "check the network"
         )
-        return errors.Problem(errors.TRY_AGAIN, f"{message}; {hint}")
+        return errors.Problem(errors.UNAVAILABLE, f"{message}; {hint}")
 
 
 class _Refused(errors.Problem):

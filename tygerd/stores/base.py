@@ -5,7 +5,7 @@ remote one is a server's, reached by access URLs. Which of them a store is, is d
 
 A store neither retries, limits, logs nor sleeps. Every method may be called twice: a second create or delete
 of the same container succeeds. A failure is a `Problem` in the words of the system or server that said no,
-with the next thing to try; TRY_AGAIN when time alone may mend it. Methods are for trio tasks; what a call
+with the next thing to try; UNAVAILABLE when time may mend it. Methods are for trio tasks; what a call
 that was cancelled should have done is done or is not, and calling again settles that.
 """
 

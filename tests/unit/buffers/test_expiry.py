@@ -161,7 +161,7 @@ async def test_a_store_that_is_away_delays_only_its_own(both, memory, remote, ca
     await made(both, "local", 2)
     far = await made(both, "west", 50)
     await both.move_all("delete", service.Filter(), timedelta(0))
-    remote.problem = errors.Problem(errors.TRY_AGAIN, "no route to host")
+    remote.problem = errors.Problem(errors.UNAVAILABLE, "no route to host")
     remote.calls = 0
     for _ in range(3):
         assert not await both._reaper.work()

@@ -82,14 +82,14 @@ def test_a_wrong_account(server, check):
 
 def test_a_server_that_is_not_there(server, check):
     code, out, err = check(server.config(port=1))
-    assert (code, out) == (75, "")
+    assert (code, out) == (69, "")
     assert re.fullmatch(r"tygerd: .* does not answer: Connection refused; check the network\n", err)
 
 
 def test_one_account_that_fails_does_not_hide_the_next(server, check):
     text = server.config(port=1).replace('name = "' + azurite.ACCOUNT, 'name = "away') + server.config()
     code, out, err = check(text)
-    assert code == 75
+    assert code == 69
     assert err.count("\n") == 1
     assert out.splitlines()[-1].endswith("checks are ok")
 

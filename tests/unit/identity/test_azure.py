@@ -215,7 +215,7 @@ def test_what_entra_says_reaches_the_operator(principal, server, transport, file
     )
     server.refusal, server.status = "Busy.", 503
     assert refusal(tokens.get_token, SCOPE) == (
-        "TryAgain",
+        "Unavailable",
         "Microsoft Entra ID gives no token: HTTP Error: 503; try again later",
     )
     server.refusal = None
@@ -249,7 +249,7 @@ def test_entra_that_is_away_or_not_trusted(principal, server, transport):
     away = principal(authority="https://127.0.0.1:1")
     code, message = refusal(load(away, transport=transport).get_token, SCOPE)
     assert (code, message) == (
-        "TryAgain",
+        "Unavailable",
         "cannot reach https://127.0.0.1:1 for a token: Connection refused",
     )
     stranger = load(principal(), transport=lambda url: azuretransport.transport(network.Network(), url))

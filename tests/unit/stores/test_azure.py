@@ -142,7 +142,7 @@ async def test_a_server_that_is_away_and_comes_back():
                 errors.Problem, match="does not answer: Connection refused; check the net"
             ) as caught:
                 await getattr(store, operation)("abc")
-            assert caught.value.kind is errors.TRY_AGAIN
+            assert caught.value.kind is errors.UNAVAILABLE
         assert await store.url("abc", writeable=False, ttl=timedelta(seconds=30))
         server.start()
         await store.create("abc")

@@ -69,9 +69,9 @@ PREFIX = "the storage account account does not let us make a container: Because"
         (403, "AuthorizationFailure", "Forbidden", "; check the account's network rules and"),
         (403, "AccountIsDisabled", "Forbidden", "; check the account's network rules and"),
         (404, "ResourceNotFound", "Config", "; check the account's name and its endpoint"),
-        (429, "TooManyRequests", "TryAgain", "; try again later"),
-        (503, "ServerBusy", "TryAgain", "; try again later"),
-        (500, "OperationTimedOut", "TryAgain", "; try again later"),
+        (429, "TooManyRequests", "Unavailable", "; try again later"),
+        (503, "ServerBusy", "Unavailable", "; try again later"),
+        (500, "OperationTimedOut", "Unavailable", "; try again later"),
         (400, "OutOfRangeInput", "IOError", ""),
     ],
 )
@@ -132,7 +132,7 @@ def test_what_has_ended_or_is_gone_is_not_marked(status, code):
 
 def test_a_mark_that_is_refused():
     code, message = refusal(says(503, "ServerBusy"), operation="mark_failed")
-    assert code == "TryAgain"
+    assert code == "Unavailable"
     assert "does not let us mark a buffer as failed: Because (ServerBusy); try again later" in message
 
 
@@ -145,9 +145,9 @@ def test_a_lease_of_another():
     code, _ = refusal(says(404, "BlobNotFound"), operation="acquire", arguments=(*lease, 15))
     assert code == "NotFound"
     code, _ = refusal(says(503, "ServerBusy"), operation="acquire", arguments=(*lease, 15))
-    assert code == "TryAgain"
+    assert code == "Unavailable"
     code, _ = refusal(says(503, "ServerBusy"), operation="release", arguments=lease)
-    assert code == "TryAgain"
+    assert code == "Unavailable"
     for status, answer in [(409, "LeaseIdMismatchWithLeaseOperation"), (404, "BlobNotFound")]:
         with scripted.Peer(says(status, answer), tcp=True) as peer:
             opened = account(peer.port)
@@ -162,7 +162,7 @@ def test_nobody_answers():
     with pytest.raises(errors.Problem) as caught:
         opened.create("abc")
     opened.close()
-    assert caught.value.kind is errors.TRY_AGAIN
+    assert caught.value.kind is errors.UNAVAILABLE
     assert caught.value.message == (
         f"cannot make a container: the storage account account (127.0.0.1:{peer.port}) does not answer:"
         " Connection refused; check the network"
@@ -171,7 +171,7 @@ def test_nobody_answers():
 
 def test_a_server_that_hangs_up_is_asked_once():
     code, message = refusal(scripted.hanging_up)
-    assert code == "TryAgain"
+    assert code == "Unavailable"
     assert "does not answer: Remote end closed connection without response" in message
 
 
@@ -187,7 +187,7 @@ def test_a_host_that_nobody_knows():
     with pytest.raises(errors.Problem) as caught:
         opened.exists("abc")
     opened.close()
-    assert caught.value.kind is errors.TRY_AGAIN
+    assert caught.value.kind is errors.UNAVAILABLE
     assert caught.value.message.startswith(
         "cannot look for a container: the storage account wrong (wrong.invalid)"
     )
