@@ -6,6 +6,7 @@ as it was given and never shown. Nothing here speaks HTTP.
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
 import stat
@@ -15,6 +16,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tyger import errors
+from tygerd import clock
 from tygerd.stores import serverclock
 
 FILE_LIMIT = 2048
@@ -23,6 +25,12 @@ FILE_LIMIT = 2048
 INVALID = (
     "the buffer access string is invalid. It must be a URL or the path of a file whose contents is a URL"
 )
+
+AHEAD = 300.0
+"""Seconds before its end from which on a URL is replaced; a quarter of its life where that is less."""
+
+AHEAD_PAUSE = 30.0
+"""Seconds between attempts at that, at most."""
 
 _SCHEMES = {"http": False, "https": True, "http+unix": False, "https+unix": True}
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -95,7 +103,8 @@ def parse(text: str) -> Url:
 class Access:
     """The access URL of one container, as it is now. Safe from any thread.
 
-    Only the query is ever renewed; place and path are those of the first URL (contract 9.1).
+    Only the query is ever renewed; place and path are those of the first URL (contract 9.1). Whether it is
+    still valid is judged by the time of the server that will judge it, as soon as that is known.
     """
 
     def __init__(
@@ -105,22 +114,61 @@ class Access:
         *,
         clock: serverclock.ServerClock | None = None,
     ) -> None:
+        """`renew` is the source of fresh URLs: it blocks as long as it takes and raises `Problem`s."""
         self.url = url
         self.clock = clock or serverclock.ServerClock()
         """The time of the server behind the URL; learned from its answers."""
-        self._renew = renew
+        self._source = renew
         self._generation = 0
+        self._life = life(url)
+        self._ahead_from = 0.0
+        """`clock.boottime` before which nobody asks ahead again."""
         self._lock = threading.Lock()
+        self._asking = threading.Lock()
 
     @property
     def renewable(self) -> bool:
         """Whether there is a source of fresh URLs; a URL that was given literally has none."""
-        return self._renew is not None
+        return self._source is not None
 
     def current(self) -> tuple[int, Url]:
         """The URL and its generation, which `renew` wants back."""
         with self._lock:
             return self._generation, self.url
+
+    def left(self) -> float | None:
+        """Seconds until the URL expires, negative when it has; None where that can't be told."""
+        if self._life.end is None or not self.clock.is_known:
+            return None
+        return (self._life.end - self.clock.now()).total_seconds()
+
+    def is_expired(self) -> bool:
+        """Whether the server will certainly refuse it."""
+        left = self.left()
+        return left is not None and left < 0
+
+    def is_due(self) -> bool:
+        """Whether `renew_ahead` should be called."""
+        if self._source is None or (left := self.left()) is None:
+            return False
+        whole = (self._life.length or dt.timedelta.max).total_seconds()
+        return left < min(AHEAD, whole / 4) and clock.boottime() >= self._ahead_from
+
+    def renew_ahead(self) -> None:
+        """Replace the URL if that `is_due` and nobody is about to. Blocking: as long as the source takes.
+
+        Raises:
+            Problem: as `renew`. That is no harm as long as the URL is valid; it is due again in a while.
+        """
+        if not self._asking.acquire(blocking=False):
+            return
+        try:
+            if self.is_due():
+                pause = min(AHEAD_PAUSE, max(1.0, (self.left() or 0.0) / 4))
+                self._ahead_from = clock.boottime() + pause
+                self._ask()
+        finally:
+            self._asking.release()
 
     def renew(self, generation: int) -> bool:
         """Replace the URL of `generation`, unless somebody has; False if the source gives the same again.
@@ -130,17 +178,43 @@ class Access:
         Raises:
             Problem: the source failed, or what it gave is no access URL.
         """
+        with self._asking:
+            return generation != self._generation or self._ask()
+
+    def _ask(self) -> bool:
+        if self._source is None:
+            return False
+        fresh = parse(self._source())
+        if fresh.query == self.url.query:
+            return False
         with self._lock:
-            if generation != self._generation:
-                return True
-            if self._renew is None:
-                return False
-            fresh = parse(self._renew())
-            if fresh.query == self.url.query:
-                return False
             self.url = self.url._replace(query=fresh.query)
+            self._life = life(fresh)
             self._generation += 1
-            return True
+        return True
+
+
+class Life(NamedTuple):
+    """When a URL expires, and how long it was meant to live."""
+
+    end: dt.datetime | None
+    length: dt.timedelta | None
+
+
+def life(url: Url) -> Life:
+    """What `se` and `st` of the query say, as Azure writes them and the local server (contract 2.4, 2.5)."""
+    fields = parse_qs(url.query)
+    start, end = (_moment(fields.get(name, [""])[0]) for name in ("st", "se"))
+    return Life(end, end - start if start is not None and end is not None else None)
+
+
+def _moment(text: str) -> dt.datetime | None:
+    """Days, minutes or seconds, all of them of UTC."""
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
 
 
 def locate(text: str) -> Access:

@@ -1,6 +1,8 @@
 """Access URLs: the four forms, what is refused, and where a fresh one comes from."""
 
 import contextlib
+import datetime as dt
+import email.utils
 import os
 import threading
 
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tyger import errors
-from tygerd.stores import access
+from tygerd.stores import access, serverclock
 
 SAS = "sv=1&sp=r&sig=a%2Bb%3D&sig=x"
 
@@ -126,6 +128,121 @@ def test_one_renewal_serves_all_who_met_the_same_expiry():
     for thread in threads:
         thread.join()
     assert len(asked) == 1
+
+
+# --- expiry ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "end", "length"),
+    [
+        ("st=2026-01-02T03%3A04%3A05Z&se=2026-01-02T04%3A04%3A05Z", "2026-01-02T04:04:05", 3600),
+        ("se=2026-01-02T04:04Z", "2026-01-02T04:04:00", None),
+        ("se=2026-01-02", "2026-01-02T00:00:00", None),
+        ("se=2026-01-02T04:04:05.1234567Z", "2026-01-02T04:04:05.123456", None),
+        ("se=2026-01-02T05:04:05%2B01:00&st=soon", "2026-01-02T04:04:05", None),
+        ("se=never", None, None),
+        ("sig=x", None, None),
+    ],
+)
+def test_what_a_query_says_about_its_life(query, end, length):
+    found = access.life(access.parse(f"http://h/b?{query}"))
+    assert found.end == (end and dt.datetime.fromisoformat(end).replace(tzinfo=dt.UTC))
+    assert found.length == (length and dt.timedelta(seconds=length))
+
+
+class Account:
+    """A server with a clock in the test's hands, and URLs for its container."""
+
+    START = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+
+    def __init__(self, life):
+        self.life = life
+        self.boot = 0.0
+        self.clock = serverclock.ServerClock(boottime=lambda: self.boot)
+        self.asked = 0
+        self.refusal = None
+        self.opened = access.Access(access.parse(self.url()), self.source, clock=self.clock)
+        self.clock.learn(email.utils.format_datetime(self.START, usegmt=True))
+
+    def url(self):
+        begin = self.START + dt.timedelta(seconds=self.boot)
+        end = begin + dt.timedelta(seconds=self.life)
+        return f"http://h/b?st={begin:%Y-%m-%dT%H:%M:%SZ}&se={end:%Y-%m-%dT%H:%M:%SZ}&sig={self.boot}"
+
+    def source(self):
+        self.asked += 1
+        if self.refusal:
+            raise self.refusal
+        return self.url()
+
+
+@pytest.mark.parametrize(("life", "due"), [(30, 23), (3600, 3301), (86400, 86101)])
+def test_a_url_is_due_before_it_expires(life, due):
+    account = Account(life)
+    for boot, expected in [(0, False), (due - 2, False), (due, True), (life + 1, True)]:
+        account.boot = boot
+        assert account.opened.is_due() is expected, boot
+        assert account.opened.is_expired() is (boot > life)
+    account.opened.renew_ahead()
+    assert not account.opened.is_due()
+    assert not account.opened.is_expired()
+    assert (account.asked, account.opened.current()[0]) == (1, 1)
+    account.opened.renew_ahead()
+    assert account.asked == 1
+
+
+def test_nothing_is_judged_before_the_servers_time_is_known():
+    """This host's own clock may be wrong by an hour."""
+    opened = access.Access(access.parse("http://h/b?se=2001-01-01"), lambda: "http://h/b?new")
+    assert not opened.is_due()
+    assert not opened.is_expired()
+    assert opened.left() is None
+
+
+def test_a_literal_url_is_never_due():
+    account = Account(30)
+    opened = access.Access(access.parse(account.url()), clock=account.clock)
+    account.boot = 29
+    assert not opened.is_due()
+    account.boot = 31
+    assert opened.is_expired()
+
+
+def test_a_source_that_fails_ahead_of_time_is_not_asked_at_every_request():
+    account = Account(3600)
+    account.boot = 3400
+    account.refusal = errors.Problem(errors.TRY_AGAIN, "not now")
+    with pytest.raises(errors.Problem, match="not now"):
+        account.opened.renew_ahead()
+    assert not account.opened.is_due()
+    account.opened.renew_ahead()
+    assert account.asked == 1
+    account.opened._ahead_from = 0.0  # later
+    assert account.opened.is_due()
+
+
+def test_while_one_asks_the_others_go_on():
+    """And the URL as it is can be read: it is still valid."""
+    account = Account(30)
+    account.boot = 25
+    asking, answer = threading.Event(), threading.Event()
+    ask = account.opened._source
+
+    def slowly():
+        asking.set()
+        assert answer.wait(5)
+        return ask()
+
+    account.opened._source = slowly
+    thread = threading.Thread(target=account.opened.renew_ahead)
+    thread.start()
+    assert asking.wait(5)
+    account.opened.renew_ahead()
+    assert account.opened.current()[0] == 0
+    answer.set()
+    thread.join(5)
+    assert (account.asked, account.opened.current()[0]) == (1, 1)
 
 
 def test_what_is_neither_url_nor_access_file(tmp_path):
