@@ -87,13 +87,18 @@ async def storage_accounts(app: context.App, request: messages.Request) -> messa
 
 
 async def export(app: context.App, request: messages.Request) -> messages.Response:  # noqa: ARG001 - as above
-    """Refuse: there is no second account to export to."""
-    raise errors.Problem(errors.INVALID_INPUT, "Exporting buffers is not supported with local storage.")
+    """Refuse, in the contract's words where all storage is local."""
+    raise _not_supported(app, "Exporting")
 
 
 async def import_(app: context.App, request: messages.Request) -> messages.Response:  # noqa: ARG001 - as above
-    """Refuse: there is no account to import from."""
-    raise errors.Problem(errors.INVALID_INPUT, "Importing buffers is not supported with local storage.")
+    """Refuse, as `export`."""
+    raise _not_supported(app, "Importing")
+
+
+def _not_supported(app: context.App, what: str) -> errors.Problem:
+    where = "by this server" if app.places.remote else "with local storage"
+    return errors.Problem(errors.INVALID_INPUT, f"{what} buffers is not supported {where}.")
 
 
 def _filter(request: messages.Request) -> service.Filter:

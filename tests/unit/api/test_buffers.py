@@ -1,5 +1,10 @@
 import pytest
 
+from tests.support import memorystore
+from tygerd import config
+from tygerd.buffers import service
+from tygerd.stores import places
+
 V = "api-version=1.0"
 
 
@@ -189,6 +194,26 @@ async def test_storage_accounts_and_what_needs_more_than_one(client):
         status, code, message = (await client.call("POST", f"/buffers/{verb}?{V}", b"{}")).error
         assert (status, code) == (400, "InvalidInput")
         assert message.endswith("is not supported with local storage.")
+
+
+async def test_a_buffer_in_a_storage_account(app, client):
+    far = memorystore.MemoryStore("far", "west")
+    app.places = places.Places(app.store, [far])
+    app.buffers = service.Buffers(app.catalog, app.places, config.Buffers())
+    made = await client.call("POST", f"/buffers?{V}", json={})
+    assert made.status == 201
+    assert made.json()["location"] == "west"
+    access = await client.call("POST", f"/buffers/{made.json()['id']}/access?{V}&writeable=true")
+    assert access.json() == {"uri": f"https://far.example/{made.json()['id']}?sp=rc&seconds=3600"}
+    wrong = await client.call("POST", f"/buffers?{V}", json={"location": "east"})
+    assert wrong.error == (400, "InvalidInput", "No storage accounts configured for location 'east'")
+    accounts = await client.call("GET", f"/buffers/storage-accounts?{V}")
+    assert [account["name"] for account in accounts.json()] == ["local", "far"]
+    assert (await client.call("POST", f"/buffers/export?{V}", b"{}")).error == (
+        400,
+        "InvalidInput",
+        "Exporting buffers is not supported by this server.",
+    )
 
 
 async def test_the_version_is_required(client):
