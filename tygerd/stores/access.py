@@ -16,7 +16,6 @@ from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tyger import errors
-from tygerd import clock
 from tygerd.stores import serverclock
 
 FILE_LIMIT = 2048
@@ -121,8 +120,8 @@ class Access:
         self._source = renew
         self._generation = 0
         self._life = life(url)
-        self._ahead_from = 0.0
-        """`clock.boottime` before which nobody asks ahead again."""
+        self._not_before = dt.datetime.min.replace(tzinfo=dt.UTC)
+        """The server's time before which nobody asks ahead again."""
         self._lock = threading.Lock()
         self._asking = threading.Lock()
 
@@ -152,7 +151,7 @@ class Access:
         if self._source is None or (left := self.left()) is None:
             return False
         whole = (self._life.length or dt.timedelta.max).total_seconds()
-        return left < min(AHEAD, whole / 4) and clock.boottime() >= self._ahead_from
+        return left < min(AHEAD, whole / 4) and self.clock.now() >= self._not_before
 
     def renew_ahead(self) -> None:
         """Replace the URL if that `is_due` and nobody is about to. Blocking: as long as the source takes.
@@ -165,7 +164,7 @@ class Access:
         try:
             if self.is_due():
                 pause = min(AHEAD_PAUSE, max(1.0, (self.left() or 0.0) / 4))
-                self._ahead_from = clock.boottime() + pause
+                self._not_before = self.clock.now() + dt.timedelta(seconds=pause)
                 self._ask()
         finally:
             self._asking.release()

@@ -218,7 +218,7 @@ def test_a_source_that_fails_ahead_of_time_is_not_asked_at_every_request():
     assert not account.opened.is_due()
     account.opened.renew_ahead()
     assert account.asked == 1
-    account.opened._ahead_from = 0.0  # later
+    account.boot += access.AHEAD_PAUSE
     assert account.opened.is_due()
 
 
