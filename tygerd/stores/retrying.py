@@ -3,7 +3,7 @@
 Waits grow exponentially to a cap, with full jitter, and are never shorter than the server's `Retry-After`;
 while nobody answers at all the cap is low, and the first request that gets through wakes the others. What
 waiting can't mend is raised at once. An access URL is renewed before it expires, or when it is refused, once
-for all tasks. Each attempt at a block takes a turn on the host's link; waiting takes none, and holds no thread.
+for all tasks. Each attempt at a block takes a turn on the host's link; waiting takes neither turn nor thread.
 """
 
 from __future__ import annotations

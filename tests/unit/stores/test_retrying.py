@@ -201,11 +201,15 @@ async def test_a_silent_server_does_not_hold_up_cancellation(server, caplog):
 HOUR = retrying.Policy(deadline=7200, first=3600, cap=3600, offline_cap=3600)
 
 
+async def until(predicate):
+    with trio.fail_after(5):
+        while not predicate():
+            await trio.lowlevel.checkpoint()
+
+
 async def asleep(remote, count):
     """Until so many wait to try again."""
-    with trio.fail_after(5):
-        while len(remote._sleepers) < count:
-            await trio.sleep(0)
+    await until(lambda: len(remote._sleepers) == count)
 
 
 async def test_the_first_that_gets_through_wakes_those_that_found_nobody(server):
@@ -228,8 +232,7 @@ async def test_the_first_that_gets_through_wakes_those_that_found_nobody(server)
                 await asleep(remote, 2)
                 with pytest.raises(dataplane.BlobNotFoundError):  # an answer all the same
                     await remote.head("00/00F")
-                while not came:
-                    await trio.sleep(0)
+                await until(lambda: came)
                 assert came == ["00/000"]
                 remote.wake()
 
@@ -440,7 +443,7 @@ async def test_a_put_is_repeated_whole(server, tmp_path):
 
 
 class Signer:
-    """Access to the server by URLs that live as long as the test says; `refusals` come before the next one."""
+    """Access by URLs that live as long as the test says; `refusals` are raised first."""
 
     def __init__(self, server, life):
         self.server = server
@@ -551,12 +554,10 @@ async def test_a_url_that_expires_while_a_request_waits_for_its_turn(server):
     remote = patient(server, opened=signer.opened, flow=flow)
 
     async def work():
-        async with trio.open_nursery() as nursery:
-            async with flow.turn(1), flow.turn(1):
-                nursery.start_soon(remote.put, "00/001", b"", EMPTY, {})
-                while not lane.statistics().waiting:
-                    await trio.sleep(0)
-                signer.passes(31)
+        async with trio.open_nursery() as nursery, flow.turn(1), flow.turn(1):
+            nursery.start_soon(remote.put, "00/001", b"", EMPTY, {})
+            await until(lambda: lane.statistics().waiting)
+            signer.passes(31)
 
     await using(remote, work)
     assert server.count("PUT", "00/001") == 1
