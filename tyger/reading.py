@@ -128,9 +128,9 @@ class _Reader:
                 moved = self._sink(stream.channel, left, self._stop)
                 left -= moved
                 self._delivered += moved
-            stream.end_chunk()
-            if self._block is not None:
+            if self._block is not None:  # before anything else of the chunk can be cut
                 self._block = (self._block[0] + 1, offset + self._delivered)
+            stream.end_chunk()
             self._tell(None)
 
     def _tell(self, waiting: str | None) -> None:

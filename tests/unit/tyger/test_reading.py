@@ -156,6 +156,24 @@ def test_the_block_to_go_on_in_is_counted(destination, stop):
     assert (asked[2]["offset"], asked[2]["block"], asked[2]["start"]) == ("20", "4", "20")
 
 
+def test_a_cut_between_a_blocks_bytes_and_its_chunks_end_counts_the_block(pipe, stop):
+    """Else the hint would be one block behind from then on, and the next cut would double a block."""
+
+    def behind_the_bytes(connection):
+        chunks(connection, end=b"3\r\nabc")
+
+    def inside(connection):
+        chunks(connection, b"de", end=b"4\r\nfg")
+
+    reader, writer = pipe
+    with scripted.Peer(behind_the_bytes, inside, lambda connection: chunks(connection, b"hi")) as peer:
+        assert read(peer, writer, stop).bytes == 9
+    assert os.read(reader, 100) == b"abcdefghi"
+    asked = [query(request) for request in peer.requests]
+    assert (asked[1]["offset"], asked[1]["block"], asked[1]["start"]) == ("3", "1", "3")
+    assert (asked[2]["offset"], asked[2]["block"], asked[2]["start"]) == ("7", "2", "5")
+
+
 def test_a_read_that_begins_in_the_middle_knows_no_block(pipe, stop):
     def cut(connection):
         chunks(connection, b"one", end=b"")
