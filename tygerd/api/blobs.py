@@ -190,7 +190,14 @@ def _open_blob(container: containers.Container, name: str) -> tuple[containers.B
     blob = container.blob(name)
     if blob is None:
         raise _Refused(404, "BlobNotFound")
-    return blob, None if blob.path is None else fds.OwnedFd(blob.open())
+    if blob.path is None:
+        return blob, None
+    try:
+        return blob, fds.OwnedFd(blob.open())
+    except FileNotFoundError:
+        if os.path.isdir(container.path):  # else it was removed meanwhile
+            raise errors.Problem(errors.CORRUPT, f"blob {name} is damaged: its file is missing") from None
+        raise
 
 
 def _meta(request: messages.Request) -> dict[str, str]:

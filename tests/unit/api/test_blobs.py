@@ -66,6 +66,15 @@ async def test_an_empty_blob_is_a_blob(container):
     assert answer.headers["content-md5"] == "1B2M2Y8AsgTpgAmY7PhCfg=="
 
 
+async def test_a_blob_whose_file_is_lost_is_damaged_and_not_absent(container, tmp_path):
+    await container.put("00/000", b"data")
+    (lost,) = tmp_path.rglob("put/data/*")
+    lost.unlink()
+    answer = await container.call("GET", "00/000")
+    assert (answer.status, answer.headers.get("x-ms-error-code")) == (500, None)
+    assert b"its file is missing" in answer.body
+
+
 async def test_metadata_is_opaque(container):
     await container.put(".bufferstart", b"{}", ("x-ms-meta-Any", 'ü "\\ ,;'), ("x-ms-meta-empty", ""))
     answer = await container.call("HEAD", ".bufferstart")

@@ -18,12 +18,14 @@ def test_the_current_boot_is_the_kernels():
 def test_what_is_remembered_has_not_changed(tmp_path, sync):
     boot.remember(str(tmp_path), sync=sync)
     assert not boot.changed(str(tmp_path))
+    assert boot.synced(str(tmp_path)) == sync
     assert os.listdir(tmp_path) == [boot.FILE]
 
 
 def test_another_boot_is_a_change_until_the_new_one_is_remembered(tmp_path):
-    pathlib.Path(tmp_path, boot.FILE).write_text(f"{uuid.uuid4()}\n")
+    pathlib.Path(tmp_path, boot.FILE).write_text(f"{uuid.uuid4()} synced\n")
     assert boot.changed(str(tmp_path))
+    assert not boot.synced(str(tmp_path))
     boot.remember(str(tmp_path))
     assert not boot.changed(str(tmp_path))
 

@@ -189,6 +189,39 @@ def test_put_blobs_in_any_order_with_any_metadata(target):
     assert target.end() == "complete"
 
 
+@pytest.mark.parametrize("left", [b"", b'{"file":', bytes(100)])
+def test_what_a_loss_of_power_leaves_of_a_blob_is_named(target, tmp_path, left):
+    put(target, "00/000", b"data")
+    (tmp_path / "put" / "meta" / "00,000").write_bytes(left)
+    with pytest.raises(journal.DamagedError, match="blob 00/000"):
+        target.blob("00/000")
+
+
+def test_a_reason_is_replaced_whole(target):
+    target.set_failure("a longer one")
+    target.set_failure("why", sync=True)
+    assert target.failure() == "why"
+
+
+def test_with_sync_blobs_and_failures_are_the_same(tmp_path):
+    synced = container.Container(str(tmp_path), sync=True)
+    put(synced, "00/000", b"first")
+    with pytest.raises(FileExistsError):
+        put(synced, "00/000", b"second")
+    assert synced.mark_failed("why")
+    again = container.Container(str(tmp_path), sync=True)
+    put(again, "00/001", b"")
+    assert (again.end(), again.failure(), again.block(0).length) == ("failed", "why", 5)
+
+
+def test_a_stream_that_had_ended_well_can_fail_after_all(target):
+    into = writer.Writer.create(target, 4096)
+    into.finish("complete")
+    target.fail("blocks were lost")
+    target.fail("blocks were lost")
+    assert (target.end(), target.failure()) == ("failed", "blocks were lost")
+
+
 def test_a_blob_is_put_once_and_a_refused_put_leaves_nothing(target, tmp_path):
     put(target, "00/000", b"first")
     with pytest.raises(FileExistsError):

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tyger import errors
 from tygerd.blocks import journal
 
 HEADER = journal.Header(4096, bytes(range(16)))
@@ -65,6 +66,20 @@ def test_a_torn_tail_is_not_seen_and_is_cut(tmp_path_factory, size):
     assert book.last() == RECORDS[-1]
     assert os.path.getsize(path) == 40 + 88 * book.count
     book.close()
+
+
+@pytest.mark.parametrize("size", [0, 8, 39])
+def test_one_that_was_torn_before_its_header_was_whole_is_written_over(path, size):
+    filled(path).close()
+    os.truncate(path, size)
+    book = filled(path)
+    assert book.last() == RECORDS[-1]
+    assert os.path.getsize(path) == 40 + 88 * len(RECORDS)
+    book.close()
+
+
+def test_damage_is_a_problem_with_a_name():
+    assert journal.DamagedError("record 7 of the journal is damaged").kind is errors.CORRUPT
 
 
 @given(st.integers(0, 39), st.integers(1, 255))

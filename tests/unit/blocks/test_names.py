@@ -56,3 +56,15 @@ def test_names_sort_as_numbers_do(one, other):
 )
 def test_what_is_no_block_has_no_number(name):
     assert names.block_number(name) is None
+
+
+@pytest.mark.parametrize("count", [0, 1, 4096, 4097, 3 * 4096, 3 * 4096 + 1, 300 * 4096])
+def test_the_directories_of_blocks_parents_first_each_once(count):
+    found = list(names.directories(count))
+    assert len(found) == len(set(found))
+    wanted = {names.block_name(number).rpartition("/")[0] for number in range(0, count, 4096)}
+    assert wanted <= set(found)
+    for path in found:
+        parent = path.rpartition("/")[0]
+        assert not parent or found.index(parent) < found.index(path)
+        assert path in wanted or any(leaf.startswith(path + "/") for leaf in wanted)

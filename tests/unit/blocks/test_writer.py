@@ -290,7 +290,7 @@ class Streams(RuleBasedStateMachine):
         """The machine dies: the journal's tail may be gone, and block files short, zeros or gone."""
         self.target.close()
         restart_machine(self.target)
-        if self.end is None and not self.damaged:
+        if self.end is None and self.damaged is None:
             self.lose_records(data.draw(st.integers(max(0, len(self.sealed) - kept), len(self.sealed))), data)
             numbers = range(len(self.sealed) + len(self.filled))
             for number in data.draw(st.sets(st.sampled_from(numbers), max_size=2)) if numbers else ():
