@@ -60,7 +60,7 @@ class Remotes:
         if opened.url.relayed:
             message = "the access URL leads to an ephemeral buffer (relay=true), which is not stored anywhere"
             raise errors.Problem(errors.INVALID_INPUT, message)
-        plane = dataplane.DataPlane(opened)
+        plane = dataplane.DataPlane(opened, self._network)
         flow = self.link.lane(opened.url.place, direction).flow(priority)
         try:
             yield Way(
