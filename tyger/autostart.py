@@ -23,6 +23,9 @@ LOG_LIMIT = 10 * 1024 * 1024
 """Bytes of an old log above which a new one is begun."""
 
 _KEEP = {"HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER"}
+_KEEP_NETWORK = {"http_proxy", "https_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir"}
+"""In either case: how this host reaches others is not about a shell."""
+
 _KEEP_PREFIXES = ("LC_", "XDG_", "TYGERD_")
 """The rest of a shell's environment is about that shell, and would stay in the daemon for days."""
 
@@ -90,7 +93,10 @@ def _start(where: paths.Paths) -> None:
     environ = {
         name: value
         for name, value in programs.own_environment(os.environ).items()
-        if name in _KEEP or name.startswith(_KEEP_PREFIXES) or name in ("PYTHONPATH", *programs.LIBRARY_PATHS)
+        if name in _KEEP
+        or name.lower() in _KEEP_NETWORK
+        or name.startswith(_KEEP_PREFIXES)
+        or name in ("PYTHONPATH", *programs.LIBRARY_PATHS)
     }
     try:
         with contextlib.suppress(FileNotFoundError):

@@ -81,7 +81,9 @@ def test_a_daemon_inherits_neither_descriptors_nor_the_shells_variables(place):
     with os.fdopen(reading) as end:
         done = subprocess.run(
             [*daemon.TYGER, "status"],
-            env=daemon.environment(place) | {"TYGER_RUN_ID": "7", "SECRET": "x", "LC_TIME": "C"},
+            env=daemon.environment(place)
+            | {"TYGER_RUN_ID": "7", "SECRET": "x", "LC_TIME": "C"}
+            | {"HTTPS_PROXY": "http://proxy", "no_proxy": "here", "SSL_CERT_FILE": "/etc/ssl/own.pem"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             pass_fds=[writing],
@@ -95,7 +97,7 @@ def test_a_daemon_inherits_neither_descriptors_nor_the_shells_variables(place):
     (pid,) = daemons(place)
     names = {item.split("=")[0] for item in pathlib.Path(f"/proc/{pid}/environ").read_text().split("\0")}
     assert not names & {"TYGER_RUN_ID", "SECRET"}
-    assert {"HOME", "PATH", "LC_TIME"} <= names
+    assert {"HOME", "PATH", "LC_TIME", "HTTPS_PROXY", "no_proxy", "SSL_CERT_FILE"} <= names
 
 
 def test_racing_commands_start_one_daemon(place):
