@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from tests.support import azurite, daemon
+from tests.support import azurite, certificates, daemon, entra
 from tygerd import config
 from tygerd.conformance import command, remote
 from tygerd.stores import azure, network
@@ -52,6 +52,32 @@ def test_an_account_that_does_what_it_must(server, check):
     place = f"{azurite.ACCOUNT} (azurite, {server.endpoint()}/)"
     assert last == f"{place}: all {len(lines)} checks are ok"
     assert containers(server) == []
+
+
+def test_over_https_with_tokens(check, tmp_path):
+    """Our own authority, Entra ID's tokens, URLs signed by a user delegation key."""
+    certificate = certificates.make(tmp_path)
+    (tmp_path / "secret").write_text(entra.SECRET)
+    with azurite.azurite(certificate=certificate) as server, entra.Entra(certificate) as authority:
+        code, out, err = check(
+            f"""
+            [transfer]
+            ca_file = "{certificate}"
+            [[store.azure]]
+            name = "{azurite.ACCOUNT}"
+            location = "here"
+            endpoint = "{server.endpoint()}"
+            [store.azure.credential]
+            kind = "client-secret"
+            tenant_id = "{entra.TENANT}"
+            client_id = "{entra.CLIENT}"
+            client_secret_file = "{tmp_path}/secret"
+            authority = "{authority.authority}"
+            """
+        )
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1].endswith("checks are ok")
+    assert authority.asked == 1
 
 
 @pytest.mark.parametrize(
