@@ -112,7 +112,7 @@ def record(durability: str, far_url: str) -> Story:
         (spooled,) = (pathlib.Path(it.state) / "spool").iterdir()
         streams = {whole: DATA, broken: SAID, spooled.name: DATA}
         recording = tracing.Recording(it, streams)
-    moment = recording.when_sent(b'"event":"spooled"')
+    moment = recording.when_sent(said("spooled"))
     acknowledged = {}
     for name in BLOBS:
         moment = recording.when_sent(re.escape(f"{put}?api-version=".encode()), moment + 1)
@@ -121,11 +121,16 @@ def record(durability: str, far_url: str) -> Story:
         recording,
         synced=durability == "power",
         created=recording.when_sent(whole.encode()),
-        whole=(f"containers/{whole}", recording.when_sent(b'"event":"complete"')),
-        broken=(f"containers/{broken}", recording.when_sent(b'"event":"failed"')),
-        spooled=(f"spool/{spooled.name}", recording.when_sent(b'"event":"spooled"')),
+        whole=(f"containers/{whole}", recording.when_sent(said("complete"))),
+        broken=(f"containers/{broken}", recording.when_sent(said("failed"))),
+        spooled=(f"spool/{spooled.name}", recording.when_sent(said("spooled"))),
         put=(f"containers/{put}", acknowledged),
     )
+
+
+def said(state: str) -> bytes:
+    """What tells a client that its write is so far: an event of its stream, or the answer to its word."""
+    return f'"(event|state)":"{state}"'.encode()
 
 
 def config(durability: str) -> str:
@@ -290,7 +295,7 @@ def test_a_daemon_with_power_vouches_for_what_one_without_it_began(place):
             it.kill()
         recording = tracing.Recording(it, {buffer: DATA})
     below = f"state/containers/{buffer}"
-    for moment in recording.moments(below, recording.when_sent(b'"event":"complete"')):
+    for moment in recording.moments(below, recording.when_sent(said("complete"))):
         crash = recording.crash(moment, below)
         for fates in crash.all_fates(limit=256):
             assert powerloss.build(crash.files(fates), below, place), (moment, fates)
