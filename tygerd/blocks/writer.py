@@ -18,7 +18,6 @@ import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import Sequence
 from typing import Literal
 
 from tyger import errors
@@ -138,26 +137,17 @@ class Writer:
         """Remove the file of a block that got no bytes."""
         os.unlink(self.container.block_path(number))
 
-    def digests(self, blocks: Sequence[tuple[int, int]]) -> list[bytes]:
-        """The MD5s of blocks, each an open file and its length; with `sync` they are on the disk afterwards.
+    def digest(self, fd: int, length: int) -> bytes:
+        """The MD5 of a block's file, which with `sync` is on the disk afterwards.
 
         Raises:
-            OSError: a file could not be read or synced.
-            EOFError: a file is shorter than that.
+            OSError: it could not be read or synced.
+            EOFError: it is shorter.
         """
-        found: list[bytes] = []
-        for outcome in chain.digests(blocks):
-            if isinstance(outcome, Exception):
-                raise outcome
-            found.append(outcome)
+        md5 = chain.file_md5(fd, length)
         if self.sync:
-            for fd, _ in blocks:
-                os.fdatasync(fd)
-        return found
-
-    def digest(self, fd: int, length: int) -> bytes:
-        """`digests` of one block."""
-        return self.digests([(fd, length)])[0]
+            os.fdatasync(fd)
+        return md5
 
     def seal(self, number: int, length: int, md5: bytes) -> None:
         """Name a block in the journal. Blocks are sealed in order; an empty one ends the stream.

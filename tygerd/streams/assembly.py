@@ -18,10 +18,7 @@ from tygerd.blocks import container, writer
 from tygerd.catalog import db
 from tygerd.catalog import transfers as rows
 from tygerd.stores import access, base, local, places
-from tygerd.streams import clienturl, delivery, reboot, remote, spool, states, write
-
-HASHING_THREADS = 2
-"""Worker threads that take MD5s, for all transfers together: hashing is what a core can be busy with."""
+from tygerd.streams import clienturl, delivery, hashing, reboot, remote, spool, states, write
 
 BY_URL = "url"
 """Account and location of a write whose client gave an access URL."""
@@ -50,7 +47,7 @@ class Assembly:
         on_final: Callable[[write.Write], None],
         announce: events.Announce,
     ) -> None:
-        self.hashing = trio.CapacityLimiter(HASHING_THREADS)
+        self.hasher = hashing.Hasher()
         self._parts = parts
         self._spool = spool.Spool(
             parts.state, limit=parts.spool_limit, floor=parts.spool_floor, used=used, sync=parts.sync
@@ -129,7 +126,7 @@ class Assembly:
         """
         target = await self._container(row)
         local_one = self._is_local(row)
-        lost = await trio.to_thread.run_sync(self._check, target, not local_one, limiter=self.hashing)
+        lost = await trio.to_thread.run_sync(self._check, target, not local_one, limiter=self.hasher.limiter)
         if lost is not None:
             return states.State.FAILED if local_one else states.State.FAILING, lost
         end = await trio.to_thread.run_sync(target.end)
@@ -176,7 +173,7 @@ class Assembly:
         entry = write.Write(
             settings,
             target,
-            hashing=self.hashing,
+            hasher=self.hasher,
             on_final=self._on_final,
             announce=self._announce,
             state=state,

@@ -23,16 +23,17 @@ import trio
 
 from tygerd.blocks import writer
 from tygerd.osutil import statedir
+from tygerd.streams import hashing
 
 LINGER = 0.005
 """Seconds that the splicing thread waits for more before it goes back to the scheduler: a steady producer
 costs few thread hops, and a slow one no latency (the wait ends with a byte, and is skipped for readers)."""
 
-SMALL = 16 * 1024
-"""Blocks up to so many bytes are hashed where they are: cheaper than a hop to a thread (about 100 us)."""
+IN_FLIGHT = 16
+"""Blocks between capture and journal; bounds how far hashing may fall behind. They are files, not memory."""
 
-IN_FLIGHT = 4
-"""Blocks between capture and journal; bounds how far hashing may fall behind."""
+SYNCING = 4
+"""Blocks of one capture that are being brought to the disk at a time, where that is asked for."""
 
 FULL_DISK_PAUSE = 1.0
 """Seconds between attempts on a full disk: the kernel has no event for space that returns."""
@@ -102,7 +103,7 @@ class Capture:
         *,
         block_size: int,
         flush_interval: float,
-        hashing: trio.CapacityLimiter,
+        hasher: hashing.Hasher,
         on_progress: Callable[[], None] = lambda: None,
         admit: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
@@ -114,11 +115,12 @@ class Capture:
         self._pipe = pipe
         self._block_size = block_size
         self._flush_interval = flush_interval
-        self._hashing = hashing
+        self._hasher = hasher
         self._on_progress = on_progress
         self._admit = admit
         self._splicing = trio.CapacityLimiter(1)
         self._idle: trio.CancelScope | None = None
+        self._syncing = trio.CapacityLimiter(SYNCING)
         self._slots = trio.Semaphore(IN_FLIGHT)
         self._in_flight = 0
         self._last_sealed = trio.Event()
@@ -260,19 +262,19 @@ class Capture:
         self._in_flight += 1
         before, self._last_sealed = self._last_sealed, trio.Event()
         after = self._last_sealed
-        if size <= SMALL and before.is_set() and not self._writer.sync:
+        if size <= hashing.SMALL and before.is_set() and not self._writer.sync:
             await self._hash_and_seal(block, size, before, after)
         else:
             sealers.start_soon(self._hash_and_seal, block, size, before, after)
 
     async def _hash_and_seal(self, block: _Open, size: int, before: trio.Event, after: trio.Event) -> None:
         try:
-            if size <= SMALL and not self._writer.sync:
+            if size <= hashing.SMALL and not self._writer.sync:
                 md5 = self._writer.digest(block.fd, size)
             else:
-                md5 = await trio.to_thread.run_sync(
-                    self._writer.digest, block.fd, size, limiter=self._hashing
-                )
+                md5 = await self._hasher.digest(block.fd, size)
+            if self._writer.sync:
+                await trio.to_thread.run_sync(os.fdatasync, block.fd, limiter=self._syncing)
             await before.wait()
             await self._name(block.number, size, md5)
         finally:

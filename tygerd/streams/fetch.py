@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import NamedTuple
 
 import trio
 
 from tyger import errors
 from tygerd.blocks import chain, container, journal
+from tygerd.streams import hashing
 from tygerd.streams import span as spans
 
-AHEAD = 4
+AHEAD = 8
 """Blocks that may be open and hashed, or being hashed, beyond the one that is being delivered."""
-
-SMALL = 16 * 1024
-"""Blocks up to so many bytes are hashed where they are: cheaper than a hop to a thread (about 100 us)."""
 
 
 class Piece(NamedTuple):
@@ -43,14 +41,33 @@ class _Checked:
         self.done = trio.Event()
         self.problem: errors.Problem | None = None
 
-    def check(self) -> None:
-        """Open and hash; blocking."""
+    def check_now(self) -> None:
+        """Open and hash, blocking: for a small block."""
+        with self._judging():
+            if self._open():
+                self._compare(chain.file_md5(self.fd, self.block.length))
+
+    async def check(self, hasher: hashing.Hasher) -> None:
+        """Open and hash. Cancelled, the file is not in use any more."""
+        with self._judging():
+            if self._open():
+                self._compare(await hasher.digest(self.fd, self.block.length))
+        self.done.set()
+
+    def _open(self) -> bool:
         if self.block.path is None:
-            return
+            return False
+        self.fd = os.open(self.block.path, os.O_RDONLY | os.O_CLOEXEC)
+        return True
+
+    def _compare(self, md5: bytes) -> None:
+        if md5 != self.block.md5:
+            self.problem = _corrupt(self.block.number, "MD5 mismatch")
+
+    @contextmanager
+    def _judging(self) -> Iterator[None]:
         try:
-            self.fd = os.open(self.block.path, os.O_RDONLY | os.O_CLOEXEC)
-            if chain.file_md5(self.fd, self.block.length) != self.block.md5:
-                self.problem = _corrupt(self.block.number, "MD5 mismatch")
+            yield
         except (EOFError, FileNotFoundError):
             self.problem = _corrupt(self.block.number, "its file is shorter than its journal says")
         except OSError as error:
@@ -71,7 +88,7 @@ class Fetch:
         self,
         source: container.Container,
         nursery: trio.Nursery,
-        hashing: trio.CapacityLimiter,
+        hasher: hashing.Hasher,
         number: int,
         skip: int,
         wanted: spans.Span,
@@ -79,7 +96,7 @@ class Fetch:
     ) -> None:
         self._source = source
         self._nursery = nursery
-        self._hashing = hashing
+        self._hasher = hasher
         self._left = wanted.length
         self._follow = wanted.follow
         self._on_waiting = on_waiting
@@ -149,15 +166,11 @@ class Fetch:
             self._number += 1
             checked = _Checked(block)
             self._ahead.append(checked)
-            if block.length <= SMALL:
-                checked.check()
+            if block.length <= hashing.SMALL:
+                checked.check_now()
                 checked.done.set()
             else:
-                self._nursery.start_soon(self._check, checked)
-
-    async def _check(self, checked: _Checked) -> None:
-        await trio.to_thread.run_sync(checked.check, limiter=self._hashing)
-        checked.done.set()
+                self._nursery.start_soon(checked.check, self._hasher)
 
     def _next_block(self) -> container.Block | None:
         """The next block, None while it is not there. Journal records come from the page cache: no thread."""
@@ -201,13 +214,14 @@ def _corrupt(number: int, why: str) -> errors.Problem:
 async def reading(
     source: container.Container,
     *,
-    hashing: trio.CapacityLimiter,
+    hasher: hashing.Hasher,
     wanted: spans.Span = spans.Span(),  # noqa: B008 - immutable
     on_waiting: Callable[[bool], None] = lambda _: None,
 ) -> AsyncIterator[Fetch]:
     """A `Fetch`; leaving the block waits for the threads under way and closes every descriptor.
 
-    The span's hint is not needed: the journal finds any byte. `on_waiting` is told when the fetch begins (True) and ends (False) to wait for its writer.
+    The span's hint is not needed: the journal finds any byte. `on_waiting` is told when the fetch begins
+    (True) and ends (False) to wait for its writer.
     """
     offset = wanted.offset
     if offset:
@@ -216,7 +230,7 @@ async def reading(
         number = start = 0
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
-        fetch = Fetch(source, nursery, hashing, number, offset - start, wanted, on_waiting)
+        fetch = Fetch(source, nursery, hasher, number, offset - start, wanted, on_waiting)
         try:
             yield fetch
         except Exception as error:  # noqa: BLE001 - raised again below, without the nursery's wrapping

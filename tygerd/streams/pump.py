@@ -23,8 +23,8 @@ import trio
 from tyger import errors, pipes, units
 from tygerd import logs
 from tygerd.blocks import container, writer
-from tygerd.stores import access, dataplane, retrying
-from tygerd.streams import capture, download, fifo, ship
+from tygerd.stores import access, dataplane, network, retrying
+from tygerd.streams import capture, download, fifo, hashing, ship
 
 INPUT_DOP = 32
 OUTPUT_DOP = 16
@@ -175,7 +175,8 @@ async def _pump(options: argparse.Namespace) -> None:
     if opened.url.relayed:
         message = "the access URL leads to an ephemeral buffer (relay=true), which tygerd pump does not move"
         raise errors.Problem(errors.INVALID_INPUT, message)
-    plane = dataplane.DataPlane(opened)
+    settings = await trio.to_thread.run_sync(network.settings, os.environ)
+    plane = dataplane.DataPlane(opened, settings)
     remote = retrying.Retrying(plane, PATIENCE, threads=trio.CapacityLimiter(options.dop + 2))  # the markers
     if options.way == "input":
         await _input(options, remote)
@@ -277,7 +278,7 @@ async def _take(options: argparse.Namespace, into: writer.Writer, shipping: ship
 
     An opening that was given up leaves an end of file at once: the buffer becomes empty and complete.
     """
-    hashing = trio.CapacityLimiter(os.cpu_count() or 1)
+    hasher = hashing.Hasher()
 
     async def abandon() -> None:
         await _abandoned(options.tombstone)
@@ -294,7 +295,7 @@ async def _take(options: argparse.Namespace, into: writer.Writer, shipping: ship
                 pipe.fileno(),
                 block_size=options.block_size,
                 flush_interval=options.flush_interval,
-                hashing=hashing,
+                hasher=hasher,
                 admit=admit,
             )
             try:

@@ -17,7 +17,7 @@ from tyger import errors, units
 from tygerd import clock, events
 from tygerd.blocks import container
 from tygerd.stores import dataplane
-from tygerd.streams import delivery, download, fetch, remote
+from tygerd.streams import delivery, download, fetch, hashing, remote
 from tygerd.streams import span as spans
 
 
@@ -61,7 +61,7 @@ class Reads:
     def __init__(
         self,
         remotes: remote.Remotes,
-        hashing: trio.CapacityLimiter,
+        hasher: hashing.Hasher,
         *,
         lease_grace: float,
         on_end: Callable[[Read], None],
@@ -71,7 +71,7 @@ class Reads:
         self.bytes = 0
         """Of reads that are over."""
         self._remotes = remotes
-        self._hashing = hashing
+        self._hasher = hasher
         self._lease_grace = lease_grace
         self._on_end = on_end
         self._announce = announce
@@ -96,7 +96,7 @@ class Reads:
 
         with self._registered(entry):
             async with fetch.reading(
-                source, hashing=self._hashing, wanted=wanted, on_waiting=on_waiting
+                source, hasher=self._hasher, wanted=wanted, on_waiting=on_waiting
             ) as ahead:
                 while (piece := await ahead.next()) is not None:
                     await sink.send_file(*piece)

@@ -65,7 +65,7 @@ class Transfers:
         self._ended: deque[model.Transfer] = deque(maxlen=KEPT)
         self._reads = reads.Reads(
             parts.remotes,
-            self._assembly.hashing,
+            self._assembly.hasher,
             lease_grace=lease_grace,
             on_end=lambda entry: self._ended.append(describe.of_read(entry)),
             announce=announce,

@@ -19,7 +19,7 @@ from tygerd import events
 from tygerd.blocks import container, journal, writer
 from tygerd.osutil import fds
 from tygerd.stores import link
-from tygerd.streams import capture, delivery, reporting, states
+from tygerd.streams import capture, delivery, hashing, reporting, states
 
 GONE = "its writer was killed, or lost its connection, before it said how its input ended"
 
@@ -60,7 +60,7 @@ class Write:
         settings: Settings,
         target: container.Container,
         *,
-        hashing: trio.CapacityLimiter,
+        hasher: hashing.Hasher,
         on_final: Callable[[Write], None],
         announce: events.Announce = events.nobody,
         state: states.State = states.State.RUNNING,
@@ -77,7 +77,7 @@ class Write:
         self.needs_url = False
         """Whether the access URL that the client gave has expired: it may bring another one."""
         self._container = target
-        self._hashing = hashing
+        self._hasher = hasher
         self._on_final = on_final
         self._announce = announce
         self._shipping: Shipping | None = None
@@ -262,16 +262,18 @@ class Write:
         while True:
             try:
                 target = await self._recover()
-                await trio.to_thread.run_sync(target.finish, outcome, reason, limiter=self._hashing)
+                await trio.to_thread.run_sync(target.finish, outcome, reason, limiter=self._hasher.limiter)
             except (OSError, journal.DamagedError) as error:
                 if isinstance(error, OSError) and error.errno in capture.FULL:
                     await trio.sleep(capture.FULL_DISK_PAUSE)
                     continue
                 outcome, reason = "failed", reason or _unstorable(error)
-                await trio.to_thread.run_sync(self._mark_failed, reason, limiter=self._hashing)
+                await trio.to_thread.run_sync(self._mark_failed, reason, limiter=self._hasher.limiter)
             else:
                 self.bytes, self.blocks = target.sealed_bytes, target.next_number
             break
+        if self._refused is not None and outcome == "complete":
+            outcome, reason = "failed", self._refused.message
         self.reason = reason
         self._capture = None
         self._move(self._captured_as(outcome))
@@ -282,7 +284,9 @@ class Write:
 
     def _captured_as(self, outcome: Outcome) -> states.Event:
         """What the end of the capture means: in a store elsewhere nobody knows of it yet."""
-        if self._shipping is None or self._refused is not None:
+        if self._refused is not None:
+            return states.Event.SAID_FAILED
+        if self._shipping is None:
             return states.Event.SAID_COMPLETE if outcome == "complete" else states.Event.SAID_FAILED
         return states.Event.SPOOLED if outcome == "complete" else states.Event.DOOMED
 
@@ -303,7 +307,7 @@ class Write:
             await self._shipping.delivery.run()
         except errors.Problem as problem:
             self._refused = problem
-            if self._said is None or self.state is states.State.SPOOLED:
+            if self._said is None or self._said[0] == "complete":
                 self.code = problem.kind.code
             self._hear("failed", problem.message)
             if self._attachment is None:
@@ -341,7 +345,7 @@ class Write:
 
     async def _recover(self) -> writer.Writer:
         """The writer as the disk has it: what an interrupted capture left behind is sealed."""
-        target = await trio.to_thread.run_sync(self._recover_in_thread, limiter=self._hashing)
+        target = await trio.to_thread.run_sync(self._recover_in_thread, limiter=self._hasher.limiter)
         self._container.feed.notify()
         return target
 
@@ -362,7 +366,7 @@ class Write:
             pipe.fileno(),
             block_size=self.settings.block_size,
             flush_interval=self.settings.flush_interval,
-            hashing=self._hashing,
+            hasher=self._hasher,
             on_progress=self._progress,
             admit=self._admit if self._shipping else None,
         )

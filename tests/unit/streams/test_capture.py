@@ -9,7 +9,7 @@ import trio
 from tests.support import disks
 from tygerd.blocks import container, writer
 from tygerd.osutil import statedir
-from tygerd.streams import capture
+from tygerd.streams import capture, hashing
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def begin(target, reader, *, block_size=1000, flush_interval=0.0, on_progress=la
         reader,
         block_size=block_size,
         flush_interval=flush_interval,
-        hashing=trio.CapacityLimiter(2),
+        hasher=hashing.Hasher(),
         on_progress=on_progress,
     )
 

@@ -7,7 +7,7 @@ import trio
 
 from tyger import errors
 from tygerd.blocks import container, writer
-from tygerd.streams import fetch, span
+from tygerd.streams import fetch, hashing, span
 
 BLOCKS = [os.urandom(size) for size in (100, 20_000, 1, 70_000, 300)]
 DATA = b"".join(BLOCKS)
@@ -31,7 +31,7 @@ def add(into, *blocks):
 
 
 def reading(target, **options):
-    return fetch.reading(target, hashing=trio.CapacityLimiter(2), **options)
+    return fetch.reading(target, hasher=hashing.Hasher(), **options)
 
 
 async def drain(ahead, into=None):
