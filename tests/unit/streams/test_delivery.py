@@ -35,9 +35,9 @@ class Site:
     @contextlib.asynccontextmanager
     async def daemon(self, **options):
         """One daemon's life; what raises inside comes out unwrapped."""
-        made = parts.parts(
-            self.path, places.Places(local.LocalStore(str(self.path)), [self.store]), **options
-        )
+        embedded = local.LocalStore(str(self.path))
+        await embedded.start()
+        made = parts.parts(self.path, places.Places(embedded, [self.store]), **options)
         failure = None
 
         async def locate(buffer):
@@ -343,6 +343,30 @@ async def test_another_writers_buffer_is_not_touched(site, producer, server):
         async with attached(entry, producer):
             failed = await producer.heard("failed")
         assert (failed["code"], failed["reason"]) == ("Conflict", "buffer cannot be overwritten")
+    assert set(server.blobs) == {".bufferstart"}
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_refusal_counts_whatever_the_client_has_said(site, producer, server, late):
+    """Its word and the store's may cross: the store's is about what became of the bytes."""
+    server.put(".bufferstart", b'{"version":"0.3.0"}', tyger_writer="somebody else")
+    if late:
+        server.fault("HEAD", ".bufferstart", Refusal(503, "ServerBusy", headers=(("Retry-After", "1"),)))
+    async with site.daemon() as registry:
+        for number in range(1 if late else 10):
+            mine = Producer()
+            transfer = f"{number:032x}"
+            entry = await registry.create_write(request(id=transfer), 1)
+            async with attached(entry, mine):
+                await mine.give(b"again")
+                mine.end()
+                with contextlib.suppress(errors.Problem):
+                    await mine.heard("eof") if late else await entry.changed.wait()
+                    await entry.say("complete")
+                failed = await mine.heard("failed")
+            mine.close()
+            assert (failed["code"], failed["reason"]) == ("Conflict", "buffer cannot be overwritten")
+            assert (await registry.show(transfer)).state == "failed"
     assert set(server.blobs) == {".bufferstart"}
 
 
