@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, TypeVar
 
 import trio
@@ -21,6 +21,8 @@ from tygerd.stores import access, bandwidth, dataplane, link
 
 T = TypeVar("T")
 Work = Callable[[bandwidth.Share | None], T]
+Digest = Callable[[memoryview], Awaitable[bytes]]
+"""Takes an MD5. Cancelled, the memory is not in use any more."""
 
 MISMATCHES = 5
 """Attempts at a blob whose MD5 does not match: more is not bad luck but bad memory or a bad peer."""
@@ -92,7 +94,8 @@ class Retrying:
     Every operation raises what `dataplane` raises, but TransientError only after the deadline. Cancelled, a
     request in its thread is waited for, unless `guard` breaks it off.
 
-    `flow` is the transfer's part of the host's link, None for requests that are not to be counted.
+    `flow` is the transfer's part of the host's link, None for requests that are not to be counted. Blocks
+    that were received are given to `digest`; without it they are hashed while they are being received.
     `on_trouble` is called with what has been failing longest whenever that changes, and with None when
     nothing fails any more.
     """
@@ -104,6 +107,7 @@ class Retrying:
         *,
         threads: trio.CapacityLimiter,
         flow: link.Flow | None = None,
+        digest: Digest | None = None,
         on_trouble: Callable[[Trouble | None], None] = lambda _: None,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -112,6 +116,7 @@ class Retrying:
         self._policy = policy
         self._threads = threads
         self._flow = flow
+        self._digest = digest
         self._on_trouble = on_trouble
         self._chance = chance
         self._answered = False
@@ -134,6 +139,7 @@ class Retrying:
             policy or self._policy,
             threads=self._threads,
             flow=self._flow,
+            digest=self._digest,
             on_trouble=self._on_trouble,
             chance=self._chance,
         )
@@ -160,12 +166,27 @@ class Retrying:
 
     async def get(self, name: str, take: Callable[[int], memoryview]) -> dataplane.Found:
         """See `DataPlane.get`; `take` is called once an attempt, in a worker thread."""
-        size = None if _is_marker(name) else self._size
-        found = await self._persist(
-            name, size, lambda share: self._plane.get(name, take, share), lambda found: found.length
-        )
-        if size is not None:
-            self._size = found.length
+        if _is_marker(name):
+            return await self._persist(
+                name, None, lambda share: self._plane.get(name, take, share), lambda _: 0
+            )
+        digest = self._digest
+        received = memoryview(b"")
+
+        def keep(length: int) -> memoryview:
+            nonlocal received
+            received = take(length)[:length]
+            return received
+
+        def work(share: bandwidth.Share | None) -> dataplane.Found:
+            return self._plane.get(name, keep, share, verify=digest is None)
+
+        async def check(found: dataplane.Found) -> None:
+            if digest is not None:
+                dataplane.compare(found, await digest(received))
+
+        found = await self._persist(name, self._size, work, lambda found: found.length, check)
+        self._size = found.length
         return found
 
     async def put(self, name: str, body: dataplane.Body, md5: bytes, meta: Mapping[str, str]) -> None:
@@ -178,14 +199,23 @@ class Retrying:
 
     # --- attempts ----------------------------------------------------------------------------------------
 
-    async def _persist(self, name: str, size: int | None, work: Work[T], moved: Callable[[T], int]) -> T:
-        """Attempt until it succeeds, or must not or need not be attempted again."""
+    async def _persist(
+        self,
+        name: str,
+        size: int | None,
+        work: Work[T],
+        moved: Callable[[T], int],
+        check: Callable[[T], Awaitable[None]] | None = None,
+    ) -> T:
+        """Attempt until it succeeds, and passes the check, or must not or need not be attempted again."""
         operation = _Operation(name)
         try:
             while True:
                 await self._renew_ahead()
                 try:
                     result = await self._attempt(size, work, moved)
+                    if check is not None:
+                        await check(result)
                 except dataplane.ExpiredError as refusal:
                     await self._expired(operation, refusal)
                 except dataplane.BrokenOffError:

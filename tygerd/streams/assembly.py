@@ -18,7 +18,7 @@ from tygerd.blocks import container, writer
 from tygerd.catalog import db
 from tygerd.catalog import transfers as rows
 from tygerd.stores import access, base, local, places
-from tygerd.streams import clienturl, delivery, hashing, reboot, remote, spool, states, write
+from tygerd.streams import clienturl, delivery, reboot, remote, spool, states, write
 
 BY_URL = "url"
 """Account and location of a write whose client gave an access URL."""
@@ -47,7 +47,7 @@ class Assembly:
         on_final: Callable[[write.Write], None],
         announce: events.Announce,
     ) -> None:
-        self.hasher = hashing.Hasher()
+        self.hasher = parts.remotes.hasher
         self._parts = parts
         self._spool = spool.Spool(
             parts.state, limit=parts.spool_limit, floor=parts.spool_floor, used=used, sync=parts.sync

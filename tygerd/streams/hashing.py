@@ -36,12 +36,13 @@ class _Job:
 class Hasher:
     """Takes the MD5s of blocks. One a daemon, for all transfers; belongs to one trio run.
 
-    `limiter` is that of its threads, and may be used for other short work on blocks.
+    `lanes` is how many blocks it hashes in about the time of one. `limiter` is that of its threads, and may
+    be used for other short work on blocks.
     """
 
-    def __init__(self, lanes: md5lanes.Library | None = md5lanes.FOUND) -> None:
-        self._lanes = lanes
-        self._batch = lanes.width if lanes else 1
+    def __init__(self, library: md5lanes.Library | None = md5lanes.FOUND) -> None:
+        self._library = library
+        self.lanes = library.width if library else 1
         self._leaders = 0
         self._queue: deque[_Job] = deque()
         self.limiter = trio.CapacityLimiter(max(2, os.cpu_count() or 1))
@@ -93,7 +94,7 @@ class Hasher:
 
     def _may_lead(self) -> bool:
         """Whether there is work for another thread. With lanes, one has enough until it falls behind."""
-        enough = self._lanes is None or self._leaders == 0 or len(self._queue) >= self._batch
+        enough = self.lanes == 1 or self._leaders == 0 or len(self._queue) >= self.lanes
         return bool(self._queue) and self._leaders < self.limiter.total_tokens and enough
 
     def _hand_over(self) -> None:
@@ -102,7 +103,7 @@ class Hasher:
 
     async def _lead(self) -> None:
         """Have what is queued hashed, as far as it goes together. Cannot be cancelled in between."""
-        jobs = [self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))]
+        jobs = [self._queue.popleft() for _ in range(min(self.lanes, len(self._queue)))]
         for job in jobs:
             job.taken = True
         self._leaders += 1
@@ -120,6 +121,6 @@ class Hasher:
             self._hand_over()
 
     def _hash(self, jobs: list[_Job]) -> None:
-        found = chain.digests([job.block for job in jobs], self._lanes)
+        found = chain.digests([job.block for job in jobs], self._library)
         for job, outcome in zip(jobs, found, strict=True):
             job.outcome = outcome

@@ -177,11 +177,17 @@ async def _pump(options: argparse.Namespace) -> None:
         raise errors.Problem(errors.INVALID_INPUT, message)
     settings = await trio.to_thread.run_sync(network.settings, os.environ)
     plane = dataplane.DataPlane(opened, settings)
-    remote = retrying.Retrying(plane, PATIENCE, threads=trio.CapacityLimiter(options.dop + 2))  # the markers
+    hasher = hashing.Hasher()
+    remote = retrying.Retrying(
+        plane,
+        PATIENCE,
+        threads=trio.CapacityLimiter(options.dop + 2),  # the markers
+        digest=hasher.digest_memory if hasher.lanes > 1 else None,
+    )
     if options.way == "input":
         await _input(options, remote)
     else:
-        await _output(options, remote)
+        await _output(options, remote, hasher)
 
 
 async def _abandoned(tombstone: str | None) -> None:
@@ -233,7 +239,7 @@ async def _write_all(fd: int, data: memoryview) -> None:
 # --- a job's output --------------------------------------------------------------------------------------
 
 
-async def _output(options: argparse.Namespace, remote: retrying.Retrying) -> None:
+async def _output(options: argparse.Namespace, remote: retrying.Retrying, hasher: hashing.Hasher) -> None:
     try:
         spool = tempfile.mkdtemp(prefix="tyger-pump-", dir=options.spool)
     except OSError as error:
@@ -241,14 +247,17 @@ async def _output(options: argparse.Namespace, remote: retrying.Retrying) -> Non
         raise errors.Problem(errors.CONFIG, message) from None
     target = container.Container(spool)
     try:
-        await _capture_and_ship(options, remote, target)
+        await _capture_and_ship(options, remote, target, hasher)
     finally:
         target.close()
         shutil.rmtree(spool, ignore_errors=True)
 
 
 async def _capture_and_ship(
-    options: argparse.Namespace, remote: retrying.Retrying, target: container.Container
+    options: argparse.Namespace,
+    remote: retrying.Retrying,
+    target: container.Container,
+    hasher: hashing.Hasher,
 ) -> None:
     into = writer.Writer.create(target, options.block_size)
     shipping = ship.Ship(target, remote, dop=options.dop)
@@ -258,7 +267,7 @@ async def _capture_and_ship(
         async def take() -> None:
             nonlocal failure
             try:
-                await _take(options, into, shipping)
+                await _take(options, into, shipping, hasher)
             except errors.Problem as problem:
                 failure = problem
 
@@ -273,12 +282,13 @@ async def _capture_and_ship(
     _log.info("wrote %d bytes to buffer %s", shipping.accepted_bytes, remote.access.url.name)
 
 
-async def _take(options: argparse.Namespace, into: writer.Writer, shipping: ship.Ship) -> None:
+async def _take(
+    options: argparse.Namespace, into: writer.Writer, shipping: ship.Ship, hasher: hashing.Hasher
+) -> None:
     """Capture the job's pipe to its end, and end the container accordingly.
 
     An opening that was given up leaves an end of file at once: the buffer becomes empty and complete.
     """
-    hasher = hashing.Hasher()
 
     async def abandon() -> None:
         await _abandoned(options.tombstone)

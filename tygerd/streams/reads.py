@@ -128,7 +128,11 @@ class Reads:
                 async with self._remotes.way(
                     opening, "down", on_trouble=lambda it: on_waiting(delivery.describe(it) if it else None)
                 ) as (patient, flow):
-                    options = download.Options(lambda: flow.width, self._lease_grace, bell, on_waiting)
+                    # Blocks that wait to be hashed together are beyond those that are being received.
+                    ahead = self._hasher.lanes if self._hasher.lanes > 1 else 0
+                    options = download.Options(
+                        lambda: flow.width + ahead, self._lease_grace, bell, on_waiting
+                    )
                     await download.Download(patient, deliver, options, wanted).run()
             except dataplane.ExpiredError as expired:
                 raise errors.Problem(errors.ACCESS_EXPIRED, expired.message) from None

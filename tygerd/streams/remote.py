@@ -13,6 +13,7 @@ import trio
 
 from tyger import errors
 from tygerd.stores import access, dataplane, link, network, retrying
+from tygerd.streams import hashing
 
 THREADS = 64
 """Requests under way at once, of all transfers together: each holds a worker thread. The link's lanes allow
@@ -41,6 +42,7 @@ class Remotes:
         self._network = settings
         self._policy = retrying.Policy(deadline=deadline)
         self._threads = trio.CapacityLimiter(THREADS)
+        self.hasher = hashing.Hasher()
 
     @asynccontextmanager
     async def way(
@@ -65,7 +67,12 @@ class Remotes:
         try:
             yield Way(
                 retrying.Retrying(
-                    plane, self._policy, threads=self._threads, flow=flow, on_trouble=on_trouble
+                    plane,
+                    self._policy,
+                    threads=self._threads,
+                    flow=flow,
+                    digest=self.hasher.digest_memory if self.hasher.lanes > 1 else None,
+                    on_trouble=on_trouble,
                 ),
                 flow,
             )
