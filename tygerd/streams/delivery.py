@@ -129,6 +129,8 @@ class Delivery:
                         await self._ship(mark)
                     except errors.Problem as problem:
                         if self._ends(problem, started):
+                            if self._begun and not isinstance(problem, _LOST):
+                                await self._give_up(mark)  # readers must not wait for what never comes
                             raise
                         self._stall(problem)
                     else:

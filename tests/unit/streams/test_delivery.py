@@ -1,4 +1,4 @@
-"""Writes to a store elsewhere, from the pipe to the store, over refusals, pauses and restarts of the daemon."""
+"""Writes to a store elsewhere, from the pipe to the store: refusals, pauses, restarts of the daemon."""
 
 import contextlib
 import os
@@ -9,11 +9,12 @@ import trio
 from tests.support import blobserver, parts, remotestore
 from tests.support.blobserver import Refusal
 from tyger import errors, model
+from tygerd.blocks import container
 from tygerd.catalog import db
 from tygerd.catalog import transfers as rows
 from tygerd.osutil import fds
-from tygerd.stores import local, places
-from tygerd.streams import delivery, span, states, transfers
+from tygerd.stores import local, places, retrying
+from tygerd.streams import assembly, delivery, span, states, transfers
 
 BUFFER = "buffer1"
 ID = "0123456789abcdef0123456789abcdef"
@@ -59,26 +60,35 @@ class Site:
     def spooled(self):
         return sorted(os.listdir(self.path / "spool"))
 
-    async def shows(self, **wanted):
-        """Wait until the transfer is like this."""
-        with trio.fail_after(10):
-            while True:
-                now = await self.registry.show(ID)
-                if all(getattr(now, name) == value for name, value in wanted.items()):
-                    return now
-                await trio.sleep(0.005)
+    async def until(self, condition):
+        """Wait until the transfer is as wanted."""
+        found = None
 
-    async def sweeps(self):
-        """Wait until nothing is left in the spool."""
-        with trio.fail_after(10):
-            while self.spooled():
-                await trio.sleep(0.005)
+        async def look(transfer):
+            nonlocal found
+            if condition(transfer):
+                found = transfer
+                scope.cancel()
+
+        with trio.fail_after(10), trio.CancelScope() as scope:
+            await self.registry.watch(ID, look)
+        assert found is not None, "it was over before"
+        return found
+
+    async def shows(self, **wanted):
+        """Wait until the transfer shows these values."""
+        return await self.until(lambda it: all(getattr(it, name) == value for name, value in wanted.items()))
 
     async def waits(self, words):
         """Wait until the transfer waits for what has these words in it."""
+        return await self.until(lambda it: words in (it.waiting or ""))
+
+    async def sweeps(self):
+        """Wait until the transfer is put away; then nothing is left in the spool."""
         with trio.fail_after(10):
-            while words not in ((await self.registry.show(ID)).waiting or ""):
-                await trio.sleep(0.005)
+            while self.registry._writes:
+                await trio.lowlevel.checkpoint()
+        assert self.spooled() == []
 
 
 class Producer:
@@ -370,6 +380,17 @@ async def test_a_refusal_counts_whatever_the_client_has_said(site, producer, ser
     assert set(server.blobs) == {".bufferstart"}
 
 
+async def test_a_block_that_never_gets_through_fails_the_buffer_for_readers_too(site, producer, server):
+    server.fault("PUT", "00/001", *[Refusal(400, "Md5Mismatch")] * retrying.MISMATCHES)
+    async with site.daemon() as registry:
+        entry = await registry.create_write(request(), 1)
+        async with attached(entry, producer):
+            await producer.give(DATA[:60_000])
+            failed = await producer.heard("failed")
+        assert (failed["code"], failed["reason"]) == ("Corrupt", "cannot send block 1: MD5 mismatch")
+    assert server.stored(".bufferend") == container.END_MARKERS["failed"]
+
+
 async def test_a_container_that_is_gone(site, producer, server):
     del server.containers[BUFFER]
     async with site.daemon() as registry:
@@ -486,7 +507,8 @@ async def test_a_write_and_a_read_by_access_url(site, producer, server):
         async with attached(entry, producer):
             await write_all(entry, producer)
             await producer.heard("complete")
-        assert (await registry.show(ID)).buffer == BUFFER
+        shown = await registry.show(ID)
+        assert (shown.buffer, shown.location) == (BUFFER, assembly.BY_URL)
         _, run = registry.new_read_by_url(server.url(), span.Span(), 1)
         await run(Sink())
     assert got == DATA
@@ -549,7 +571,7 @@ async def test_rows_of_transfers_that_are_over_are_shown(site, producer):
     async with site.daemon() as registry:
         shown = await registry.show(ID)
         assert (shown.state, shown.priority, shown.bytes) == ("complete", "bulk", len(DATA))
-        assert states.State.COMPLETE == shown.state
+        assert shown.state == states.State.COMPLETE
         row = await site.catalog.read(rows.get, ID)
         assert row.shipped == len(DATA)
 
