@@ -18,7 +18,7 @@ from tygerd.blocks import container, writer
 from tygerd.catalog import db
 from tygerd.catalog import transfers as rows
 from tygerd.stores import access, base, local, places
-from tygerd.streams import clienturl, delivery, reboot, remote, spool, states, write
+from tygerd.streams import clienturl, delivery, order, reboot, remote, spool, states, write
 
 BY_URL = "url"
 """Account and location of a write whose client gave an access URL."""
@@ -157,7 +157,7 @@ class Assembly:
         return self._entry(row, container.Container(os.devnull), states.State(row.state))
 
     def _entry(self, row: rows.TransferRow, target: container.Container, state: states.State) -> write.Write:
-        settings = write.Settings(
+        settings = order.Settings(
             id=row.id,
             buffer=row.buffer,
             block_size=row.block_size,
@@ -182,7 +182,7 @@ class Assembly:
         entry.bytes, entry.blocks = row.bytes, row.blocks
         return entry
 
-    async def _shipping(self, row: rows.TransferRow, entry: write.Write) -> write.Shipping:
+    async def _shipping(self, row: rows.TransferRow, entry: write.Write) -> order.Shipping:
         source = await self._container(row)
         opening, lease, renewable = await self._way(row, entry)
 
@@ -201,7 +201,7 @@ class Assembly:
             on_change=entry.stir,
             on_accepted=on_accepted,
         )
-        return write.Shipping(shipped, self._spool.admit)
+        return order.Shipping(shipped, self._spool.admit)
 
     async def _way(
         self, row: rows.TransferRow, entry: write.Write

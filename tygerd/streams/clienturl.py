@@ -42,7 +42,7 @@ class ClientUrl:
             with open(os.path.join(directory, FILE), encoding="utf-8") as file:
                 kept = json.load(file)
             return cls(directory, kept["url"], renewable=kept["renewable"], ask=ask)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             message = f"the access URL of the transfer cannot be read in its spool: {error}"
             raise errors.Problem(errors.IO_ERROR, message) from None
 

@@ -3,8 +3,8 @@
 Theory of operation. `run` ships until the store knows all that there is to know. It waits while the transfer
 is paused, and while it is stalled: when retrying has lasted its deadline, or the store has refused what it
 took before, the data stay until `resume` or `cancel`. A refusal at the very beginning, while a client is
-there to hear it, ends the transfer at once. A lease on the start marker tells readers elsewhere that the writer
-lives. `waiting` says why nothing moves.
+there to hear it, ends the transfer at once. A lease on the start marker tells readers elsewhere that the
+writer lives. `waiting` says why nothing moves.
 """
 
 from __future__ import annotations

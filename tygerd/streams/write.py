@@ -9,8 +9,7 @@ ships it at the same time, and the write is over when that is. States and their 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable
-from typing import Literal, NamedTuple
+from collections.abc import Callable
 
 import trio
 
@@ -18,38 +17,9 @@ from tyger import errors
 from tygerd import events
 from tygerd.blocks import container, journal, writer
 from tygerd.osutil import fds
-from tygerd.stores import link
-from tygerd.streams import capture, delivery, hashing, reporting, states
+from tygerd.streams import capture, delivery, hashing, order, reporting, states
 
 GONE = "its writer was killed, or lost its connection, before it said how its input ended"
-
-Outcome = Literal["complete", "failed"]
-Admit = Callable[[int, Callable[[str | None], None]], Awaitable[None]]
-"""Waits for room for so many bytes, and says why (see `spool.Spool.admit`)."""
-
-
-class Settings(NamedTuple):
-    """What a write was asked to be. Bytes, seconds."""
-
-    id: str
-    buffer: str
-    block_size: int
-    flush_interval: float
-    owner: int
-    run: int | None
-    sync: bool
-    started_at: int
-    """Microseconds since 1970."""
-    account: str = "local"
-    location: str = "local"
-    priority: link.Priority = "live"
-
-
-class Shipping(NamedTuple):
-    """What a write to a store elsewhere has besides its container."""
-
-    delivery: delivery.Delivery
-    admit: Admit
 
 
 class Write:
@@ -57,7 +27,7 @@ class Write:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: order.Settings,
         target: container.Container,
         *,
         hasher: hashing.Hasher,
@@ -80,13 +50,13 @@ class Write:
         self._hasher = hasher
         self._on_final = on_final
         self._announce = announce
-        self._shipping: Shipping | None = None
+        self._shipping: order.Shipping | None = None
         self._refused: errors.Problem | None = None
         self._writer_lock = trio.Lock()
         self._attachment: trio.CancelScope | None = None
         self._capture: capture.Capture | None = None
         self._capturing: trio.CancelScope | None = None
-        self._said: tuple[Outcome, str | None] | None = None
+        self._said: tuple[order.Outcome, str | None] | None = None
         self._heard = trio.Event()
         self._captured = trio.Event()
         if states.is_captured(state):
@@ -143,7 +113,7 @@ class Write:
             return "its client has not said how the producer ended"
         return self._capture.waiting if self._capture else None
 
-    def ship_with(self, shipping: Shipping) -> None:
+    def ship_with(self, shipping: order.Shipping) -> None:
         """It goes to a store elsewhere; `deliver` must run then. Before anything else."""
         self._shipping = shipping
 
@@ -197,7 +167,7 @@ class Write:
 
     # --- the client's word -------------------------------------------------------------------------------
 
-    async def say(self, outcome: Outcome, reason: str | None = None) -> None:
+    async def say(self, outcome: order.Outcome, reason: str | None = None) -> None:
         """How the producer ended; returns when the container says so, durably. Idempotent.
 
         Raises:
@@ -247,7 +217,7 @@ class Write:
         async with self._writer_lock:
             await self._finish()
 
-    def _hear(self, outcome: Outcome, reason: str | None) -> None:
+    def _hear(self, outcome: order.Outcome, reason: str | None) -> None:
         if self._said is None:
             self._said = outcome, reason
             self._heard.set()
@@ -282,7 +252,7 @@ class Write:
             self._conclude()
         self._captured.set()
 
-    def _captured_as(self, outcome: Outcome) -> states.Event:
+    def _captured_as(self, outcome: order.Outcome) -> states.Event:
         """What the end of the capture means: in a store elsewhere nobody knows of it yet."""
         if self._refused is not None:
             return states.Event.SAID_FAILED
@@ -397,7 +367,7 @@ class Write:
         self._moved = trio.Event()
 
 
-_SAYS: dict[states.State, tuple[Outcome, ...]] = {
+_SAYS: dict[states.State, tuple[order.Outcome, ...]] = {
     states.State.SPOOLED: ("complete",),
     states.State.COMPLETE: ("complete",),
     states.State.FAILING: ("failed",),
