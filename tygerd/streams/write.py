@@ -107,11 +107,11 @@ class Write:
             return "its client has not come back yet"
         if self.needs_url:
             return "its access URL has expired, and its client has not brought another"
-        if self._shipping and (why := self._shipping.delivery.waiting):
-            return why
+        held_up = self._shipping.delivery.waiting if self._shipping else None
         if self.state is states.State.ENDED:
-            return "its client has not said how the producer ended"
-        return self._capture.waiting if self._capture else None
+            return held_up or "its client has not said how the producer ended"
+        # The producer, too, may be held up: by what holds up the store, or by the disk.
+        return "; ".join(filter(None, [held_up, self._capture.waiting if self._capture else None])) or None
 
     def ship_with(self, shipping: order.Shipping) -> None:
         """It goes to a store elsewhere; `deliver` must run then. Before anything else."""

@@ -482,7 +482,7 @@ async def test_a_full_spool_holds_the_producer_back(site, producer, server):
         async with attached(entry, producer):
             for start in range(0, 100_000, 50_000):
                 await producer.give(DATA[start : start + 50_000])
-            await site.waits("paused")
+            await site.waits("paused; the spool is full")
             await site.shows(bytes=60_000)
             await registry.resume(ID)
             producer.end()
