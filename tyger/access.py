@@ -42,16 +42,16 @@ class Access:
         """The members of a request that name the buffer."""
         return {"buffer": self.buffer} if self.buffer else {"url": self._url}
 
-    def renewed(self) -> bool:
-        """The URL has expired: whether there is another one now. If not, ask again after `PAUSE` seconds.
+    def renewed(self, refusal: str = "the access URL has expired") -> bool:
+        """The URL was refused: whether there is another one now. If not, ask again after `PAUSE` seconds.
 
         Raises:
-            Problem: ACCESS_EXPIRED, there will be none.
+            Problem: ACCESS_EXPIRED, there will be none; `refusal` has the server's own words.
         """
         if self.file is None:
             raise errors.Problem(
                 errors.ACCESS_EXPIRED,
-                "the access URL has expired; give a buffer ID, or a file that whoever has access renews",
+                f"{refusal}; get another access URL, name a file that is renewed, or give a buffer ID",
             )
         fresh = url_in(self.file)
         # Only the signature is taken: a file that names another buffer now must not mix two of them.

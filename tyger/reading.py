@@ -95,7 +95,7 @@ class _Reader:
             except errors.Problem as lost:
                 self.close()
                 if lost.kind is errors.ACCESS_EXPIRED and self._target.is_url:
-                    if not self._renewed():
+                    if not self._renewed(lost.message):
                         break
                 elif not self._retries.pause(lost, lambda: self._tell(streams.AWAY)):
                     break
@@ -136,9 +136,9 @@ class _Reader:
     def _tell(self, waiting: str | None) -> None:
         self._report(streams.Moved(self._delivered, waiting))
 
-    def _renewed(self) -> bool:
+    def _renewed(self, refusal: str) -> bool:
         """The access URL has expired: wait for another; False when `stop` was requested. Raises Problem."""
-        while not self._target.renewed():
+        while not self._target.renewed(refusal):
             self._tell(self._target.waiting)
             if self._stop.wait(access.PAUSE):
                 return False

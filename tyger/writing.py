@@ -125,7 +125,7 @@ class _Writer:
     def _comes_back(self, lost: errors.Problem) -> bool:
         """Wait for what mends `lost`; False when `stop` was requested. Raises what nothing mends."""
         if lost.kind is errors.ACCESS_EXPIRED and not self._attached:
-            return self._renewed_first()
+            return self._renewed_first(lost.message)
         try:
             return self._retries.pause(lost, lambda: self._tell(waiting=streams.AWAY))
         except streams.GaveUpError as gave_up:
@@ -305,9 +305,9 @@ class _Writer:
 
     # --- access URLs -------------------------------------------------------------------------------------
 
-    def _renewed_first(self) -> bool:
+    def _renewed_first(self, refusal: str) -> bool:
         """The URL had expired before all began: wait for another; False when `stop` was requested."""
-        while not self._target.renewed():
+        while not self._target.renewed(refusal):
             self._tell(waiting=self._target.waiting)
             if self._stop.wait(access.PAUSE):
                 return False

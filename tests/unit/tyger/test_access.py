@@ -21,8 +21,8 @@ def test_a_url_is_named_without_its_signature(base):
 
 
 def test_a_literal_url_is_not_renewed():
-    with pytest.raises(errors.Problem, match="the access URL has expired") as caught:
-        access.Access(url=BASE + "?sig=1").renewed()
+    with pytest.raises(errors.Problem, match="its own words; get another access URL") as caught:
+        access.Access(url=BASE + "?sig=1").renewed("its own words")
     assert caught.value.exit_code == 77
 
 

@@ -238,7 +238,7 @@ def test_a_literal_url_that_has_expired(pipe, stop):
     refused = scripted.answer(403, b'{"error":{"code":"AccessExpired","message":"Signature not valid"}}')
     with (
         scripted.Peer(scripted.replying(refused)) as peer,
-        pytest.raises(errors.Problem, match="the access URL has expired; give a buffer ID") as caught,
+        pytest.raises(errors.Problem, match="Signature not valid; get another") as caught,
     ):
         read_url(peer, access.Access(url=f"{URL}?sig=1"), pipe[1], stop)
     assert caught.value.exit_code == 77

@@ -490,7 +490,7 @@ def test_an_access_url(daemon):
 def test_an_access_url_that_has_expired(daemon):
     done = cli.run(daemon.path, "buffer", "write", f"{URL}?sig=secret", "--log-level", "trace")
     assert done.code == 77
-    assert "the access URL has expired; give a buffer ID, or a file" in done.err
+    assert "Signature not valid in the specified time frame; get another access URL, name a file" in done.err
     assert "secret" not in done.err
 
 
