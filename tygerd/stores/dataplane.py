@@ -32,6 +32,9 @@ _META = "x-ms-meta-"
 _PIECE = 256 * 1024
 """Bytes received and hashed in turn: they are still in the processor's cache."""
 
+_LARGER_PIECE = 1024 * 1024
+"""Bytes received at a time where they are hashed later: fewer calls, and a slow link's bytes still count."""
+
 _BODY_LIMIT = 64 * 1024
 """Bytes of an error's body that are read; reading all of a short one keeps the connection."""
 
@@ -204,9 +207,10 @@ class DataPlane:
                 raise errors.Problem(errors.PROTOCOL, f"the blob is larger than {LARGEST} bytes")
             digest = hashlib.md5(usedforsecurity=False)
             view = take(found.length)[: found.length]
+            piece = _PIECE if verify else _LARGER_PIECE
             received = 0
             while received < found.length:
-                count = said.readinto(view[received : received + _PIECE])
+                count = said.readinto(view[received : received + piece])
                 if count == 0:
                     raise TransientError(f"the answer broke off after {received} of {found.length} bytes")
                 if verify:

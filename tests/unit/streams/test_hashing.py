@@ -87,6 +87,42 @@ async def test_a_second_thread_helps_when_there_is_a_whole_batch(lanes):
         lanes.may_go.release(2)
 
 
+@pytest.mark.parametrize("more", [0, 3])
+async def test_a_busy_daemon_waits_a_moment_for_more(lanes, mock_clock, more):
+    hasher = hashing.Hasher(lanes)
+    async with trio.open_nursery() as nursery:
+        lanes.may_go.release(2)
+        await hasher.digest_memory(memory(0))
+        nursery.start_soon(hasher.digest_memory, memory(1, hashing.LARGE))
+        await trio.testing.wait_all_tasks_blocked()
+        assert lanes.batches == [1]
+        if more:
+            for number in range(more):
+                nursery.start_soon(hasher.digest_memory, memory(number))
+        else:
+            mock_clock.jump(hashing.GATHER)
+    assert lanes.batches == [1, 1 + more]
+
+
+async def test_a_task_cancelled_while_it_waits_for_more_leaves_the_rest_to_others(lanes, mock_clock):
+    hasher = hashing.Hasher(lanes)
+    scope = trio.CancelScope()
+
+    async def cancelled() -> None:
+        with scope:
+            await hasher.digest_memory(memory(1, hashing.LARGE))
+
+    async with trio.open_nursery() as nursery:
+        lanes.may_go.release(2)
+        await hasher.digest_memory(memory(0))
+        nursery.start_soon(cancelled)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(hasher.digest_memory, memory(2))
+        await trio.testing.wait_all_tasks_blocked()
+        scope.cancel()
+    assert lanes.batches == [1, 1]
+
+
 async def test_a_task_that_leads_is_followed_when_it_has_its_own(lanes):
     hasher = hashing.Hasher(lanes)
     got = []
