@@ -21,6 +21,7 @@ import tyger
 from tyger import errors, paths
 from tygerd import clock, config, events, logs
 from tygerd.api import context, routes
+from tygerd.blocks import md5lanes
 from tygerd.buffers import service as buffers
 from tygerd.catalog import db
 from tygerd.codespecs import service as codespecs
@@ -152,7 +153,8 @@ async def _run(
             if options.autostarted or options.idle_exit is not None:
                 background.start_soon(_leave_when_idle, app, front, idle_exit, stop)
             await trio.to_thread.run_sync(state.record_socket, listening.path)
-            logger.info("ready on %s", listening.path, extra={"pid": os.getpid(), "state": where.state})
+            extra = {"pid": os.getpid(), "state": where.state, "hashing": md5lanes.describe()}
+            logger.info("ready on %s", listening.path, extra=extra)
             systemd.notify("READY=1", os.environ)
             if options.autostarted:
                 _tell_starter("ready")

@@ -12,6 +12,7 @@ import trio
 from tyger import errors, model
 from tygerd import clock
 from tygerd.api import context, openapi
+from tygerd.blocks import chain
 from tygerd.catalog import schema
 from tygerd.http import messages, router
 
@@ -97,6 +98,7 @@ def _statistics(app: context.App) -> Iterator[tuple[str, dict[str, int]]]:
     yield "server", app.connections()._asdict()
     yield "transfers", app.transfers.statistics()._asdict()
     yield "runs", {"unfinished": app.runs.unfinished()}
+    yield "hashing", {"lanes": chain.LANES}
 
 
 def _camel(name: str) -> str:

@@ -76,3 +76,8 @@ def load(path: str = PATH) -> Library | None:
 
 
 FOUND = load()
+
+
+def describe() -> str:
+    """How blocks are hashed, in words."""
+    return f"{FOUND.width} blocks at a time" if FOUND else "by hashlib, one block at a time"

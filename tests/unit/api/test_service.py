@@ -9,6 +9,7 @@ import pytest
 from tests.support import daemon
 from tyger import client, errors, paths
 from tygerd.api import service
+from tygerd.blocks import chain
 from tygerd.catalog import db
 from tygerd.http import messages
 
@@ -50,6 +51,7 @@ def test_status_counts_what_is_going_on(shared):
     }
     assert found["transfers"]["writing"] == 0
     assert found["runs"] == {"unfinished": 0}
+    assert found["hashing"] == {"lanes": chain.LANES}
     assert found["version"] == ask(shared, "/status").headers["tyger-version"]
 
 
