@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from urllib.parse import urlsplit
 
 from tyger import errors
@@ -16,7 +17,10 @@ LARGEST_FILE = 2048
 """A file of so many bytes is not read: it is data, not a URL (buffers.md 2.1)."""
 
 ATTEMPTS, PAUSE = 10, 30.0
-"""How often a file is read again whose URL has expired, and the seconds between (buffers.md 9.1)."""
+"""How long a file may keep a URL that has expired: so often so many seconds (buffers.md 9.1)."""
+
+LOOK = 1.0
+"""Seconds between two looks at such a file: the transfer stands still meanwhile, and a look costs nothing."""
 
 
 class Access:
@@ -26,7 +30,7 @@ class Access:
         self.buffer = buffer
         self.file = file
         self._url = url
-        self._attempts = 0
+        self._refused: float | None = None
 
     @property
     def name(self) -> str:
@@ -43,7 +47,7 @@ class Access:
         return {"buffer": self.buffer} if self.buffer else {"url": self._url}
 
     def renewed(self, refusal: str = "the access URL has expired") -> bool:
-        """The URL was refused: whether there is another one now. If not, ask again after `PAUSE` seconds.
+        """The URL was refused: whether there is another one now. If not, ask again after `LOOK` seconds.
 
         Raises:
             Problem: ACCESS_EXPIRED, there will be none; `refusal` has the server's own words.
@@ -58,14 +62,15 @@ class Access:
         query = (fresh or "").partition("?")[2]
         renewed = f"{self._url.partition('?')[0]}?{query}"
         if query and renewed != self._url:
-            self._url, self._attempts = renewed, 0
+            self._url, self._refused = renewed, None
             return True
-        if self._attempts == ATTEMPTS:
+        now = time.monotonic()
+        self._refused = now if self._refused is None else self._refused
+        if now - self._refused >= ATTEMPTS * PAUSE:
             raise errors.Problem(
                 errors.ACCESS_EXPIRED,
                 f"access URL from file {self.file} has not changed after {ATTEMPTS} attempts",
             )
-        self._attempts += 1
         return False
 
     @property

@@ -140,7 +140,7 @@ class _Reader:
         """The access URL has expired: wait for another; False when `stop` was requested. Raises Problem."""
         while not self._target.renewed(refusal):
             self._tell(self._target.waiting)
-            if self._stop.wait(access.PAUSE):
+            if self._stop.wait(access.LOOK):
                 return False
         return True
 

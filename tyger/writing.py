@@ -179,9 +179,11 @@ class _Writer:
         match event.get("event"):
             case "attached":
                 self._start()
-                self._tell(waiting=event.get("waiting"))
+                self._tell(waiting=None)
             case "progress":
-                self._tell(waiting=event.get("waiting"))
+                # The daemon waits for us then; we know for what.
+                renewing = self._target.waiting if self._renew in self._due else None
+                self._tell(waiting=renewing or event.get("waiting"))
             case "eof":
                 self._eof = True
                 self._answer()
@@ -309,7 +311,7 @@ class _Writer:
         """The URL had expired before all began: wait for another; False when `stop` was requested."""
         while not self._target.renewed(refusal):
             self._tell(waiting=self._target.waiting)
-            if self._stop.wait(access.PAUSE):
+            if self._stop.wait(access.LOOK):
                 return False
         return True
 
@@ -326,7 +328,7 @@ class _Writer:
                 raise
             if not renewed:
                 self._tell(waiting=self._target.waiting)
-                self._after(access.PAUSE, self._renew)
+                self._after(access.LOOK, self._renew)
                 return
         self._offered = True
         self._client.request("POST", f"/transfers/{self._id}/access", body=self._target.fields())

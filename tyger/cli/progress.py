@@ -20,7 +20,8 @@ REDRAW_EVERY = 0.2
 """Seconds between two states of the live line at least: as fast as one reads, slow enough to cost nothing."""
 
 REPEAT_EVERY = 10.0
-"""Seconds between two `Transfer waits` records of one kind at least: retries come and go several a second."""
+"""Seconds between two `Transfer waits` records of one kind at least: retries come and go several a second.
+A wait that lasts is told once."""
 
 NORMAL = frozenset({"its writer"})
 """What a reader waits for where nothing is wrong: shown on the live line, never a warning."""
@@ -67,6 +68,7 @@ class Meter:
         self._before = streams.Moved(0)
         self._drawn = 0.0
         self._rate = 0.0
+        self._waits_for: str | None = None
         self._warned: tuple[str, float] = ("", -REPEAT_EVERY)
 
     def __call__(self, moved: streams.Moved) -> None:
@@ -75,20 +77,22 @@ class Meter:
         if self._started is None and moved.bytes:
             self._started = self._recorded = now
             self._console.log("info", "Transfer starting", **self._values)
-        if moved.waiting and moved.waiting not in NORMAL:
-            self._warn(moved.waiting, now)
+        self._warn(moved.waiting if moved.waiting not in NORMAL else None, now)
         if self._started is not None and now - self._recorded >= RECORD_EVERY:
             self._record(moved, now)
         if now - self._drawn >= REDRAW_EVERY:
             self._drawn = now
             self._draw(moved)
 
-    def _warn(self, waiting: str, now: float) -> None:
+    def _warn(self, waiting: str | None, now: float) -> None:
         """One record when it begins to wait, or waits for something of another kind."""
-        kind = kind_of(waiting)
-        if kind != self._warned[0] or now - self._warned[1] >= REPEAT_EVERY:
-            self._warned = (kind, now)
-            self._console.log("warn", "Transfer waits", reason=waiting, **self._values)
+        kind = None if waiting is None else kind_of(waiting)
+        if kind is not None and kind != self._waits_for:
+            warned, at = self._warned
+            if kind != warned or now - at >= REPEAT_EVERY:
+                self._warned = (kind, now)
+                self._console.log("warn", "Transfer waits", reason=waiting, **self._values)
+        self._waits_for = kind
 
     def _record(self, moved: streams.Moved, now: float) -> None:
         """One record of what has changed, and how fast; nothing where nothing has."""

@@ -210,7 +210,7 @@ def read_url(peer, there, fd, stop, **options):
 
 
 def test_a_url_stands_in_the_body_and_is_renewed_in_the_middle(pipe, stop, tmp_path, monkeypatch):
-    monkeypatch.setattr(access, "PAUSE", 0.001)
+    monkeypatch.setattr(access, "LOOK", 0.001)
     file = tmp_path / "url"
     file.write_text(f"{URL}?sig=1")
     expired = b"0\r\nTyger-Error: AccessExpired: Signature not valid\r\n\r\n"

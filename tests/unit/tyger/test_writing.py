@@ -572,7 +572,7 @@ EXPIRED = scripted.answer(403, b'{"error":{"code":"AccessExpired","message":"Sig
 @pytest.fixture
 def renewable(tmp_path, monkeypatch):
     """A file with an access URL, which is renewed as soon as somebody waits for that."""
-    monkeypatch.setattr(access, "PAUSE", 0.001)
+    monkeypatch.setattr(access, "LOOK", 0.001)
     file = tmp_path / "url"
     file.write_text(f"{URL}?sig=1")
     return access.Access(url=f"{URL}?sig=1", file=str(file)), lambda moved: _renew(file, moved)

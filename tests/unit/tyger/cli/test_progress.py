@@ -80,8 +80,11 @@ def test_what_it_waits_for_is_told_once_a_kind(capfd):
     assert said.count("WRN Transfer waits") == 2
     assert "offline since 13:04:12 UTC: connection refused" in said
     meter._warned = (meter._warned[0], meter._warned[1] - progress.REPEAT_EVERY)
-    meter(moved(0, "offline since 13:04:12 UTC: connection refused"))
-    assert "offline since" in capfd.readouterr().err
+    meter(moved(0, "offline since 13:04:12 UTC: no route to host"))
+    assert capfd.readouterr().err == ""  # it still does
+    meter(moved(0))
+    meter(moved(0, "offline since 13:06:00 UTC: connection refused"))
+    assert "offline since 13:06:00" in capfd.readouterr().err
 
 
 def test_a_reader_that_waits_for_its_writer_is_no_warning(capfd):
