@@ -1,4 +1,4 @@
-"""One Azurite a worker, and for each test a daemon of its own whose way there is a fault proxy."""
+"""One Azurite a worker, and for each test a daemon of its own whose way to its buffers is a fault proxy."""
 
 from __future__ import annotations
 
@@ -22,17 +22,28 @@ Make = Callable[..., clouds.Cloud]
 
 
 @pytest.fixture
-def make_cloud(azurite: azurites.Azurite) -> Iterator[Make]:
+def make_cloud(request: pytest.FixtureRequest) -> Iterator[Make]:
     """Makes sites with the given options of `cloud.cloud`, at the worker's Azurite where none is given."""
     with contextlib.ExitStack() as stack:
 
         def make(server: azurites.Azurite | None = None, **options: object) -> clouds.Cloud:
-            return stack.enter_context(clouds.cloud(server or azurite, **options))  # type: ignore[arg-type]
+            server = server or request.getfixturevalue("azurite")
+            return stack.enter_context(clouds.cloud(server, **options))  # type: ignore[arg-type]
 
         yield make
 
 
 @pytest.fixture
 def cloud(make_cloud: Make) -> clouds.Cloud:
-    """A site with small blocks and nothing special."""
+    """A site at Azurite with small blocks and nothing special."""
     return make_cloud()
+
+
+@pytest.fixture(params=["azurite", "tygerd"])
+def site(request: pytest.FixtureRequest) -> Iterator[clouds.Site]:
+    """The same, and one at another daemon of ours, over a Unix socket."""
+    if request.param == "azurite":
+        yield request.getfixturevalue("cloud")
+        return
+    with clouds.neighbour() as made:
+        yield made

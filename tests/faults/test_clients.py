@@ -38,7 +38,7 @@ def test_killed(cloud):
     code, said, made = streams.read(buffer, 1).fail()
     assert (code, made.bytes) == (74, len(data))
     assert "permanently failed" in said
-    assert b"failed" in cloud.marker(buffer)
+    assert cloud.ending(buffer) == "failed"
 
 
 def test_killed_while_the_network_is_away(cloud):
@@ -56,7 +56,7 @@ def test_killed_while_the_network_is_away(cloud):
     code, _, made = streams.read(buffer, 1).fail(90)
     assert code == 74
     assert made.bytes <= writing.made.bytes
-    assert b"failed" in cloud.marker(buffer)
+    assert cloud.ending(buffer) == "failed"
 
 
 @pytest.mark.parametrize("seconds", [5, pytest.param(150, marks=pytest.mark.long)])
@@ -105,7 +105,7 @@ def test_ctrl_c_of_a_whole_pipeline(cloud):
         ended = streams.wait_transfer(buffer, over)
         assert ended["state"] == "failed"
         assert "SIGINT" in ended["reason"]
-        assert b"failed" in cloud.marker(buffer)
+        assert cloud.ending(buffer) == "failed"
         code, _, _ = streams.read(buffer, 1).fail()
         assert code == 74
 
@@ -118,7 +118,7 @@ def test_a_producer_that_fails(cloud):
     done = streams.run("buffer", "write", buffer, "--", "sh", "-c", script)
     assert done.returncode not in {0, None}
     assert "exited with code 3" in done.stderr.decode()
-    assert b"failed" in cloud.marker(buffer)
+    assert cloud.ending(buffer) == "failed"
 
 
 def test_detached_and_the_daemon_killed_before_anything_is_shipped(cloud):
@@ -131,7 +131,7 @@ def test_detached_and_the_daemon_killed_before_anything_is_shipped(cloud):
     cloud.proxy.restore()
     assert streams.read(buffer, 1).finish(90) == made
     streams.wait_transfer(buffer, lambda transfer: transfer["state"] == "complete")
-    assert b"complete" in cloud.marker(buffer)
+    assert cloud.ending(buffer) == "complete"
 
 
 def test_a_reader_that_leaves_a_quiet_stream(cloud):

@@ -45,7 +45,7 @@ def site(azurite, library):
         proxy = stack.enter_context(faultproxy.Proxy(("127.0.0.1", azurite.port)))
         text = clouds.config(azurite, proxy.address[1], access_ttl='"30s"')
         it = stack.enter_context(daemon.daemon(start=False, config=text))
-        streams = stack.enter_context(streaming.streaming(it))
+        streams = stack.enter_context(streaming.streaming(it, block=clouds.BLOCK))
         streams.environment = dict(it.env)
         it.clock = Clock(it.path / "clock")
         it.env |= {
@@ -55,7 +55,7 @@ def site(azurite, library):
             "DONT_FAKE_MONOTONIC": "1",
         }
         it.start()
-        yield clouds.Cloud(azurite, proxy, it, streams)
+        yield clouds.Cloud(proxy, it, streams, azurite)
 
 
 def check_signed_dates(cloud):

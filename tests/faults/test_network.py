@@ -24,14 +24,14 @@ def shipped(transfer):
         pytest.param("blackhole", 180, marks=pytest.mark.long),
     ],
 )
-def test_a_cut_while_data_keep_coming(cloud, how, seconds):
-    streams, rate = cloud.streams, 2 * MIB
+def test_a_cut_while_data_keep_coming(site, how, seconds):
+    streams, rate = site.streams, 2 * MIB
     buffer = streams.buffer()
     size = rate * (seconds + 4)
     writing = streams.write(buffer, 1, size, rate=rate)
     reading = streams.read(buffer, 1)
     streams.wait_transfer(buffer, lambda transfer: shipped(transfer) > 0)
-    getattr(cloud.proxy, how)()
+    getattr(site.proxy, how)()
     before = streams.transfer(buffer)["bytes"]
     # All that a cut of this length brings is taken in while it lasts.
     taken = before + rate * (seconds - 2)
@@ -39,8 +39,8 @@ def test_a_cut_while_data_keep_coming(cloud, how, seconds):
     assert shipped(there) <= before + MIB
     if how == "refuse":
         assert there["waiting"].startswith("offline since ")
-        assert f"127.0.0.1:{cloud.proxy.address[1]}" in there["waiting"]
-    cloud.proxy.restore()
+        assert site.proxy.place in there["waiting"]
+    site.proxy.restore()
     made = writing.finish(seconds + 90)
     assert made.bytes == size
     assert reading.finish(seconds + 90) == made
@@ -48,8 +48,7 @@ def test_a_cut_while_data_keep_coming(cloud, how, seconds):
 
 def test_azurite_stopped_and_started(make_cloud, tmp_path):
     with azurites.azurite(str(tmp_path / "azurite")) as server:
-        cloud = make_cloud(server)
-        streams = cloud.streams
+        streams = make_cloud(server).streams
         buffer = streams.buffer()
         writing = streams.write(buffer, 1, 16 * MIB, rate=4 * MIB)
         reading = streams.read(buffer, 1)
@@ -63,64 +62,64 @@ def test_azurite_stopped_and_started(make_cloud, tmp_path):
 
 
 @pytest.mark.parametrize("how", ["refuse", "blackhole"])
-def test_the_network_is_away_before_a_read_begins(cloud, how):
-    buffer = cloud.streams.buffer()
-    made = cloud.streams.write(buffer, 1, 2 * MIB).finish()
-    getattr(cloud.proxy, how)()
-    reading = cloud.streams.read(buffer, 1)
+def test_the_network_is_away_before_a_read_begins(site, how):
+    buffer = site.streams.buffer()
+    made = site.streams.write(buffer, 1, 2 * MIB).finish()
+    getattr(site.proxy, how)()
+    reading = site.streams.read(buffer, 1)
     if how == "refuse":
-        cloud.streams.wait_transfer(
+        site.streams.wait_transfer(
             buffer, lambda transfer: "offline since" in (transfer.get("waiting") or ""), kind="read"
         )
     else:
-        cloud.proxy.wait(lambda: cloud.proxy.count("GET"))
-    cloud.proxy.restore()
+        site.proxy.wait(lambda: site.proxy.count("GET"))
+    site.proxy.restore()
     assert reading.finish(90) == made
 
 
-def test_the_network_is_away_before_a_write_begins(cloud):
+def test_the_network_is_away_before_a_write_begins(site):
     """Capture does not wait for the store: the producer gets rid of its data at once."""
-    buffer = cloud.streams.buffer()
-    cloud.proxy.refuse()
-    writing = cloud.streams.write(buffer, 1, 8 * MIB)
+    buffer = site.streams.buffer()
+    site.proxy.refuse()
+    writing = site.streams.write(buffer, 1, 8 * MIB)
     assert writing.producer.wait(30) == 0
-    cloud.streams.wait_transfer(buffer, lambda transfer: "offline since" in (transfer.get("waiting") or ""))
-    cloud.proxy.restore()
+    site.streams.wait_transfer(buffer, lambda transfer: "offline since" in (transfer.get("waiting") or ""))
+    site.proxy.restore()
     made = writing.finish(90)
-    assert cloud.streams.read(buffer, 1).finish() == made
+    assert site.streams.read(buffer, 1).finish() == made
 
 
-def test_connections_that_break_anywhere(cloud):
+def test_connections_that_break_anywhere(site):
     """Within heads, bodies and between them, in both directions, many times."""
     chance = random.Random(1)
     for number in range(12):
         at = chance.randrange(clouds.BLOCK)
-        cloud.proxy.fault(faults.cut(up=at, gently=number % 2 == 0), "PUT", f"00/{2 * number:03X}")
-        cloud.proxy.fault(faults.cut(down=at, gently=number % 2 == 0), "GET", f"00/{2 * number + 1:03X}")
-    cloud.proxy.fault(faults.half_close(down=1000), "GET", "00/000")
-    cloud.proxy.fault(faults.half_close(up=1000), "PUT", "00/001")
-    buffer = cloud.streams.buffer()
-    made = cloud.streams.write(buffer, 1, 25 * clouds.BLOCK).finish(90)
-    assert cloud.streams.read(buffer, 1).finish(90) == made
+        site.proxy.fault(faults.cut(up=at, gently=number % 2 == 0), "PUT", f"00/{2 * number:03X}")
+        site.proxy.fault(faults.cut(down=at, gently=number % 2 == 0), "GET", f"00/{2 * number + 1:03X}")
+    site.proxy.fault(faults.half_close(down=1000), "GET", "00/000")
+    site.proxy.fault(faults.half_close(up=1000), "PUT", "00/001")
+    buffer = site.streams.buffer()
+    made = site.streams.write(buffer, 1, 25 * clouds.BLOCK).finish(90)
+    assert site.streams.read(buffer, 1).finish(90) == made
 
 
-def test_all_connections_reset_again_and_again(cloud):
-    buffer = cloud.streams.buffer()
-    writing = cloud.streams.write(buffer, 1, 24 * MIB, rate=6 * MIB)
-    reading = cloud.streams.read(buffer, 1)
+def test_all_connections_reset_again_and_again(site):
+    buffer = site.streams.buffer()
+    writing = site.streams.write(buffer, 1, 24 * MIB, rate=6 * MIB)
+    reading = site.streams.read(buffer, 1)
     for number in range(1, 11):
         least = number * 2 * MIB
-        cloud.streams.wait_transfer(buffer, lambda transfer, least=least: transfer["bytes"] >= least)
-        cloud.proxy.cut()
+        site.streams.wait_transfer(buffer, lambda transfer, least=least: transfer["bytes"] >= least)
+        site.proxy.cut()
     made = writing.finish(90)
     assert reading.finish(90) == made
 
 
 @pytest.mark.parametrize("fault", [faults.shorten(7), faults.delay(1.5), faults.throttle(up=1e6, down=1e6)])
-def test_answers_that_are_odd_or_slow(cloud, fault):
+def test_answers_that_are_odd_or_slow(site, fault):
     for method, blob in (("GET", "00/001"), ("GET", ".bufferstart"), ("PUT", "00/002")):
         if "shorten" not in fault.name or (method, blob) == ("GET", "00/001"):
-            cloud.proxy.fault(fault, method, blob)
-    buffer = cloud.streams.buffer()
-    made = cloud.streams.write(buffer, 1, 4 * clouds.BLOCK).finish()
-    assert cloud.streams.read(buffer, 1).finish() == made
+            site.proxy.fault(fault, method, blob)
+    buffer = site.streams.buffer()
+    made = site.streams.write(buffer, 1, 4 * clouds.BLOCK).finish()
+    assert site.streams.read(buffer, 1).finish() == made

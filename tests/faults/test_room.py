@@ -58,8 +58,8 @@ def on_a_small_disk(azurite):
         stack.enter_context(disks.mounted(it.path / "disk", "-o", "size=24m"))
         stack.callback(it.kill)
         it.start()
-        streams = stack.enter_context(streaming.streaming(it))
-        yield clouds.Cloud(azurite, proxy, it, streams)
+        streams = stack.enter_context(streaming.streaming(it, block=clouds.BLOCK))
+        yield clouds.Cloud(proxy, it, streams, azurite)
 
 
 def test_the_disk_is_full(on_a_small_disk):

@@ -21,87 +21,90 @@ BUSY = faults.answer(503, "ServerBusy", body=b"<Error><Code>ServerBusy</Code></E
     ],
     ids=lambda fault: fault.name.replace(" ", "-"),
 )
-def test_a_storm(cloud, refusal):
-    """Every request, of both directions, for a while; then it is over."""
-    up = cloud.proxy.fault(refusal, "PUT", times=24)
-    buffer = cloud.streams.buffer()
-    made = cloud.streams.write(buffer, 1, SIZE).finish(90)
-    assert len(up.met) == 24
-    cloud.proxy.fault(refusal, "GET", "00/*", times=12)
-    assert cloud.streams.read(buffer, 1).finish(90) == made
+def test_a_storm(site, refusal):
+    """Every block, in both directions, for a while; then it is over."""
+    storm = site.proxy.fault(refusal, "PUT", "00/*", times=None)
+    buffer = site.streams.buffer()
+    writing = site.streams.write(buffer, 1, SIZE)
+    site.proxy.wait(lambda: len(storm.met) >= 24)
+    site.proxy.lift(storm)
+    made = writing.finish(90)
+    storm = site.proxy.fault(refusal, "GET", "00/*", times=None)
+    reading = site.streams.read(buffer, 1)
+    site.proxy.wait(lambda: len(storm.met) >= 12)
+    site.proxy.lift(storm)
+    assert reading.finish(90) == made
 
 
-def test_retry_after_is_obeyed(cloud):
+def test_retry_after_is_obeyed(site):
     """The same blob is not asked for again before the server wants it."""
-    cloud.proxy.fault(faults.answer(503, "ServerBusy", retry_after="2"), "PUT", "00/003")
-    buffer = cloud.streams.buffer()
-    cloud.streams.write(buffer, 1, 5 * clouds.BLOCK).finish()
-    first, second = cloud.proxy.find("PUT", "00/003")
+    site.proxy.fault(faults.answer(503, "ServerBusy", retry_after="2"), "PUT", "00/003")
+    buffer = site.streams.buffer()
+    site.streams.write(buffer, 1, 5 * clouds.BLOCK).finish()
+    first, second = site.proxy.find("PUT", "00/003")
     assert second.began - first.ended >= 2
 
 
-def test_what_it_waits_for_is_said(cloud):
-    storm = cloud.proxy.fault(BUSY, "PUT", "00/003", times=None)
-    buffer = cloud.streams.buffer()
-    writing = cloud.streams.write(buffer, 1, 5 * clouds.BLOCK)
-    there = cloud.streams.wait_transfer(
-        buffer, lambda transfer: "retrying" in (transfer.get("waiting") or "")
-    )
+def test_what_it_waits_for_is_said(site):
+    storm = site.proxy.fault(BUSY, "PUT", "00/003", times=None)
+    buffer = site.streams.buffer()
+    writing = site.streams.write(buffer, 1, 5 * clouds.BLOCK)
+    there = site.streams.wait_transfer(buffer, lambda transfer: "retrying" in (transfer.get("waiting") or ""))
     assert "block 3" in there["waiting"]
     assert "503" in there["waiting"]
     assert "ServerBusy" in there["waiting"]
-    status = cloud.streams.run("status").stdout.decode()
+    status = site.streams.run("status").stdout.decode()
     assert "retrying block 3" in status
-    cloud.proxy.lift(storm)
+    site.proxy.lift(storm)
     made = writing.finish(90)
-    assert cloud.streams.read(buffer, 1).finish() == made
+    assert site.streams.read(buffer, 1).finish() == made
 
 
 @pytest.mark.long
-def test_one_block_that_fails_twenty_times(cloud):
+def test_one_block_that_fails_twenty_times(site):
     """The others go on meanwhile."""
-    cloud.proxy.fault(BUSY, "PUT", "00/003", times=20)
-    buffer = cloud.streams.buffer()
-    writing = cloud.streams.write(buffer, 1, SIZE)
-    cloud.proxy.wait(lambda: cloud.proxy.count("PUT", "00/027", status=201))
+    site.proxy.fault(BUSY, "PUT", "00/003", times=20)
+    buffer = site.streams.buffer()
+    writing = site.streams.write(buffer, 1, SIZE)
+    site.proxy.wait(lambda: site.proxy.count("PUT", "00/027", status=201))
     made = writing.finish(460)
-    assert cloud.streams.read(buffer, 1).finish() == made
+    assert site.streams.read(buffer, 1).finish() == made
 
 
-def test_an_upload_damaged_on_its_way(cloud):
-    cloud.proxy.fault(faults.corrupt(up=100_000), "PUT", "00/003", times=2)
-    cloud.proxy.fault(faults.corrupt(up=3), "PUT", ".bufferend")
-    buffer = cloud.streams.buffer()
-    made = cloud.streams.write(buffer, 1, SIZE).finish()
-    assert cloud.proxy.count("PUT", "00/003", status=400) == 2
-    assert cloud.streams.read(buffer, 1).finish() == made
+def test_an_upload_damaged_on_its_way(site):
+    site.proxy.fault(faults.corrupt(up=100_000), "PUT", "00/003", times=2)
+    site.proxy.fault(faults.corrupt(up=3), "PUT", ".bufferend")
+    buffer = site.streams.buffer()
+    made = site.streams.write(buffer, 1, SIZE).finish()
+    assert site.proxy.count("PUT", "00/003", status=400) == 2
+    assert site.streams.read(buffer, 1).finish() == made
 
 
-def test_an_upload_damaged_every_time(cloud):
+def test_an_upload_damaged_every_time(site):
     """Bad memory, say: the buffer fails, by name, and nobody gets what is wrong."""
-    cloud.proxy.fault(faults.corrupt(up=5), "PUT", "00/003", times=None)
-    buffer = cloud.streams.buffer()
-    code, said = cloud.streams.write(buffer, 1, SIZE).fail()
+    site.proxy.fault(faults.corrupt(up=5), "PUT", "00/003", times=None)
+    buffer = site.streams.buffer()
+    code, said = site.streams.write(buffer, 1, SIZE).fail()
     assert code == 74
     assert "MD5 mismatch" in said
-    code, said, made = cloud.streams.read(buffer, 1).fail()
+    code, said, made = site.streams.read(buffer, 1).fail()
     assert code == 74
     assert made.bytes <= 3 * clouds.BLOCK
 
 
-def test_a_download_damaged_on_its_way(cloud):
-    buffer = cloud.streams.buffer()
-    made = cloud.streams.write(buffer, 1, SIZE).finish()
-    cloud.proxy.fault(faults.corrupt(down=clouds.BLOCK - 1), "GET", "00/003", times=2)
-    cloud.proxy.fault(faults.corrupt(down=0), "GET", "00/027")
-    assert cloud.streams.read(buffer, 1).finish() == made
+def test_a_download_damaged_on_its_way(site):
+    buffer = site.streams.buffer()
+    made = site.streams.write(buffer, 1, SIZE).finish()
+    site.proxy.fault(faults.corrupt(down=clouds.BLOCK - 1), "GET", "00/003", times=2)
+    site.proxy.fault(faults.corrupt(down=0), "GET", "00/027")
+    assert site.streams.read(buffer, 1).finish() == made
 
 
-def test_a_download_damaged_every_time(cloud):
-    buffer = cloud.streams.buffer()
-    cloud.streams.write(buffer, 1, SIZE).finish()
-    cloud.proxy.fault(faults.corrupt(down=7), "GET", "00/003", times=None)
-    code, said, made = cloud.streams.read(buffer, 1).fail()
+def test_a_download_damaged_every_time(site):
+    buffer = site.streams.buffer()
+    site.streams.write(buffer, 1, SIZE).finish()
+    site.proxy.fault(faults.corrupt(down=7), "GET", "00/003", times=None)
+    code, said, made = site.streams.read(buffer, 1).fail()
     assert code == 74
     assert "MD5 mismatch" in said
     assert made.bytes == 3 * clouds.BLOCK

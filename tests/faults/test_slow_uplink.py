@@ -29,7 +29,7 @@ def cloud(azurite):
         link = stack.enter_context(netns.slow("1mbit"))
         listen = (link.address, 0)
         proxy = stack.enter_context(faultproxy.Proxy(("127.0.0.1", azurite.port), listen=listen))
-        text = clouds.config(azurite, proxy.address[1], block=4 * MIB).replace(
+        text = clouds.config(azurite, proxy.address[1]).replace(
             f"127.0.0.1:{proxy.address[1]}", f"{link.address}:{proxy.address[1]}"
         )
         path = stack.enter_context(daemon.directory())
@@ -38,7 +38,7 @@ def cloud(azurite):
         stack.callback(it.kill)
         it.start()
         streams = stack.enter_context(streaming.streaming(it))
-        yield clouds.Cloud(azurite, proxy, it, streams)
+        yield clouds.Cloud(proxy, it, streams, azurite)
 
 
 def test_it_progresses_and_nothing_is_sent_twice(cloud):

@@ -1,4 +1,4 @@
-"""A daemon whose storage account is Azurite, with the fault proxy between them.
+"""A daemon whose buffers are at Azurite, or at another daemon of ours, with the fault proxy between them.
 
 with cloud.cloud(azurite) as site:
     buffer = site.streams.buffer()
@@ -10,22 +10,21 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import http.client
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
+from azure.core import exceptions
 from azure.storage import blob
 
 from tests.support import azurite as azurites
 from tests.support import daemon, faultproxy, streaming
+from tygerd.blocks import container
 
 BLOCK = 256 * 1024
 """Bytes of a block where a test does not say otherwise: many blocks in a stream of a few MiB."""
 
 CONFIG = """
-[store]
-block_size = {block}
 [transfer]
 proxy = "none"
 {transfer}
@@ -33,13 +32,23 @@ proxy = "none"
 
 
 @dataclass
-class Cloud:
-    """All parts; `azurite` is behind `proxy`, and the daemon knows the proxy only."""
+class Site:
+    """A daemon, and the proxy on its way to where its buffers are; the daemon knows the proxy only."""
 
-    azurite: azurites.Azurite
     proxy: faultproxy.Proxy
     daemon: daemon.Daemon
     streams: streaming.Streams
+
+    def ending(self, buffer: str) -> str:
+        """What `.bufferend` says where the buffer is: `complete`, `failed`, or "" where there is none."""
+        raise NotImplementedError
+
+
+@dataclass
+class Cloud(Site):
+    """Behind the proxy is Azurite."""
+
+    azurite: azurites.Azurite
 
     def url(self, buffer: str, *, writeable: bool = False) -> str:
         """An access URL of a buffer; it leads through the proxy."""
@@ -48,25 +57,42 @@ class Cloud:
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode().strip()
 
-    def ask(self, method: str, url: str, name: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
-        """One request about a blob at Azurite itself, past the proxy: status and body of the answer."""
-        parts = urlsplit(url)
-        connection = http.client.HTTPConnection("127.0.0.1", self.azurite.port, timeout=streaming.PATIENCE)
+    def ending(self, buffer: str) -> str:
+        """See `Site`."""
+        marker = client(self.azurite).get_blob_client(buffer, ".bufferend")
         try:
-            target = f"{parts.path}/{name}?{parts.query}" if name else f"{parts.path}?{parts.query}"
-            given = {"x-ms-version": "2021-08-06", "x-ms-blob-type": "BlockBlob"}
-            given |= {name.replace("_", "-"): value for name, value in headers.items()}
-            connection.request(method, target, body or None, given)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        finally:
-            connection.close()
+            return str(json.loads(marker.download_blob().readall())["status"])
+        except exceptions.ResourceNotFoundError:
+            return ""
 
-    def marker(self, buffer: str) -> bytes:
-        """What `.bufferend` says at the store; b"" where there is none."""
-        status, body = self.ask("GET", self.url(buffer), ".bufferend")
-        assert status in {200, 404}, (status, body)
-        return body if status == 200 else b""
+
+@dataclass
+class Neighbour(Site):
+    """Behind the proxy is another daemon of ours, whose buffers are known by their access URLs."""
+
+    owner: daemon.Daemon
+
+    def ending(self, buffer: str) -> str:
+        """See `Site`."""
+        there = container.Container(f"{self.owner.state}/containers/{self.streams.name(buffer)}")
+        try:
+            return there.end() or ""
+        finally:
+            there.close()
+
+
+class _NeighboursStreams(streaming.Streams):
+    """Streams whose buffers are made by the other daemon."""
+
+    owner: daemon.Daemon
+    proxy: faultproxy.Proxy
+
+    def buffer(self, *arguments: str) -> str:
+        """A new buffer there: its access URL, by way of the proxy."""
+        with streaming.streaming(self.owner) as theirs:
+            made = theirs.run("buffer", "access", theirs.buffer(*arguments), "--write")
+        assert made.returncode == 0, made.stderr.decode()
+        return made.stdout.decode().strip().replace(self.owner.socket, str(self.proxy.address))
 
 
 def client(azurite: azurites.Azurite) -> blob.BlobServiceClient:
@@ -87,13 +113,12 @@ def config(
     azurite: azurites.Azurite,
     port: int,
     *,
-    block: int = BLOCK,
     transfer: str = "",
     more: str = "",
     **account: str,
 ) -> str:
     """The text of tygerd.toml; `transfer` are lines of that table, `more` is whole tables."""
-    text = CONFIG.format(block=block, transfer=transfer)
+    text = CONFIG.format(transfer=transfer)
     return text + azurite.config(port=port, **account) + more
 
 
@@ -104,6 +129,18 @@ def cloud(
     """A site at an Azurite that runs. `account` are keys of its table, as TOML values."""
     with faultproxy.Proxy(("127.0.0.1", azurite.port)) as proxy:
         assert not isinstance(proxy.address, str)
-        text = config(azurite, proxy.address[1], block=block, transfer=transfer, more=more, **account)
-        with daemon.daemon(config=text) as it, streaming.streaming(it) as streams:
-            yield Cloud(azurite, proxy, it, streams)
+        text = config(azurite, proxy.address[1], transfer=transfer, more=more, **account)
+        with daemon.daemon(config=text) as it, streaming.streaming(it, block=block) as streams:
+            yield Cloud(proxy, it, streams, azurite)
+
+
+@contextlib.contextmanager
+def neighbour(*, block: int = BLOCK, transfer: str = "", more: str = "") -> Iterator[Neighbour]:
+    """A site whose buffers are at another daemon of ours, by a Unix socket; that one has no faults."""
+    with daemon.daemon() as owner, faultproxy.Proxy(owner.socket, listen="") as proxy:
+        text = CONFIG.format(transfer=transfer) + more
+        with daemon.daemon(config=text) as it, contextlib.ExitStack() as stack:
+            streams = _NeighboursStreams(it, block=block)
+            streams.owner, streams.proxy = owner, proxy
+            stack.callback(streams.close)
+            yield Neighbour(proxy, it, streams, owner)

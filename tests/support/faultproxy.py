@@ -150,10 +150,9 @@ class Proxy:
             assert not unmet, f"no request met these faults: {unmet}"
 
     @property
-    def endpoint(self) -> str:
-        """What stands before the path in a URL that leads here by TCP."""
-        assert not isinstance(self.address, str)
-        return "http://{}:{}".format(*self.address)
+    def place(self) -> str:
+        """Its address in words."""
+        return self.address if isinstance(self.address, str) else "{}:{}".format(*self.address)
 
     def fault(
         self,

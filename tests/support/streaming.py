@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 from tests.support import daemon, producer
 from tyger import client
@@ -141,8 +142,11 @@ class Reading:
 class Streams:
     """Everything that goes on at one daemon."""
 
-    def __init__(self, it: daemon.Daemon) -> None:
+    def __init__(self, it: daemon.Daemon, *, block: int | None = None) -> None:
         self.daemon = it
+        self.block = block
+        """Bytes of a block of what `write` writes, whole KiB; None: the command's own choice."""
+
         self.environment = it.env
         self._jobs: list[Job] = []
         self._reports = 0
@@ -175,7 +179,8 @@ class Streams:
         reading, writing = os.pipe()
         producing = self._job(producer.command(seed, size, rate=rate, report=report), stdout=writing)
         os.close(writing)
-        command = self.start("buffer", "write", buffer, *arguments, stdin=reading)
+        size_flags = [] if self.block is None else ["--block-size", f"{self.block // 1024}K"]
+        command = self.start("buffer", "write", buffer, *size_flags, *arguments, stdin=reading)
         os.close(reading)
         return Writing(producing, command, report)
 
@@ -187,6 +192,10 @@ class Streams:
         command.process.stdout.close()  # the checker's alone, so that the command notices its end
         return Reading(command, checker)
 
+    def name(self, buffer: str) -> str:
+        """The name of a buffer in transfers; `buffer` may be its access URL."""
+        return urlsplit(buffer).path.rpartition("/")[2]
+
     def transfers(self) -> list[dict[str, Any]]:
         """What the daemon says of its transfers."""
         found: list[dict[str, Any]] = (
@@ -196,7 +205,8 @@ class Streams:
 
     def transfer(self, buffer: str, kind: str = "write") -> dict[str, Any]:
         """The latest transfer of a buffer."""
-        return next(each for each in self.transfers() if (each["buffer"], each["kind"]) == (buffer, kind))
+        wanted = (self.name(buffer), kind)
+        return next(each for each in self.transfers() if (each["buffer"], each["kind"]) == wanted)
 
     def wait_transfer(
         self,
@@ -208,9 +218,10 @@ class Streams:
     ) -> dict[str, Any]:
         """Wait until `predicate` holds for the transfer of a buffer; the transfer then."""
         deadline = time.monotonic() + seconds
+        wanted = (self.name(buffer), kind)
         last: dict[str, Any] = {}
         while time.monotonic() < deadline:
-            found = [each for each in self.transfers() if (each["buffer"], each["kind"]) == (buffer, kind)]
+            found = [each for each in self.transfers() if (each["buffer"], each["kind"]) == wanted]
             if found and predicate(last := found[0]):
                 return last
             time.sleep(0.05)  # asked, not followed: the daemon may be killed meanwhile
@@ -229,9 +240,9 @@ class Streams:
 
 
 @contextlib.contextmanager
-def streaming(it: daemon.Daemon) -> Iterator[Streams]:
+def streaming(it: daemon.Daemon, *, block: int | None = None) -> Iterator[Streams]:
     """Streams at `it`; whatever was started has ended afterwards."""
-    made = Streams(it)
+    made = Streams(it, block=block)
     try:
         yield made
     finally:
