@@ -40,6 +40,11 @@ LATE = 16
 NARROW = 2
 """The least width that is tried without need: with one, the link idles while an answer is on its way."""
 
+QUICK = 1.0
+ENOUGH = 4
+"""Where a request takes less than `QUICK` seconds it is ENOUGH: what happens between two requests takes time,
+too, and a measurement can't tell a busy machine from a link."""
+
 SURGE = 1.5
 """A throughput that grows so much by itself means another link: it is climbed again."""
 
@@ -59,8 +64,7 @@ PUSH_BACK = 0.15
 _RECENT = 32
 
 LONG = 20.0
-ENOUGH = 4
-"""A request that takes so many seconds takes them on the link, not waiting: more than so many at a time only
+"""A request that takes so many seconds takes them on the link, not waiting: more than ENOUGH at a time only
 make each of them slower, and a loss dearer."""
 
 Mode = Literal["climbing", "holding", "probing"]
@@ -171,7 +175,10 @@ class Pace:
             if self.width < self._ceiling:
                 self._change(min(2 * self.width, self._ceiling))
                 return
-        self._hold(self._best.width, upwards=False)
+        self._hold(max(self._best.width, self._narrow()), upwards=False)
+
+    def _narrow(self) -> int:
+        return min(ENOUGH if self._took < QUICK else NARROW, self._ceiling)
 
     def _held(self, rate: float, now: float) -> None:
         best = self._best
@@ -191,8 +198,8 @@ class Pace:
         most = ENOUGH if self._took > LONG else self._ceiling
         if self._upwards and self.width < most:
             self._probe(min(self.width + step, most))
-        elif self.width > NARROW:
-            self._probe(max(self.width - step, NARROW))
+        elif self.width > self._narrow():
+            self._probe(max(self.width - step, self._narrow()))
         else:
             self._hold(self.width, upwards=True)
 
