@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from tyger import errors
-from tygerd import clock
 from tygerd.blocks import container
 from tygerd.stores import access, answer, bandwidth, connection, dialing, exchange, network
 
@@ -259,7 +258,7 @@ class DataPlane:
     ) -> Iterator[answer.Answer]:
         """One exchange; yields a success, and turns everything else into a Problem."""
         generation, url = self.access.current()
-        every = {"Date": email.utils.format_datetime(clock.now()), "x-ms-version": _VERSION}
+        every = {"Date": email.utils.format_datetime(self.access.clock.now()), "x-ms-version": _VERSION}
         every |= headers or {}
         answered = False
         try:
