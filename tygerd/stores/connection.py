@@ -81,6 +81,8 @@ class Connection:
         self._alive = 0.0
         self._queued = 0
         self._tls = sock if isinstance(sock, ssl.SSLSocket) else None
+        self._piece: memoryview | None = None
+        """Memory for what is about to be encrypted, where something is."""
 
     def watch(self, limit: float) -> None:
         """An exchange begins: from now on silence of `limit` seconds ends it."""
@@ -152,11 +154,12 @@ class Connection:
 
     def _send_piece(self, fd: int, offset: int, length: int) -> int:
         if self._tls is not None:
-            data = os.pread(fd, min(length, ENCRYPTED_PIECE), offset)
-            view = memoryview(data)
+            self._piece = self._piece or memoryview(bytearray(ENCRYPTED_PIECE))
+            read = os.preadv(fd, [self._piece[:length]], offset)
+            view = self._piece[:read]
             while view:
                 view = view[self._send(view, 0) :]
-            return len(data)
+            return read
         while True:
             try:
                 count = os.sendfile(self.sock.fileno(), fd, offset, length)
