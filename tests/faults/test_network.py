@@ -12,7 +12,7 @@ MIB = 1 << 20
 
 
 def shipped(transfer):
-    return transfer.get("shipped", 0)
+    return transfer["shipped"]
 
 
 @pytest.mark.parametrize(

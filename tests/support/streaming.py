@@ -197,11 +197,9 @@ class Streams:
         return urlsplit(buffer).path.rpartition("/")[2]
 
     def transfers(self) -> list[dict[str, Any]]:
-        """What the daemon says of its transfers."""
-        found: list[dict[str, Any]] = (
-            client.Client(self.daemon.socket).request("GET", "/transfers").json()["items"]
-        )
-        return found
+        """What the daemon says of its transfers; counts that it leaves out are 0."""
+        items = client.Client(self.daemon.socket).request("GET", "/transfers").json()["items"]
+        return [{"bytes": 0, "shipped": 0, **item} for item in items]
 
     def transfer(self, buffer: str, kind: str = "write") -> dict[str, Any]:
         """The latest transfer of a buffer."""
