@@ -40,7 +40,11 @@ def command() -> None:
         exit_status="0 on success, 65 when a tag or the location is not valid.",
     ),
 )
-@click.option("--location", metavar="LOCATION", help="Where to keep it; on this machine only `local`.")
+@click.option(
+    "--location",
+    metavar="LOCATION",
+    help="Where to keep it: a location that `tyger buffer storage-account list` shows.",
+)
 @flags.map_option("--tag", "tags", help="Tag of the new buffer. May be repeated.")
 @click.option(
     "--ttl",
@@ -197,7 +201,7 @@ def storage_account() -> None:
 @storage_account.command(
     name="list",
     help=groups.describe(
-        "List the places where buffers are kept, as a JSON array; on this machine there is one.",
+        "List the places where buffers are kept, as a JSON array: storage accounts, and this host.",
         examples=("tyger buffer storage-account list",),
         exit_status="0 on success.",
     ),
