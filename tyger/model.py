@@ -199,10 +199,10 @@ class WriteRequest(Strict):
     """Body of `POST /transfers`: one descriptor, the read end of a pipe, comes with it.
 
     `id` is the client's own name for the transfer (32 hexadecimal digits): a client that lost the answer
-    sends the same request again. Exactly one of `buffer`, an ID, and `url`, an access URL, is given; `renewable`
-    says that the client can bring another URL when that one expires. `blockSize` in bytes, `flushInterval` in
-    seconds (0: seal only full blocks). `run` is the run on whose behalf the transfer is made, for `transfer
-    list`. `priority`: `live` goes before `bulk` on a busy link.
+    sends the same request again. Exactly one of `buffer`, an ID, and `url`, an access URL, is given;
+    `renewable` says that the client can bring another URL when that one expires. `blockSize` in bytes,
+    `flushInterval` in seconds (0: seal only full blocks). `run` is the run on whose behalf the transfer is
+    made, for `transfer list`. `priority`: `live` goes before `bulk` on a busy link.
     """
 
     buffer: str | None = None

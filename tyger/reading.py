@@ -209,7 +209,9 @@ class _Reason:
 
 def _trailer_problem(said: str) -> errors.Problem:
     code, _, message = said.partition(": ")
-    return errors.Problem(errors.BY_CODE.get(code, errors.IO_ERROR), message)
+    problem = errors.Problem(errors.BY_CODE.get(code, errors.IO_ERROR), message)
+    problem.remote = True
+    return problem
 
 
 # --- where the bytes go ----------------------------------------------------------------------------------

@@ -120,8 +120,9 @@ class Retries:
         """
         now = time.monotonic()
         self._since = now if self._since is None else self._since
-        # CONFIG is a start of ours that failed: somebody will mend the configuration.
-        away = lost.kind is errors.UNAVAILABLE or (lost.kind is errors.CONFIG and not lost.remote)
+        # CONFIG is a start of ours that failed: somebody will mend the configuration. What the daemon says
+        # itself is no absence, also when it says that a store is unavailable: it has been patient already.
+        away = lost.kind in {errors.UNAVAILABLE, errors.CONFIG} and not lost.remote
         if not away or not self._patient:
             raise lost
         left = None if self._limit is None else self._since + self._limit - now

@@ -47,13 +47,13 @@ class RemoteStore:
     async def delete(self, name):
         self.server.containers.pop(name, None)
 
-    async def mark_failed(self, name, reason):
+    async def mark_failed(self, name, _reason):
         self.server.containers[name].setdefault(names.END, b'{"status":"failed"}')
 
-    async def access(self, name, *, writeable):
+    async def access(self, name, *, writeable):  # noqa: ARG002 - a store that signs for all
         return access.Access(access.parse(self._sign(name)), lambda: self._sign(name))
 
-    async def url(self, name, *, writeable, ttl):
+    async def url(self, name, *, writeable, ttl):  # noqa: ARG002
         return self._sign(name)
 
     def _sign(self, name):
@@ -61,7 +61,7 @@ class RemoteStore:
             raise self.refusal
         return self.server.url(name, self.signature)
 
-    def lease(self, name, holder):
+    def lease(self, _name, holder):
         return self.leases.setdefault(holder, Lease())
 
     async def close(self):
