@@ -97,6 +97,8 @@ class _Reader:
                 if lost.kind is errors.ACCESS_EXPIRED and self._target.is_url:
                     if not self._renewed(lost.message):
                         break
+                elif isinstance(lost, _ToldError):
+                    raise
                 elif not self._retries.pause(lost, lambda: self._tell(streams.AWAY)):
                     break
         return streams.Result("stopped", self._delivered, self._stop.reason)
@@ -207,11 +209,13 @@ class _Reason:
         self._sent.close()
 
 
+class _ToldError(errors.Problem):
+    """The daemon's own last word about a stream: trying again would not change it."""
+
+
 def _trailer_problem(said: str) -> errors.Problem:
     code, _, message = said.partition(": ")
-    problem = errors.Problem(errors.BY_CODE.get(code, errors.IO_ERROR), message)
-    problem.remote = True
-    return problem
+    return _ToldError(errors.BY_CODE.get(code, errors.IO_ERROR), message)
 
 
 # --- where the bytes go ----------------------------------------------------------------------------------

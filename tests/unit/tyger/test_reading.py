@@ -89,6 +89,18 @@ def test_a_failure_stands_in_the_trailer(destination, stop):
     assert content() == b"one"
 
 
+def test_a_store_that_is_unavailable_is_no_daemon_that_is_away(destination, stop):
+    """The daemon has been patient already; its word is the last."""
+    fd, _ = destination
+    end = b"0\r\nTyger-Error: Unavailable: the store cannot be reached\r\n\r\n"
+    with (
+        scripted.Peer(lambda connection: chunks(connection, b"one", end=end)) as peer,
+        pytest.raises(errors.Problem, match="the store cannot be reached") as caught,
+    ):
+        read(peer, fd, stop)
+    assert caught.value.kind is errors.UNAVAILABLE
+
+
 def test_a_destination_that_went_away_ends_a_quiet_stream(stop):
     reader, writer = os.pipe()
 
