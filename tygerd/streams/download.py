@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import mmap
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
@@ -82,7 +83,7 @@ class Download:
         self._ended = False
         self._waiting = False
         self._came = trio.Event()
-        self._pool: list[bytearray] = []
+        self._pool: list[mmap.mmap] = []
 
     async def run(self) -> None:
         """Deliver what is wanted; waits for what is not yet written, unless that isn't wanted.
@@ -114,6 +115,9 @@ class Download:
                 raise
             if not delivered:  # else it is about what nobody needs any more
                 raise (failure or problem) from None
+        finally:  # at once, however long this object is kept
+            self._pool.clear()
+            self._window = window.Window(1)
         if failure is not None:
             raise failure
 
@@ -366,17 +370,19 @@ class Download:
             raise errors.Problem(errors.CORRUPT, message)
 
     # --- memory: a block's is used again, as most blocks are of one size ----------------------------------
+    #
+    # Mapped, as malloc would keep what worker threads allocated: a daemon grew with each read that it served.
 
     def _memory(self, length: int) -> memoryview:
         """Memory of at least `length` bytes; called in worker threads."""
         try:
             old = self._pool.pop()
         except IndexError:
-            old = bytearray()
-        return memoryview(old if len(old) >= length else bytearray(length))
+            return memoryview(mmap.mmap(-1, max(length, 1)))
+        return memoryview(old if len(old) >= length else mmap.mmap(-1, length))
 
     def _give_back(self, view: memoryview) -> None:
         memory = view.obj
         view.release()
-        assert isinstance(memory, bytearray)  # noqa: S101 - for the type checker
+        assert isinstance(memory, mmap.mmap)  # noqa: S101 - for the type checker
         self._pool.append(memory)
