@@ -6,6 +6,7 @@ member of our process group, as it would be beside us in a shell's pipeline. Sta
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -24,7 +25,8 @@ _RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
 
 _LONGEST_SHEBANG = 4096
 
-_FOREVER = 1e6
+KILLED = 10.0
+"""Seconds that a killed process is waited for; one that sleeps in a dead disk's driver is left."""
 
 
 class Producer:
@@ -100,6 +102,8 @@ class Producer:
     def end(self, steps: Sequence[tuple[int, float]], stop: int | None = None) -> None:
         """See that it ends: close our end of its pipe, then take the steps until it has; SIGKILL is the last.
 
+        What cannot be signalled or killed is left.
+
         A step is a signal, 0 for none, and the seconds to wait after it. `stop` is a descriptor that, when it
         becomes readable, cuts the wait of one step short.
         """
@@ -108,11 +112,12 @@ class Producer:
             self.reader = -1
         if not self.started:
             return
-        for number, seconds in (*steps, (signal.SIGKILL, _FOREVER)):
+        for number, seconds in (*steps, (signal.SIGKILL, KILLED)):
             if self.wait(0):
                 return
             if number:
-                signal.pidfd_send_signal(self._pidfd, number)
+                with contextlib.suppress(PermissionError, ProcessLookupError):  # it may be another user's now
+                    signal.pidfd_send_signal(self._pidfd, number)
             if self.wait(seconds, *(() if stop is None else (stop,))):
                 return
             if stop is not None and select.select([stop], [], [], 0)[0]:
