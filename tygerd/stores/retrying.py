@@ -48,11 +48,13 @@ class Policy(NamedTuple):
     `deadline` counts from a request's first failure. `first_contact`, where given, stands in for it until
     the data plane has answered once: a wrong address is likelier then than an outage. `offline_cap` is the
     cap while nobody answers: a network that is back should be noticed soon, and asking it burdens nobody.
+    `first` is short, as blocks are delivered in order: measured with 50 ms of latency and 2 % of requests
+    refused, a read with 0.25 s has three quarters of its rate, with 0.1 s nearly all of it.
     """
 
     deadline: float = DEADLINE
     first_contact: float | None = None
-    first: float = 0.25
+    first: float = 0.1
     cap: float = 30.0
     offline_cap: float = 5.0
 

@@ -29,7 +29,7 @@ def patient(server, policy=None, *, opened=None, chance=0.0, **options):
     plane = dataplane.DataPlane(opened or access.locate(server.url()))
     return retrying.Retrying(
         plane,
-        policy or retrying.Policy(deadline=3600),
+        policy or retrying.Policy(first=0.25, deadline=3600),
         threads=trio.CapacityLimiter(8),
         chance=lambda: chance,
         **options,
@@ -56,14 +56,14 @@ async def using(remote, work):
 
 @given(st.integers(1, 10**6), st.none() | st.floats(0, 1e6), st.floats(0, 1, exclude_max=True), st.booleans())
 def test_a_pause_is_bounded_below_by_the_server_and_above_by_the_cap(failures, retry_after, chance, offline):
-    policy = retrying.Policy(deadline=1)
+    policy = retrying.Policy(first=0.25, deadline=1)
     pause = policy.pause(failures, retry_after, chance, offline=offline)
     cap = policy.offline_cap if offline else policy.cap
     assert (retry_after or 0) <= pause <= max(cap, retry_after or 0)
 
 
 def test_pauses_double_up_to_the_cap():
-    policy = retrying.Policy(deadline=1)
+    policy = retrying.Policy(first=0.25, deadline=1)
     longest = [policy.pause(n, None, 1.0) for n in range(1, 9)]
     assert longest == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
     offline = [policy.pause(n, None, 1.0, offline=True) for n in range(2, 7)]
@@ -116,7 +116,7 @@ async def test_an_md5_mismatch_is_tried_five_times(server, digest):
     await using(remote, lambda: remote.get("00/000", lambda _: memoryview(memory)))
     assert memory == b"data"
     server.fault("GET", "00/000", *[blobserver.CORRUPT] * 5)
-    again = remote.again(retrying.Policy(deadline=1))
+    again = remote.again(retrying.Policy(first=0.25, deadline=1))
     with pytest.raises(dataplane.Md5MismatchError):
         await using(again, lambda: again.get("00/000", lambda _: memoryview(memory)))
 
@@ -153,7 +153,7 @@ async def test_the_server_may_ask_for_more(server, autojump_clock):
 
 async def test_patience_ends(server, autojump_clock, caplog):
     server.fault("HEAD", "00/000", *[blobserver.Refusal(503, "ServerBusy")] * 4)
-    remote = patient(server, retrying.Policy(deadline=4), chance=1.0)
+    remote = patient(server, retrying.Policy(first=0.25, deadline=4), chance=1.0)
     with pytest.raises(dataplane.TransientError, match="503: ServerBusy"):
         await using(remote, lambda: remote.head("00/000"))
     assert trio.current_time() < 4
@@ -163,7 +163,7 @@ async def test_patience_ends(server, autojump_clock, caplog):
 
 
 async def test_less_patience_for_one_that_has_never_answered(server, autojump_clock):
-    policy = retrying.Policy(deadline=100, first_contact=1)
+    policy = retrying.Policy(first=0.25, deadline=100, first_contact=1)
     server.fault("HEAD", "00/000", *[blobserver.HANG_UP] * 2)
     remote = patient(server, policy, chance=1.0)
     with pytest.raises(dataplane.TransientError):
@@ -293,7 +293,7 @@ async def test_of_several_troubles_the_oldest_is_told(server):
 
 async def test_trouble_that_ends_in_an_error_is_over_too(server, autojump_clock):
     told = []
-    remote = patient(server, retrying.Policy(deadline=1), chance=1.0, on_trouble=told.append)
+    remote = patient(server, retrying.Policy(first=0.25, deadline=1), chance=1.0, on_trouble=told.append)
     server.fault("HEAD", "00/000", *[blobserver.HANG_UP] * 2)
     with pytest.raises(dataplane.TransientError) as caught:
         await using(remote, lambda: remote.head("00/000"))
@@ -524,7 +524,11 @@ async def test_a_source_that_never_comes_back(server, autojump_clock):
     told = []
     signer = Signer(server, 30)
     remote = patient(
-        server, retrying.Policy(deadline=9), opened=signer.opened, chance=1.0, on_trouble=told.append
+        server,
+        retrying.Policy(first=0.25, deadline=9),
+        opened=signer.opened,
+        chance=1.0,
+        on_trouble=told.append,
     )
     signer.refusals = [errors.Problem(errors.TRY_AGAIN, "Entra ID cannot be reached")] * 99
     signer.passes(31)
