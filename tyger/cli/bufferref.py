@@ -36,7 +36,7 @@ def resolve(text: str, where: paths.Paths, *, has_ttl: bool) -> access.Access:
 
 
 def _id(text: str) -> str:
-    if "?" in text:  # a URL, or most of one: its signature must not be shown
+    if "sig=" in text:  # most of a URL: its signature must not be shown
         raise errors.Problem(errors.INVALID_INPUT, f"invalid buffer ID '{text.partition('?')[0]}?...'")
     return session.segment(text, "buffer ID")
 
