@@ -113,6 +113,20 @@ REFUSALS = [
 ]  # fmt: skip
 
 
+def test_a_body_that_arrived_in_part_may_be_sent_again(server, plane):
+    """What HTTP servers say of it themselves; the store's own refusals have a code."""
+    for outcome, send in (
+        (dataplane.TransientError, lambda: plane.put("00/000", b"x", md5(b"x"), {})),
+        (errors.Problem, lambda: plane.head("00/000")),
+    ):
+        server.fault(
+            "PUT" if outcome is dataplane.TransientError else "HEAD", "00/000", blobserver.Refusal(400)
+        )
+        with pytest.raises(outcome, match="unexpected status code 400$") as caught:
+            send()
+        assert type(caught.value) is outcome
+
+
 @pytest.mark.parametrize(("status", "code", "outcome", "kind", "words"), REFUSALS)
 @pytest.mark.parametrize("method", ["HEAD", "GET", "PUT"])
 def test_each_answer_has_its_outcome(server, plane, method, status, code, outcome, kind, words):
