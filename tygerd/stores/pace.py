@@ -172,13 +172,18 @@ class Pace:
             return
         if gain >= PAYS or self._best is None:
             self._best = Measured(self.width, rate)
-            if self.width < self._ceiling:
-                self._change(min(2 * self.width, self._ceiling))
+            if self.width < self._most():
+                self._change(min(2 * self.width, self._most()))
                 return
         self._hold(max(self._best.width, self._narrow()), upwards=False)
 
     def _narrow(self) -> int:
+        """The least width that is tried without need."""
         return min(ENOUGH if self._took < QUICK else NARROW, self._ceiling)
+
+    def _most(self) -> int:
+        """The largest that is."""
+        return ENOUGH if self._took > LONG else self._ceiling
 
     def _held(self, rate: float, now: float) -> None:
         best = self._best
@@ -195,9 +200,8 @@ class Pace:
         if self._waiting > 0:
             return
         step = max(1, self.width // 4)
-        most = ENOUGH if self._took > LONG else self._ceiling
-        if self._upwards and self.width < most:
-            self._probe(min(self.width + step, most))
+        if self._upwards and self.width < self._most():
+            self._probe(min(self.width + step, self._most()))
         elif self.width > self._narrow():
             self._probe(max(self.width - step, self._narrow()))
         else:
@@ -228,8 +232,8 @@ class Pace:
     def _climb(self, rate: float) -> None:
         self.mode = "climbing"
         self._best = Measured(self.width, rate)
-        if self.width < self._ceiling:
-            self._change(min(2 * self.width, self._ceiling))
+        if self.width < self._most():
+            self._change(min(2 * self.width, self._most()))
         else:
             self._hold(self.width, upwards=False)
 
