@@ -197,6 +197,7 @@ class Assembly:
             priority=entry.settings.priority,
             lease=lease,
             renewable=renewable,
+            fresh=entry.state is states.State.RUNNING,
             paused=row.paused,
             on_change=entry.stir,
             on_accepted=on_accepted,

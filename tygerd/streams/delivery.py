@@ -38,7 +38,8 @@ _log = logging.getLogger(__name__)
 class Delivery:
     """Ships one container. `accepted_bytes` counts what the store has; `on_change` is called on any news.
 
-    `renewable` says that an access which the store calls expired can become valid again.
+    `renewable` says that an access which the store calls expired can become valid again, `fresh` that the
+    write has just begun: what it holds can still be sent again by whoever sent it.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Delivery:
         priority: link.Priority,
         lease: base.Lease | None = None,
         renewable: bool = True,
+        fresh: bool = True,
         paused: bool = False,
         on_change: Callable[[], None] = lambda: None,
         on_accepted: Callable[[], None] = lambda: None,
@@ -63,6 +65,7 @@ class Delivery:
         self._priority: link.Priority = priority
         self._lease = lease
         self._renewable = renewable
+        self._fresh = fresh
         self._on_change = on_change
         self._on_accepted = on_accepted
         self._trouble: retrying.Trouble | None = None
@@ -211,7 +214,7 @@ class Delivery:
             return True  # only its end was to be told
         if isinstance(problem, dataplane.ExpiredError) and not self._renewable:
             return True
-        early = not self._begun and trio.current_time() - started < EARLY
+        early = self._fresh and not self._begun and trio.current_time() - started < EARLY
         return early and self._source.end() is None and not isinstance(problem, dataplane.TransientError)
 
     def _stall(self, problem: errors.Problem) -> None:

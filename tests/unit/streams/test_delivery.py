@@ -492,6 +492,26 @@ async def test_a_full_spool_holds_the_producer_back(site, producer, server):
         assert await read_back(site) == DATA
 
 
+async def test_a_refusal_after_a_restart_throws_nothing_away(site, producer):
+    """A daemon may come back to a secret that has expired: what it holds cannot be sent again."""
+    async with site.daemon() as registry:
+        entry = await registry.create_write(request(), 1)
+        await registry.pause(ID)
+        async with attached(entry, producer):
+            await producer.give(DATA[:60_000])
+            await site.shows(bytes=60_000)
+    site.store.refusal = errors.Problem(errors.CONFIG, "its secret has expired")
+    async with site.daemon() as registry:
+        await registry.resume(ID)
+        await site.until(lambda it: it.stalled == "its secret has expired")
+        site.store.refusal = None
+        await registry.resume(ID)
+        async with attached(await registry.find_write(ID), producer):
+            await write_all(await registry.find_write(ID), producer, DATA[60_000:])
+            await producer.heard("complete")
+        assert await read_back(site) == DATA
+
+
 # --- access URLs -----------------------------------------------------------------------------------------
 
 
