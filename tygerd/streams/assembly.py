@@ -146,8 +146,13 @@ class Assembly:
         return lost
 
     async def build(self, row: rows.TransferRow, state: states.State) -> write.Write:
-        """A write that is not over. Raises Problem: its container is gone."""
-        entry = self._entry(row, await self._container(row), state)
+        """A write that is not over. Raises Problem: its container is gone, or damaged."""
+        target = await self._container(row)
+        entry = self._entry(row, target, state)
+        # What the row says is of the write's beginning, and the spool is measured by this.
+        entry.bytes, entry.blocks = await trio.to_thread.run_sync(
+            _extent, target, limiter=self.hasher.limiter
+        )
         if not self._is_local(row):
             entry.ship_with(await self._shipping(row, entry))
         return entry
@@ -266,3 +271,9 @@ class Assembly:
                 raise
             message = f"the transfer's part of the spool is gone: {os.strerror(errno.ENOENT)}"
             raise errors.Problem(errors.IO_ERROR, message) from None
+
+
+def _extent(target: container.Container) -> tuple[int, int]:
+    """How many bytes and blocks a captured stream has so far; the empty last block counts. Blocking."""
+    blocks, size = target.find(1 << 63)
+    return size, blocks + (target.block(blocks) is not None)

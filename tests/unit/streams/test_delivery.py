@@ -512,6 +512,24 @@ async def test_a_refusal_after_a_restart_throws_nothing_away(site, producer):
         assert await read_back(site) == DATA
 
 
+async def test_what_is_in_the_spool_counts_after_a_restart(site, producer):
+    async with site.daemon() as registry:
+        entry = await registry.create_write(request(), 1)
+        await registry.pause(ID)
+        async with attached(entry, producer):
+            await write_all(entry, producer)
+            await producer.heard("spooled")
+    async with site.daemon() as registry:
+        shown = await registry.show(ID)
+        assert (shown.bytes, shown.blocks, shown.shipped) == (len(DATA), 5, 0)
+        assert registry.statistics().bytes_spooled == len(DATA)
+        await registry.resume(ID)
+        await site.shows(state="complete")
+        await site.sweeps()
+        row = await site.catalog.read(rows.get, ID)
+        assert (row.bytes, row.shipped) == (len(DATA), len(DATA))
+
+
 # --- access URLs -----------------------------------------------------------------------------------------
 
 
