@@ -207,7 +207,9 @@ class Write:
                 if states.is_captured(self.state):
                     return
                 if pipe is not None and not self._heard.is_set():
-                    await self._begin(await self._recover(), pipe).take_rest()
+                    with trio.CancelScope() as self._capturing:
+                        await self._begin(await self._recover(), pipe, bounded=False).take_rest()
+                    self._capturing = None
         except (OSError, journal.DamagedError) as error:
             self._hear("failed", _unstorable(error))
         finally:
@@ -330,7 +332,8 @@ class Write:
         with contextlib.suppress(OSError, journal.DamagedError):
             self._container.mark_failed(reason)
 
-    def _begin(self, target: writer.Writer, pipe: fds.OwnedFd) -> capture.Capture:
+    def _begin(self, target: writer.Writer, pipe: fds.OwnedFd, *, bounded: bool = True) -> capture.Capture:
+        """A capture; not `bounded`, it waits for no room in the spool: a pipe's rest is small."""
         self._capture = capture.Capture(
             target,
             pipe.fileno(),
@@ -338,7 +341,7 @@ class Write:
             flush_interval=self.settings.flush_interval,
             hasher=self._hasher,
             on_progress=self._progress,
-            admit=self._admit if self._shipping else None,
+            admit=self._admit if self._shipping and bounded else None,
         )
         return self._capture
 

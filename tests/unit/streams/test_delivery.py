@@ -530,6 +530,21 @@ async def test_what_is_in_the_spool_counts_after_a_restart(site, producer):
         assert (row.bytes, row.shipped) == (len(DATA), len(DATA))
 
 
+async def test_a_client_that_goes_while_the_spool_is_full(site, producer):
+    """Its rest is taken all the same: nobody waits for room that may never come."""
+    async with site.daemon(spool_limit=60_000) as registry:
+        entry = await registry.create_write(request(), 1)
+        await registry.pause(ID)
+        async with attached(entry, producer):
+            for start in range(0, 100_000, 50_000):
+                await producer.give(DATA[start : start + 50_000])
+            await site.waits("paused; the spool is full")
+        with trio.fail_after(5):
+            await entry.abandon(producer.passed())
+        shown = await registry.show(ID)
+        assert (shown.state, shown.bytes) == ("failing", len(DATA))
+
+
 # --- access URLs -----------------------------------------------------------------------------------------
 
 
