@@ -30,7 +30,8 @@ EARLY = 60.0
 """Seconds after the start in which a refusal ends the transfer: what it holds can still be sent again."""
 
 _LOST = (dataplane.ContainerNotFoundError, dataplane.ExistsError)
-"""What no later attempt mends."""
+_HOPELESS = {errors.CORRUPT, errors.INVALID_INPUT, errors.BUFFER_FAILED}
+"""What no later attempt mends: as failures of the data plane, and as kinds."""
 
 _log = logging.getLogger(__name__)
 
@@ -208,7 +209,7 @@ class Delivery:
 
     def _ends(self, problem: errors.Problem, started: float) -> bool:
         """Whether a failure is final, or the data should stay for better times."""
-        if isinstance(problem, _LOST) or problem.kind in {errors.CORRUPT, errors.INVALID_INPUT}:
+        if isinstance(problem, _LOST) or problem.kind in _HOPELESS:
             return True
         if self._source.end() == "failed":
             return True  # only its end was to be told

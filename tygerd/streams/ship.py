@@ -151,13 +151,20 @@ class Ship:
         self.begun.set()
 
     async def _complete(self) -> None:
-        """Write the end marker. The empty last block is there, and that is what makes the stream whole."""
+        """Write the end marker. The empty last block is there, and that is what makes the stream whole.
+
+        Raises:
+            Problem: BUFFER_FAILED, somebody has marked the buffer as failed: that is what readers are told.
+        """
         try:
             await self._put(self._remote, names.END, container.END_MARKERS["complete"], {})
         except dataplane.TransientError:
             if self._last_words is None:
                 raise  # there is time to try again
             _log.warning("failed to upload optional metadata at the end of the transfer")
+        except dataplane.ExistsError:
+            message = "the buffer was marked as failed by somebody else while it was being written"
+            raise errors.Problem(errors.BUFFER_FAILED, message) from None
         except errors.Problem as problem:
             _log.warning("failed to upload optional metadata at the end of the transfer: %s", problem)
 

@@ -545,6 +545,19 @@ async def test_a_client_that_goes_while_the_spool_is_full(site, producer):
         assert (shown.state, shown.bytes) == ("failing", len(DATA))
 
 
+async def test_a_stream_that_somebody_else_has_failed_is_not_complete(site, producer, server):
+    async with site.daemon() as registry:
+        entry = await registry.create_write(request(flush_interval=0), 1)
+        async with attached(entry, producer):
+            await producer.give(DATA[:30_000])
+            await site.shows(shipped=30_000)
+            server.put(".bufferend", container.END_MARKERS["failed"])
+            await write_all(entry, producer, DATA[30_000:])
+            failed = await producer.heard("failed")
+        assert failed["code"] == "BufferFailed"
+        assert "marked as failed" in failed["reason"]
+
+
 # --- access URLs -----------------------------------------------------------------------------------------
 
 
