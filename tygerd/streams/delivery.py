@@ -129,6 +129,7 @@ class Delivery:
                     await self._news.wait()
                     continue
                 with trio.CancelScope() as self._scope:
+                    self._trouble = None
                     try:
                         await self._ship(mark)
                     except errors.Problem as problem:
@@ -158,8 +159,7 @@ class Delivery:
                 if problem := nurseries.problem_of(group):
                     raise problem from None
                 raise
-            finally:
-                self._trouble = None
+        self._trouble = None
         await self._release()
 
     def _shipping(self, patient: retrying.Retrying, mark: shipped.Shipped) -> ship.Ship:

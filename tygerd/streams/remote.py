@@ -5,6 +5,7 @@ What all transfers share stands here: the link, the worker threads, the network'
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Literal, NamedTuple
@@ -12,12 +13,16 @@ from typing import Literal, NamedTuple
 import trio
 
 from tyger import errors
+from tygerd import clock
 from tygerd.stores import access, dataplane, link, network, retrying
 from tygerd.streams import hashing
 
 THREADS = 64
 """Requests under way at once, of all transfers together: each holds a worker thread. The link's lanes allow
 32 each at most, so that one store cannot take them all."""
+
+_PASSING = {errors.UNAVAILABLE, errors.TRY_AGAIN}
+"""Why there is no access now, and may well be in a while."""
 
 Direction = Literal["up", "down"]
 OnTrouble = Callable[[retrying.Trouble | None], None]
@@ -56,9 +61,10 @@ class Remotes:
         """A way to one buffer, while the block lasts. Requests under way must have ended by then.
 
         Raises:
-            Problem: there is no access; INVALID_INPUT, it leads to an ephemeral buffer's relay.
+            Problem: there is no access; INVALID_INPUT, it leads to an ephemeral buffer's relay. After the
+                deadline a TransientError.
         """
-        opened = await opening()
+        opened = await self._open(opening, on_trouble)
         if opened.url.relayed:
             message = "the access URL leads to an ephemeral buffer (relay=true), which is not stored anywhere"
             raise errors.Problem(errors.INVALID_INPUT, message)
@@ -79,3 +85,23 @@ class Remotes:
         finally:
             flow.close()
             plane.abort()
+
+    async def _open(self, opening: Opening, on_trouble: OnTrouble) -> access.Access:
+        """The access, as patiently as everything that follows: to sign a URL may take the network, too."""
+        since, deadline, failures = clock.boottime(), trio.current_time() + self._policy.deadline, 0
+        while True:
+            try:
+                opened = await opening()
+            except errors.Problem as problem:
+                if problem.kind not in _PASSING:
+                    raise
+                failures += 1
+                pause = self._policy.pause(failures, None, random.random(), offline=True)  # noqa: S311 - jitter
+                if trio.current_time() + pause > deadline:
+                    raise dataplane.TransientError(problem.message, offline=True) from None
+                on_trouble(retrying.Trouble("", problem.message, True, since, failures))
+                await trio.sleep(pause)
+            else:
+                if failures:
+                    on_trouble(None)
+                return opened

@@ -558,6 +558,20 @@ async def test_a_stream_that_somebody_else_has_failed_is_not_complete(site, prod
         assert "marked as failed" in failed["reason"]
 
 
+async def test_a_store_that_is_away_at_the_beginning_is_waited_for(site, producer):
+    """To sign an access URL may take the network: a producer does not wait for that."""
+    site.store.refusal = errors.Problem(errors.UNAVAILABLE, "it does not answer")
+    async with site.daemon() as registry:
+        entry = await registry.create_write(request(), 1)
+        async with attached(entry, producer):
+            await producer.give(DATA[:30_000])
+            await site.waits("it does not answer")
+            site.store.refusal = None
+            await write_all(entry, producer, DATA[30_000:])
+            await producer.heard("complete")
+        assert await read_back(site) == DATA
+
+
 # --- access URLs -----------------------------------------------------------------------------------------
 
 
