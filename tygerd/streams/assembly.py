@@ -240,6 +240,8 @@ class Assembly:
             raise errors.Problem(errors.CONFLICT, message)
         known.replace(url)
         entry.needs_url = False
+        if entry.delivery is not None:
+            entry.delivery.try_again()
         entry.stir()
 
     async def put_away(self, entry: write.Write) -> None:

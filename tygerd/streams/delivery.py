@@ -93,7 +93,12 @@ class Delivery:
 
     def resume(self) -> None:
         """Go on after a pause or a stall. Idempotent."""
-        self.paused, self.stalled = False, None
+        self.paused = False
+        self.try_again()
+
+    def try_again(self) -> None:
+        """Go on after a stall, as there is something new; a pause stays. Idempotent."""
+        self.stalled = None
         self._wake()
 
     def cancel(self, reason: str) -> None:

@@ -572,6 +572,21 @@ async def test_a_store_that_is_away_at_the_beginning_is_waited_for(site, produce
         assert await read_back(site) == DATA
 
 
+async def test_a_url_that_comes_late_ends_the_stall(site, producer, server, monkeypatch):
+    monkeypatch.setattr(retrying, "RENEWAL_PATIENCE", 0.0)
+    async with site.daemon() as registry:
+        entry = await registry.create_write(request(buffer=None, url=server.url(), renewable=True), 1)
+        async with attached(entry, producer):
+            await producer.give(DATA[:30_000])
+            await site.shows(shipped=30_000)
+            del server.signatures["good"]
+            server.signatures["fresh"] = "cr"
+            await write_all(entry, producer, DATA[30_000:])
+            await site.until(lambda it: it.stalled)
+            registry.renew_access(entry, server.url(sig="fresh"))
+            await producer.heard("complete")
+
+
 # --- access URLs -----------------------------------------------------------------------------------------
 
 
