@@ -133,10 +133,10 @@ class Transfers:
         await self._catalog.write(rows.insert, row)
         try:
             await self._assembly.prepare(row, request.url, renewable=request.renewable)
+            return await self._take_up(row, states.State.RUNNING)
         except errors.Problem as problem:
             await self._close_row(row, states.State.FAILED, problem.message, problem.kind.code)
             raise
-        return await self._take_up(row, states.State.RUNNING)
 
     async def _take_up(self, row: rows.TransferRow, state: states.State) -> write.Write:
         """A write that is not over: from now on it is in the registry, and what it holds is shipped."""
@@ -338,13 +338,13 @@ class Transfers:
         for row in unfinished:
             try:
                 state, reason = await self._assembly.state_of(row)
+                if states.is_final(state):
+                    await self._close_row(row, state, reason)
+                    continue
+                entry = await self._take_up(row, state)
             except errors.Problem as problem:
                 await self._close_row(row, states.State.FAILED, problem.message, problem.kind.code)
                 continue
-            if states.is_final(state):
-                await self._close_row(row, state, reason)
-                continue
-            entry = await self._take_up(row, state)
             entry.reason = reason
         await self._assembly.settle(self._catalog, {row.buffer for row in unfinished})
 

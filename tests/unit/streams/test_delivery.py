@@ -587,6 +587,18 @@ async def test_a_url_that_comes_late_ends_the_stall(site, producer, server, monk
             await producer.heard("complete")
 
 
+async def test_a_spool_without_its_access_url_fails_the_write_and_not_the_daemon(site, producer, server):
+    async with site.daemon() as registry:
+        entry = await registry.create_write(request(buffer=None, url=server.url(), renewable=True), 1)
+        await registry.pause(ID)
+        async with attached(entry, producer):
+            await producer.give(DATA[:30_000])
+    os.unlink(site.path / "spool" / ID / "access")
+    async with site.daemon() as registry:
+        shown = await registry.show(ID)
+        assert (shown.state, shown.code) == ("failed", "IOError")
+
+
 # --- access URLs -----------------------------------------------------------------------------------------
 
 
