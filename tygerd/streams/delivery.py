@@ -76,6 +76,11 @@ class Delivery:
         self._news = trio.Event()
 
     @property
+    def halted(self) -> bool:
+        """Whether nothing is sent until somebody says so."""
+        return self.paused or self.stalled is not None
+
+    @property
     def waiting(self) -> str | None:
         """Why nothing moves, in words; None when nothing is known to hold it up."""
         if self.paused:
@@ -130,7 +135,7 @@ class Delivery:
             self._begun = mark.number > 0
             self.accepted_bytes = mark.bytes
             while self._cancelled is None:
-                if self.paused or self.stalled:
+                if self.halted:
                     await self._news.wait()
                     continue
                 with trio.CancelScope() as self._scope:

@@ -192,7 +192,11 @@ class Write:
         Raises:
             Problem: CONFLICT, it is complete.
         """
-        if self._shipping and self.state in {states.State.SPOOLED, states.State.FAILING}:
+        if not states.is_captured(self.state):
+            await self.say("failed", reason)
+            if self._shipping is None or not self._shipping.delivery.halted:
+                return  # a store elsewhere is being told, however long that takes
+        if self._shipping and not states.is_final(self.state):
             self._shipping.delivery.cancel(reason)
             await self._final.wait()
         await self.say("failed", reason)

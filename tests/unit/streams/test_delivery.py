@@ -599,6 +599,19 @@ async def test_a_spool_without_its_access_url_fails_the_write_and_not_the_daemon
         assert (shown.state, shown.code) == ("failed", "IOError")
 
 
+async def test_a_cancelled_transfer_is_over_though_it_is_paused(site, producer, server):
+    async with site.daemon() as registry:
+        entry = await registry.create_write(request(), 1)
+        await registry.pause(ID)
+        async with attached(entry, producer):
+            await producer.give(DATA[:30_000])
+            with trio.fail_after(5):
+                shown = await registry.cancel(ID)
+            assert shown.state == "failed"
+            await producer.heard("failed")
+    assert server.stored(".bufferend") == container.END_MARKERS["failed"]
+
+
 # --- access URLs -----------------------------------------------------------------------------------------
 
 
