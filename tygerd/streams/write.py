@@ -244,7 +244,7 @@ class Write:
                     await trio.sleep(capture.FULL_DISK_PAUSE)
                     continue
                 outcome, reason = "failed", reason or _unstorable(error)
-                await trio.to_thread.run_sync(self._mark_failed, reason, limiter=self._hasher.limiter)
+                await self._end_badly(self._container.mark_failed, reason)
             else:
                 self.bytes, self.blocks = target.sealed_bytes, target.next_number
             break
@@ -294,6 +294,8 @@ class Write:
             return
         if self._refused is not None and self.state is states.State.SPOOLED:
             self.reason = self._refused.message
+            # A daemon that is killed before the row says so would deliver it after all.
+            await self._end_badly(self._container.fail, self.reason)
         self._move(states.Event.SHIPPING_FAILED if self._refused else states.Event.SHIPPED)
         self._conclude()
 
@@ -331,10 +333,10 @@ class Write:
         # The daemon died between the row and the journal.
         return writer.Writer.create(self._container, self.settings.block_size, sync=self.settings.sync)
 
-    def _mark_failed(self, reason: str) -> None:
-        """End a container that cannot even be recovered; where that fails too, the catalog's row says it."""
+    async def _end_badly(self, end: Callable[[str], object], reason: str) -> None:
+        """Mark the container as failed; where that fails too, the catalog's row says it."""
         with contextlib.suppress(OSError, journal.DamagedError):
-            self._container.mark_failed(reason)
+            await trio.to_thread.run_sync(end, reason, limiter=self._hasher.limiter)
 
     def _begin(self, target: writer.Writer, pipe: fds.OwnedFd, *, bounded: bool = True) -> capture.Capture:
         """A capture; not `bounded`, it waits for no room in the spool: a pipe's rest is small."""

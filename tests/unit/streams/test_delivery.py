@@ -612,6 +612,23 @@ async def test_a_cancelled_transfer_is_over_though_it_is_paused(site, producer, 
     assert server.stored(".bufferend") == container.END_MARKERS["failed"]
 
 
+async def test_what_was_cancelled_stays_cancelled_in_the_next_daemon(site, producer, server):
+    """The user is told before the row is written: the container says it first."""
+    ends = []
+    async with site.daemon() as registry:
+        entry = await registry.create_write(request(), 1)
+        entry._on_final = lambda it: ends.append(it._container.end())
+        await registry.pause(ID)
+        async with attached(entry, producer):
+            await write_all(entry, producer)
+            await producer.heard("spooled")
+            await registry.cancel(ID)
+    assert ends == ["failed"]
+    async with site.daemon() as registry:
+        await registry.resume(ID)
+        assert (await site.shows(state="failed")).reason == "cancelled by user"
+
+
 # --- access URLs -----------------------------------------------------------------------------------------
 
 
