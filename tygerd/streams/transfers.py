@@ -159,7 +159,9 @@ class Transfers:
         if (live := self._writes.get(transfer_id)) is not None:
             return live
         row = await self._catalog.read(rows.get, transfer_id)
-        return self._assembly.ended(row) if row is not None else None
+        if row is None or row.finished_at is None:  # it is being made: nobody but its maker may end it
+            return None
+        return self._assembly.ended(row)
 
     def abandon_soon(self, pending: write.Write, pipe: fds.OwnedFd) -> None:
         """The client of `pending` is gone: see to the rest of its pipe, outside of its request."""

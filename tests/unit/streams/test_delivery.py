@@ -629,6 +629,18 @@ async def test_what_was_cancelled_stays_cancelled_in_the_next_daemon(site, produ
         assert (await site.shows(state="failed")).reason == "cancelled by user"
 
 
+async def test_a_row_without_its_write_is_no_write(site):
+    """One that is just being made, or whose making was broken off: nobody may end it in its stead."""
+    row = rows.TransferRow(
+        id=ID, buffer=BUFFER, run=None, state="running", reason=None, block_size=1, flush_interval=0, bytes=0,
+        blocks=0, created_at=1, finished_at=None, owner_uid=1, owner="", epoch=1, account="account1",
+    )  # fmt: skip
+    async with site.daemon() as registry:
+        await site.catalog.write(rows.insert, row)
+        with pytest.raises(errors.Problem, match="not found"):
+            await registry.find_write(ID)
+
+
 # --- access URLs -----------------------------------------------------------------------------------------
 
 
