@@ -7,6 +7,7 @@ clients do not come back within the grace are failed. How a write is put togethe
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -25,6 +26,9 @@ from tygerd.streams import span as spans
 
 KEPT = 200
 """Ended transfers that `list` still shows."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class Statistics(NamedTuple):
@@ -365,11 +369,12 @@ class Transfers:
 
     async def _put_away(self, entry: write.Write) -> None:
         """Write down how it ended. A daemon that dies before finds the same in its container."""
+        name, said = entry.settings.id, False
         while True:
             try:
                 await self._catalog.write(
                     rows.update,
-                    entry.settings.id,
+                    name,
                     state=entry.state,
                     reason=entry.reason,
                     code=entry.code,
@@ -378,12 +383,15 @@ class Transfers:
                     shipped=entry.shipped,
                     finished_at=entry.finished_at,
                 )
-            except errors.Problem as problem:
-                if problem.kind is not errors.STORAGE_FULL:
-                    raise
-                await trio.sleep(capture.FULL_DISK_PAUSE)
-            else:
                 break
+            except errors.Problem as problem:
+                if not said:
+                    _log.warning("how transfer %s ended cannot be written down yet: %s", name, problem)
+                said = True
+            await trio.sleep(capture.FULL_DISK_PAUSE)
         # From here on its row is the truth; holding on to it would hold its container's journal open.
-        await self._assembly.put_away(entry)
-        self._writes.pop(entry.settings.id, None)
+        try:
+            await self._assembly.put_away(entry)
+        except errors.Problem as problem:
+            _log.warning("transfer %s stays in the spool until the next start: %s", name, problem)
+        self._writes.pop(name, None)

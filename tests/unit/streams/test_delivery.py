@@ -641,6 +641,23 @@ async def test_a_row_without_its_write_is_no_write(site):
             await registry.find_write(ID)
 
 
+async def test_a_spool_that_cannot_be_cleaned_up_does_not_end_the_daemon(site, producer):
+    async with site.daemon() as registry:
+        entry = await registry.create_write(request(), 1)
+        async with attached(entry, producer):
+            os.rmdir(site.path / "trash")
+            (site.path / "trash").write_text("no directory")
+            await write_all(entry, producer)
+            await producer.heard("complete")
+        with trio.fail_after(10):
+            while registry._writes:
+                await trio.lowlevel.checkpoint()
+        assert site.spooled() == [ID]
+        os.unlink(site.path / "trash")
+    async with site.daemon():
+        await site.sweeps()
+
+
 # --- access URLs -----------------------------------------------------------------------------------------
 
 
