@@ -29,6 +29,9 @@ before they are tried again do not hold up the others."""
 EARLY = 60.0
 """Seconds after the start in which a refusal ends the transfer: what it holds can still be sent again."""
 
+AGAIN = 1.0
+"""Seconds between attempts at a spool that cannot be used: the kernel has no event for that."""
+
 _LOST = (dataplane.ContainerNotFoundError, dataplane.ExistsError)
 _HOPELESS = {errors.CORRUPT, errors.INVALID_INPUT, errors.BUFFER_FAILED}
 """What no later attempt mends: as failures of the data plane, and as kinds."""
@@ -130,10 +133,8 @@ class Delivery:
             Problem: the store will never have it; BUFFER_FAILED after `cancel`.
         """
         started = trio.current_time()
-        mark = await trio.to_thread.run_sync(shipped.Shipped.open, self._source.path)
+        mark = await self._mark()
         try:
-            self._begun = mark.number > 0
-            self.accepted_bytes = mark.bytes
             while self._cancelled is None:
                 if self.halted:
                     await self._news.wait()
@@ -154,6 +155,27 @@ class Delivery:
             raise errors.Problem(errors.BUFFER_FAILED, self._cancelled)
         finally:
             mark.close()
+
+    async def _mark(self) -> shipped.Shipped:
+        """Where an earlier delivery stopped. A disk that is full, or fails, stalls this one.
+
+        Raises:
+            Problem: BUFFER_FAILED after `cancel`.
+        """
+        while self._cancelled is None:
+            try:
+                mark = await trio.to_thread.run_sync(shipped.Shipped.open, self._source.path)
+            except OSError as error:
+                message = f"the transfer's part of the spool cannot be used: {error.strerror}"
+                if message != self.stalled:
+                    self._stall(errors.Problem(errors.IO_ERROR, message))
+                with trio.move_on_after(AGAIN):
+                    await self._news.wait()
+            else:
+                self.stalled = None
+                self._begun, self.accepted_bytes = mark.number > 0, mark.bytes
+                return mark
+        raise errors.Problem(errors.BUFFER_FAILED, self._cancelled)
 
     async def _ship(self, mark: shipped.Shipped) -> None:
         async with self._remotes.way(

@@ -243,6 +243,8 @@ class Ship:
             return self._source.block(number)
         except journal.DamagedError as error:
             raise errors.Problem(errors.CORRUPT, f"the spool is damaged: {error}") from error
+        except OSError as error:
+            raise errors.Problem(errors.IO_ERROR, f"the spool cannot be read: {error.strerror}") from error
 
     async def _send(self, block: container.Block) -> None:
         """Send one block and free its place in the spool; gives its slot back."""
@@ -267,7 +269,10 @@ class Ship:
         finally:
             self._slots.release_on_behalf_of(block)
         if self._mark:
-            self._mark.accepted(block.number, block.length)
+            with contextlib.suppress(
+                OSError
+            ):  # it says less than it could, and with the next block all of it
+                self._mark.accepted(block.number, block.length)
         self.accepted += 1
         self.accepted_bytes += block.length
         self._progress.set()
@@ -311,8 +316,12 @@ class Ship:
 
 
 def _unlink(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):  # its whole container may have been removed
+    try:
         os.unlink(path)
+    except FileNotFoundError:  # its whole container may have been removed
+        pass
+    except OSError as error:  # it goes with the rest of the spool
+        _log.warning("a block that was sent stays in the spool: %s", error)
 
 
 def _md5(data: bytes) -> bytes:

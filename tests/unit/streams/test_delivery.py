@@ -658,6 +658,24 @@ async def test_a_spool_that_cannot_be_cleaned_up_does_not_end_the_daemon(site, p
         await site.sweeps()
 
 
+async def test_a_disk_that_fails_stalls_the_write_and_not_the_daemon(site, producer):
+    async with site.daemon() as registry:
+        entry = await registry.create_write(request(), 1)
+        await registry.pause(ID)
+        async with attached(entry, producer):
+            await write_all(entry, producer)
+    mark = site.path / "spool" / ID / "shipped"
+    os.unlink(mark)
+    mark.mkdir()
+    async with site.daemon() as registry:
+        await registry.resume(ID)
+        await site.waits("stalled: ")
+        mark.rmdir()
+        await registry.resume(ID)
+        await site.shows(state="complete")
+        assert await read_back(site) == DATA
+
+
 # --- access URLs -----------------------------------------------------------------------------------------
 
 
