@@ -191,7 +191,8 @@ class Execution:
         )
 
     def _watch(self) -> None:
-        for run in runfollow.snapshots(self._invocation, self._run_id, self._stop):
+        limit = data.patience(self._settings.retry_for, None)
+        for run in runfollow.snapshots(self._invocation, self._run_id, self._stop, limit):
             self._events.put(Snapshot(run))
 
     def _logs(self) -> None:

@@ -15,8 +15,8 @@ from tyger.cli import session
 
 TERMINAL = frozenset({"Succeeded", "Failed", "Canceled"})
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
-"""Seconds between attempts to reach a daemon that is away: doubled each time, with this ceiling."""
+MERE_RESTART = 3
+"""Attempts to reach a daemon that is away which are worth no word: a restart is over by then."""
 
 
 class Patience:
@@ -25,38 +25,51 @@ class Patience:
     Only a daemon that has answered is waited for: before that, its absence is final.
     """
 
-    def __init__(self, invocation: session.Session, stop: streams.Stop) -> None:
+    def __init__(
+        self,
+        invocation: session.Session,
+        stop: streams.Stop,
+        limit: streams.Patience = streams.Patience(),  # noqa: B008 - immutable
+    ) -> None:
         self._console = invocation.console
-        self._stop = stop
-        self._met = invocation.client.server_version is not None
-        self._pause = FIRST_PAUSE
+        self._retries = streams.Retries(invocation.client, stop, limit)
+        if invocation.client.server_version is not None:
+            self._retries.success()
+        self._attempts = 0
         self._said = False
 
     def reached(self) -> None:
         """The daemon answered."""
         if self._said:
             self._console.log("info", "The daemon is back")
-        self._met, self._said, self._pause = True, False, FIRST_PAUSE
+        self._said, self._attempts = False, 0
+        self._retries.success()
 
     def again(self, problem: errors.Problem) -> bool:
         """Wait before the next attempt; False when it is time to stop. Raises what waiting can't mend."""
-        if problem.kind is not errors.UNAVAILABLE or problem.remote or not self._met:
-            raise problem
-        if not self._said and self._pause > 4 * FIRST_PAUSE:  # a mere restart is over by then
+        return self._retries.pause(problem, lambda: self._say(problem))
+
+    def _say(self, problem: errors.Problem) -> None:
+        self._attempts += 1
+        if self._attempts > MERE_RESTART and not self._said:
             self._console.log("warn", "The daemon is away; waiting for it", error=problem.message)
             self._said = True
-        stopped = self._stop.wait(self._pause)
-        self._pause = min(2 * self._pause, LONGEST_PAUSE)
-        return not stopped
 
 
-def snapshots(invocation: session.Session, run_id: int, stop: streams.Stop) -> Iterator[dict[str, Any]]:
+def snapshots(
+    invocation: session.Session,
+    run_id: int,
+    stop: streams.Stop,
+    limit: streams.Patience = streams.Patience(),  # noqa: B008 - immutable
+) -> Iterator[dict[str, Any]]:
     """The run as it is, then again at each change, up to and with its terminal state.
+
+    A daemon that is away is waited for within `limit`.
 
     Raises:
         Problem: the daemon's own (unknown run, ...).
     """
-    patience = Patience(invocation, stop)
+    patience = Patience(invocation, stop, limit)
     while True:
         lost = sockets.Disconnected("the watch stream ended before the run did")
         try:
@@ -134,7 +147,7 @@ def log_lines(
                         continue
                     last = stamp
                     emit(line if timestamps else rest)
-            if is_over() or stop.wait(FIRST_PAUSE):
+            if is_over() or stop.wait(streams.FIRST_PAUSE):
                 return
         except sockets.Interrupted:
             return

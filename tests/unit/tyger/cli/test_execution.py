@@ -292,3 +292,17 @@ def test_a_run_that_fails_ends_its_producer(daemon):
         assert process.wait(10) == 1
         assert select.select([ended], [], [], 0)[0]
     os.close(ended)
+
+
+def test_a_daemon_that_stays_away_is_given_up(daemon):
+    daemon._perform = lambda *_: None
+    with cli.start(daemon.path, "run", "exec", "-c", "none", "--retry-for", "50ms") as process:
+        while b"status=Running" not in (line := process.stderr.readline()):
+            assert line
+        daemon._listening.close()
+        os.unlink(daemon.path)
+        with daemon.changed:
+            daemon._gone = True
+            daemon.changed.notify_all()
+        assert process.wait(10) == 69
+        assert b"waited for 0.05 s" in process.stderr.read()

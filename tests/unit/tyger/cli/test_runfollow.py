@@ -78,9 +78,19 @@ def test_what_is_no_json_is_told(stop):
 
 def test_a_daemon_that_was_never_there_is_not_waited_for(stop):
     nowhere = session.Session(output.Console({}), {"TYGER_SOCKET": "/nonexistent/s", "TYGER_AUTOSTART": "0"})
-    nowhere.client.ensure = None
+    nowhere.client.ensure = lambda: None
     with pytest.raises(errors.Problem, match="no daemon answers"):
         list(runfollow.snapshots(nowhere, 3, stop))
+
+
+def test_a_daemon_that_stays_away_is_not_waited_for_for_ever(stop, monkeypatch):
+    monkeypatch.setenv("TYGER_AUTOSTART", "0")
+    with scripted.Peer(cut_after(line("Running"))) as peer:
+        following = runfollow.snapshots(invocation(peer), 3, stop, streams.Patience(0.001))
+        assert next(following)["status"] == "Running"
+        with pytest.raises(errors.Problem, match=r"it was waited for") as caught:
+            list(following)
+    assert caught.value.exit_code == 69
 
 
 def lines_of(peer, stop, **options):
