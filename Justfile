@@ -13,11 +13,11 @@ demo *args: setup
     @python examples/demo.py "$@"
 
 # set-up, checks, and all tests but those that take minutes (ARGS go to pytest)
-test *args: setup check
+test *args: setup-tests check
     @pytest -n 2 -m "not long" "$@"
 
 # the tests that take minutes: faults and crashes. Most of them wait, so they run side by side
-test-faults *args: setup
+test-faults *args: setup-tests
     @pytest -n 6 --dist worksteal -m long tests/crash tests/faults "$@"
 
 # static checks: lint, format, types, and that the man pages are what the parsers make
@@ -29,19 +29,19 @@ check: setup
     @python packaging/man.py --check
 
 # what every store and engine must do
-conformance *args: setup
+conformance *args: setup-tests
     @pytest tests/conformance "$@"
 
 # kill real processes at named points and compare every byte
-crash *args: setup
+crash *args: setup-tests
     @pytest -m "not long" tests/crash "$@"
 
 # the compatible API and formats, as a foreign client meets them
-compat *args: setup
+compat *args: setup-tests
     @pytest tests/compat "$@"
 
 # measure, print a table, write bench/results.json (--size 4GiB, --only NAME, --repeat 5)
-bench *args: setup
+bench *args: setup-tests
     @python bench/bench.py "$@"
 
 # make man/ from the parsers and from tygerd's configuration
@@ -55,6 +55,10 @@ build: setup
 # .venv and Debian packages; does nothing when nothing is missing
 setup:
     @bash packaging/setup.sh
+
+# what the tests need besides: Azurite, and tools that watch and disturb
+setup-tests:
+    @bash packaging/setup.sh tests
 
 # remove what the recipes made, .venv too
 clean:

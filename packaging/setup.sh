@@ -1,11 +1,13 @@
 #!/bin/bash
-# Brings .venv and this machine's packages to what pyproject.toml and the recipes need; `just setup` runs it.
+# Brings .venv and this machine's packages to what pyproject.toml and the recipes need; `just setup` runs it, and
+# `just setup-tests` runs it with the argument `tests`, for what only the tests need.
 #
 # Does nothing, and uses no network, when nothing is missing. It installs Debian packages only as root or where
 # sudo asks for no password; otherwise it says what is missing and goes on, and the tests that need it are skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+tests=${1:-}
 venv=.venv
 stamp=$venv/.setup-stamp
 
@@ -20,12 +22,14 @@ missing=()
 command -v ffmpeg >/dev/null || missing+=(ffmpeg)  # the demo's and the end-to-end tests' job
 command -v bwrap >/dev/null || missing+=(bubblewrap)  # the process engine's sandbox
 command -v objdump >/dev/null || missing+=(binutils)  # PyInstaller looks for shared libraries with it
-command -v strace >/dev/null || missing+=(strace)  # records writes and syncs for the tests of power loss
-# Azurite, the emulator of Azure Blob storage that the tests use, runs on Node.js.
-command -v node >/dev/null || missing+=(nodejs)
-command -v npm >/dev/null || missing+=(npm)
-command -v faketime >/dev/null || missing+=(faketime)  # the tests' clock that jumps
-command -v tc >/dev/null || missing+=(iproute2)  # the tests' slow uplink
+if [[ $tests ]]; then
+    command -v strace >/dev/null || missing+=(strace)  # records writes and syncs for the tests of power loss
+    # Azurite, the emulator of Azure Blob storage that the tests use, runs on Node.js.
+    command -v node >/dev/null || missing+=(nodejs)
+    command -v npm >/dev/null || missing+=(npm)
+    command -v faketime >/dev/null || missing+=(faketime)  # a clock that jumps
+    command -v tc >/dev/null || missing+=(iproute2)  # a slow uplink
+fi
 # PyInstaller needs the interpreter's shared library. Debian keeps it in a package of its own; another Python that was
 # built without one cannot make the bundle, which `just build` then says.
 missing+=($("$venv/bin/python" - <<'PYTHON'
@@ -69,7 +73,7 @@ fi
 # --- Azurite --------------------------------------------------------------------------------------------------
 
 azurite=3.37.0  # its package asks for Node.js 22; it runs on 18 and 20 as well
-if [[ ! -f $venv/azurite/.setup-stamp || $(<"$venv/azurite/.setup-stamp") != "$azurite" ]]; then
+if [[ $tests ]] && [[ ! -f $venv/azurite/.setup-stamp || $(<"$venv/azurite/.setup-stamp") != "$azurite" ]]; then
     log=$venv/npm.log
     if ! command -v npm >/dev/null; then
         echo "setup: skipped: Azurite (there is no npm); the tests that need it are skipped" >&2
