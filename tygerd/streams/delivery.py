@@ -73,6 +73,7 @@ class Delivery:
         self._on_change = on_change
         self._on_accepted = on_accepted
         self._trouble: retrying.Trouble | None = None
+        self._patient: retrying.Retrying | None = None
         self._begun = False
         self._cancelled: str | None = None
         self._scope: trio.CancelScope | None = None
@@ -105,8 +106,13 @@ class Delivery:
         self.try_again()
 
     def try_again(self) -> None:
-        """Go on after a stall, as there is something new; a pause stays. Idempotent."""
+        """Go on after a stall, as there is something new; a pause stays. Idempotent.
+
+        What waits before it is tried again is tried now.
+        """
         self.stalled = None
+        if self._patient is not None:
+            self._patient.wake()
         self._wake()
 
     def cancel(self, reason: str) -> None:
@@ -182,6 +188,7 @@ class Delivery:
             self._opening, "up", priority=self._priority, on_trouble=self._on_trouble
         ) as (patient, _):
             shipping = self._shipping(patient, mark)
+            self._patient = patient
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._watch, shipping)
@@ -191,6 +198,8 @@ class Delivery:
                 if problem := nurseries.problem_of(group):
                     raise problem from None
                 raise
+            finally:
+                self._patient = None
         self._trouble = None
         await self._release()
 

@@ -335,6 +335,17 @@ async def test_why_it_waits(site, producer, server):
     assert "retrying block 4 after unexpected status code 503: ServerBusy" in seen
 
 
+async def test_whoever_knows_that_the_store_is_back_can_say_so(site, producer, server):
+    server.fault("PUT", "00/004", BUSY._replace(headers=(("Retry-After", "3600"),)))
+    async with site.daemon() as registry:
+        entry = await registry.create_write(request(), 1)
+        async with attached(entry, producer):
+            await write_all(entry, producer)
+            await site.waits("retrying block 4")
+            await registry.resume(ID)
+            await producer.heard("complete")
+
+
 async def test_a_store_that_refuses_at_the_beginning_ends_it(site, producer, server):
     site.store.signature = "reader"
     async with site.daemon() as registry:
