@@ -336,7 +336,7 @@ async def test_why_it_waits(site, producer, server):
 
 
 async def test_whoever_knows_that_the_store_is_back_can_say_so(site, producer, server):
-    server.fault("PUT", "00/004", BUSY._replace(headers=(("Retry-After", "3600"),)))
+    server.fault("PUT", "00/004", BUSY._replace(headers=(("Retry-After", "600"),)))
     async with site.daemon() as registry:
         entry = await registry.create_write(request(), 1)
         async with attached(entry, producer):
