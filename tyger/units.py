@@ -89,7 +89,8 @@ def parse_duration(text: str) -> float:
 
 def format_duration(seconds: float) -> str:
     """As Go prints it: `1h30m0s`, `1.5s`, `500ms`, `0s`."""
-    total = round(seconds * 10**9)
+    whole = int(seconds)  # apart from the fraction, which is exact: their product would be rounded
+    total = whole * 10**9 + round((seconds - whole) * 10**9)
     if total == 0:
         return "0s"
     sign, total = ("-", -total) if total < 0 else ("", total)
