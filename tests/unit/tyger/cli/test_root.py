@@ -41,7 +41,7 @@ def test_the_commands_that_there_are():
             *(f"tyger buffer {verb}" for verb in BUFFER),
             *(f"tyger codespec {verb}" for verb in ("create", "list", "show")),
             *(f"tyger run {verb}" for verb in RUN),
-            *(f"tyger transfer {verb}" for verb in ("cancel", "list", "show")),
+            *(f"tyger transfer {verb}" for verb in ("cancel", "list", "pause", "resume", "show", "watch")),
             "tyger status",
             "tyger login status",
             "tyger version",
