@@ -347,7 +347,7 @@ def _refusal(method: str, said: answer.Answer, text: str, generation: int) -> er
         case status, _:
             shown = " ".join(f"{code} {text}".split())[:_BODY_SHOWN]
             message = f"unexpected status code {status}" + (f": {shown}" if shown else "")
-            # A 400 without a code is not the store's: its HTTP server got less of the body than was announced.
+            # A 400 without a code is not the store's: its HTTP server got less of the body than was meant.
             if status in _TRANSIENT or (status == 400 and not code and method == "PUT"):
                 crowded = status in {408, 429, 503} or code == "OperationTimedOut"
                 return TransientError(message, _retry_after(said), crowded=crowded)

@@ -122,7 +122,7 @@ def test_a_body_that_arrived_in_part_may_be_sent_again(server, plane):
         server.fault(
             "PUT" if outcome is dataplane.TransientError else "HEAD", "00/000", blobserver.Refusal(400)
         )
-        with pytest.raises(outcome, match="unexpected status code 400$") as caught:
+        with pytest.raises(outcome, match=r"unexpected status code 400$") as caught:
             send()
         assert type(caught.value) is outcome
 
