@@ -19,7 +19,7 @@ from azure.storage import blob
 
 from tests.support import azurite as azurites
 from tests.support import daemon, faultproxy, streaming
-from tygerd.blocks import container
+from tygerd.blocks import container as containers
 
 BLOCK = 256 * 1024
 """Bytes of a block where a test does not say otherwise: many blocks in a stream of a few MiB."""
@@ -74,7 +74,7 @@ class Neighbour(Site):
 
     def ending(self, buffer: str) -> str:
         """See `Site`."""
-        there = container.Container(f"{self.owner.state}/containers/{self.streams.name(buffer)}")
+        there = containers.Container(f"{self.owner.state}/containers/{self.streams.name(buffer)}")
         try:
             return there.end() or ""
         finally:
@@ -99,6 +99,13 @@ def client(azurite: azurites.Azurite) -> blob.BlobServiceClient:
     """The account itself, as its owner has it: for what no command can do to it."""
     made: blob.BlobServiceClient = blob.BlobServiceClient.from_connection_string(azurite.connection_string())
     return made
+
+
+def stored(cloud: Cloud, buffer: str) -> bytes:
+    """The bytes of all blocks of a buffer at the store, whole or not."""
+    container = client(cloud.azurite).get_container_client(buffer)
+    names = sorted(name for name in container.list_blob_names() if not name.startswith("."))
+    return b"".join(container.download_blob(name).readall() for name in names)
 
 
 def replace(cloud: Cloud, buffer: str, name: str, data: bytes) -> None:

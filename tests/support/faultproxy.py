@@ -290,9 +290,14 @@ class Proxy:
         self._nursery.start_soon(self._accept, self._listening)
 
     async def _accept(self, listening: trio.socket.SocketType) -> None:
-        with contextlib.suppress(trio.ClosedResourceError), listening:
+        with listening:
             while True:
-                sock, _ = await listening.accept()
+                try:
+                    sock, _ = await listening.accept()
+                except (trio.ClosedResourceError, OSError):
+                    if listening.fileno() < 0:
+                        return  # `refuse` was called
+                    raise
                 self.connections += 1
                 connection = _Connection(self, wire.Wire(sock), self.connections)
                 self._live.add(connection)
