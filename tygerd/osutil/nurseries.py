@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import trio
+
 from tyger import errors
 
 
@@ -19,3 +21,15 @@ def problem_of(group: BaseExceptionGroup[BaseException]) -> errors.Problem | Non
         first = first.exceptions[0]
     assert isinstance(first, errors.Problem)  # noqa: S101 - for the type checker; `split` saw to it
     return first
+
+
+def outcome(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What to raise in place of what a nursery raised: its problem, or the group where that is not all.
+
+    Of a cancellation and of problems beside it only the cancellation stays: the problems came of it, or a
+    moment before it, and whoever cancelled does not expect any.
+    """
+    cancelled, others = group.split(trio.Cancelled)
+    if others is None or (problem := problem_of(others)) is None:
+        return group
+    return problem if cancelled is None else cancelled

@@ -195,9 +195,7 @@ class Delivery:
                     await shipping.run()
                     nursery.cancel_scope.cancel()
             except BaseExceptionGroup as group:
-                if problem := nurseries.problem_of(group):
-                    raise problem from None
-                raise
+                raise nurseries.outcome(group) from None
             finally:
                 self._patient = None
         self._trouble = None

@@ -110,11 +110,11 @@ class Download:
                     failure = error
                 nursery.cancel_scope.cancel()
         except BaseExceptionGroup as group:
-            problem = nurseries.problem_of(group)
-            if problem is None:
-                raise
+            outcome = nurseries.outcome(group)
+            if not isinstance(outcome, errors.Problem):
+                raise outcome from None
             if not delivered:  # else it is about what nobody needs any more
-                raise (failure or problem) from None
+                raise (failure or outcome) from None
         finally:  # at once, however long this object is kept
             self._pool.clear()
             self._window = window.Window(1)
@@ -242,9 +242,7 @@ class Download:
                 for number in numbers:
                     nursery.start_soon(look, number)
         except BaseExceptionGroup as group:
-            if problem := nurseries.problem_of(group):
-                raise problem from None
-            raise
+            raise nurseries.outcome(group) from None
         there = []
         for number in numbers:
             if number not in found:

@@ -97,9 +97,7 @@ class Ship:
                 await self._complete()
                 nursery.cancel_scope.cancel()
         except BaseExceptionGroup as group:
-            if problem := nurseries.problem_of(group):
-                raise problem from None
-            raise
+            raise nurseries.outcome(group) from None
         finally:
             if unfinished and self._last_words is not None:
                 await self.mark_failed(self._last_words)
@@ -187,9 +185,7 @@ class Ship:
                     _log.info("the buffer is not ours to be marked as failed, or has its end already")
                 nursery.cancel_scope.cancel()
         except BaseExceptionGroup as group:
-            if problem := nurseries.problem_of(group):
-                raise problem from None
-            raise
+            raise nurseries.outcome(group) from None
 
     async def mark_failed(self, seconds: float) -> None:
         """Say that the stream will never be whole, on connections of its own. Best effort: never raises."""

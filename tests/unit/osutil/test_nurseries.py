@@ -2,6 +2,7 @@
 
 import pytest
 import trio
+import trio.testing
 
 from tyger import errors
 from tygerd.osutil import nurseries
@@ -34,3 +35,29 @@ async def test_of_a_real_nursery():
             nursery.start_soon(fail)
             nursery.start_soon(trio.sleep_forever)
     assert nurseries.problem_of(caught.value) is ONE
+
+
+async def _fail_when_cancelled():
+    try:
+        await trio.sleep_forever()
+    finally:
+        raise ONE
+
+
+async def test_a_cancellation_swallows_what_fails_with_it():
+    with trio.CancelScope() as scope:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_fail_when_cancelled)
+                nursery.start_soon(trio.sleep_forever)
+                await trio.testing.wait_all_tasks_blocked()
+                scope.cancel()
+        except BaseExceptionGroup as group:
+            raise nurseries.outcome(group) from None
+    assert scope.cancelled_caught
+
+
+def test_what_is_raised_instead():
+    defect = BaseExceptionGroup("", [ONE, ValueError()])
+    assert nurseries.outcome(defect) is defect
+    assert nurseries.outcome(BaseExceptionGroup("", [ONE, TWO])) is ONE
