@@ -6,6 +6,7 @@ What all transfers share stands here: the link, the worker threads, the network'
 from __future__ import annotations
 
 import random
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Literal, NamedTuple
@@ -18,8 +19,8 @@ from tygerd.stores import access, dataplane, link, network, retrying
 from tygerd.streams import hashing
 
 THREADS = 64
-"""Requests under way at once, of all transfers together: each holds a worker thread. The link's lanes allow
-32 each at most, so that one store cannot take them all."""
+"""Requests under way at once at one place, of all transfers together. Each holds a worker thread, and a
+silent one holds it for long: so another place has its own."""
 
 _PASSING = {errors.UNAVAILABLE, errors.TRY_AGAIN}
 """Why there is no access now, and may well be in a while."""
@@ -46,7 +47,7 @@ class Remotes:
         self.link = link.Link(bandwidth)
         self._network = settings
         self._policy = retrying.Policy(deadline=deadline)
-        self._threads = trio.CapacityLimiter(THREADS)
+        self._threads: weakref.WeakValueDictionary[str, trio.CapacityLimiter] = weakref.WeakValueDictionary()
         self.hasher = hashing.Hasher()
 
     @asynccontextmanager
@@ -70,12 +71,13 @@ class Remotes:
             raise errors.Problem(errors.INVALID_INPUT, message)
         plane = dataplane.DataPlane(opened, self._network)
         flow = self.link.lane(opened.url.place, direction).flow(priority)
+        threads = self._threads.setdefault(opened.url.place, trio.CapacityLimiter(THREADS))
         try:
             yield Way(
                 retrying.Retrying(
                     plane,
                     self._policy,
-                    threads=self._threads,
+                    threads=threads,
                     flow=flow,
                     digest=self.hasher.digest_memory if self.hasher.lanes > 1 else None,
                     on_trouble=on_trouble,
