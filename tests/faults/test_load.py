@@ -1,10 +1,11 @@
 """Four writers and four readers at once: bounded memory, fair shares, every byte."""
 
+import contextlib
+
 import pytest
 
 from tests.support import azurite as azurites
-from tests.support import cloud as clouds
-from tests.support import streaming
+from tests.support import daemon, streaming
 
 MIB = 1 << 20
 EACH = 4
@@ -19,35 +20,63 @@ def peak(pid):
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
 
 
-@pytest.mark.parametrize("size", [48 * MIB, pytest.param(1024 * MIB, marks=pytest.mark.long)])
-def test_four_writers_and_four_readers(tmp_path, size):
-    """The account is slower than the pipes, so that all of them want more than they get."""
-    seconds = 30 + size / MIB / 2
-    with azurites.azurite(str(tmp_path)) as server:
+class Load:
+    """Four writers of `size` bytes each, and four readers of a stream that is there."""
+
+    def __init__(self, streams, size, seconds):
+        self.streams, self.size, self.seconds = streams, size, seconds
+        source = streams.buffer()
+        self.made = streams.write(source, 0, size).finish(seconds)
+        self.buffers = [streams.buffer() for _ in range(EACH)]
+        self.start_reading = lambda: [streams.read(source, 0) for _ in range(EACH)]
+
+    def start_writing(self):
+        return [self.streams.write(buffer, 1 + seed, self.size) for seed, buffer in enumerate(self.buffers)]
+
+    def shipped(self):
+        return [self.streams.transfer(buffer)["shipped"] for buffer in self.buffers]
+
+    def check_shares(self):
+        """When the first is three quarters through, none is far behind."""
+        enough = self.size * 3 // 4
+        self.streams.wait_transfer(
+            self.buffers[0], lambda _: max(self.shipped()) >= enough, seconds=self.seconds
+        )
+        shares = self.shipped()
+        assert min(shares) >= max(shares) // 2, shares
+
+    def check_ends(self, writings, readings):
+        """Every byte is there, and the daemon has not grown."""
+        assert [reading.finish(self.seconds) for reading in readings] == [self.made] * EACH
+        finished = [writing.finish(self.seconds) for writing in writings]
+        again = [self.streams.read(buffer, 1 + seed) for seed, buffer in enumerate(self.buffers)]
+        assert [reading.finish(self.seconds) for reading in again] == finished
+        assert peak(self.streams.daemon.pid) < RSS
+
+
+def test_a_narrow_link(cloud):
+    """All begin at the same moment, when the network comes back."""
+    load = Load(cloud.streams, 24 * MIB, 90)
+    cloud.proxy.blackhole()
+    writings, readings = load.start_writing(), load.start_reading()
+    for buffer in load.buffers:
+        cloud.streams.wait_transfer(buffer, lambda transfer: transfer["bytes"] == load.size)
+    cloud.proxy.throttle(up=24 * MIB)
+    cloud.proxy.restore()
+    load.check_shares()
+    cloud.proxy.throttle()
+    load.check_ends(writings, readings)
+
+
+@pytest.mark.long
+def test_eight_gibibytes(tmp_path):
+    """The account is on a disk, and slower than the pipes: all of them want more than they get."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(azurites.azurite(str(tmp_path)))
         config = '[transfer]\nproxy = "none"\n' + server.config()
-        with clouds.daemon.daemon(config=config) as it, streaming.streaming(it) as streams:
-            old = [streams.buffer() for _ in range(EACH)]
-            source = streams.buffer()
-            made = streams.write(source, 0, size).finish(seconds)
-            new = [streams.buffer() for _ in range(EACH)]
-            writings = [streams.write(buffer, 1 + seed, size) for seed, buffer in enumerate(new)]
-            readings = [streams.read(source, 0) for _ in old]
-            shares(streams, new, size, seconds)
-            for reading in readings:
-                assert reading.finish(seconds) == made
-            finished = [writing.finish(seconds) for writing in writings]
-            assert peak(it.pid) < RSS
-            again = [streams.read(buffer, 1 + seed) for seed, buffer in enumerate(new)]
-            assert [reading.finish(seconds) for reading in again] == finished
-            assert peak(it.pid) < RSS
-
-
-def shares(streams, buffers, size, seconds):
-    """When the first of several equal writers is three quarters through, none of the others is far behind."""
-
-    def shipped():
-        return [streams.transfer(buffer)["shipped"] for buffer in buffers]
-
-    streams.wait_transfer(buffers[0], lambda _: max(shipped()) >= size * 3 // 4, seconds=seconds)
-    all_shipped = shipped()
-    assert min(all_shipped) >= max(all_shipped) // 2, all_shipped
+        it = stack.enter_context(daemon.daemon(config=config))
+        streams = stack.enter_context(streaming.streaming(it))
+        load = Load(streams, 1024 * MIB, 450)
+        writings, readings = load.start_writing(), load.start_reading()
+        load.check_shares()
+        load.check_ends(writings, readings)

@@ -101,13 +101,6 @@ def client(azurite: azurites.Azurite) -> blob.BlobServiceClient:
     return made
 
 
-def stored(cloud: Cloud, buffer: str) -> bytes:
-    """The bytes of all blocks of a buffer at the store, whole or not."""
-    container = client(cloud.azurite).get_container_client(buffer)
-    names = sorted(name for name in container.list_blob_names() if not name.startswith("."))
-    return b"".join(container.download_blob(name).readall() for name in names)
-
-
 def replace(cloud: Cloud, buffer: str, name: str, data: bytes) -> None:
     """Put other bytes into a blob that is there; its metadata stay."""
     target = client(cloud.azurite).get_blob_client(buffer, name)
