@@ -202,7 +202,8 @@ class WriteRequest(Strict):
     sends the same request again. Exactly one of `buffer`, an ID, and `url`, an access URL, is given;
     `renewable` says that the client can bring another URL when that one expires. `blockSize` in bytes,
     `flushInterval` in seconds (0: seal only full blocks). `run` is the run on whose behalf the transfer is
-    made, for `transfer list`. `priority`: `live` goes before `bulk` on a busy link.
+    made, for `transfer list`. `priority`: `live` goes before `bulk` on a busy link. `detach`: the client will
+    leave as soon as all is in the spool.
     """
 
     buffer: str | None = None
@@ -213,6 +214,7 @@ class WriteRequest(Strict):
     flush_interval: float = 1.0
     run: int | None = None
     priority: Priority = "live"
+    detach: bool = False
 
 
 class ReadRequest(Strict):

@@ -67,6 +67,8 @@ def write(
         options["priority"] = priority
     if target.file is not None:
         options["renewable"] = True
+    if detach:
+        options["detach"] = True
     with pipes.as_pipe(fd) as source:
         writer = _Writer(client, target, source, verdict, stop, producer, on_progress, patience)
         return writer.run(options, detach=detach)

@@ -203,6 +203,7 @@ class Assembly:
             lease=lease,
             renewable=renewable,
             fresh=entry.state is states.State.RUNNING,
+            is_heard=entry.is_heard,
             paused=row.paused,
             on_change=entry.stir,
             on_accepted=on_accepted,

@@ -43,7 +43,8 @@ class Delivery:
     """Ships one container. `accepted_bytes` counts what the store has; `on_change` is called on any news.
 
     `renewable` says that an access which the store calls expired can become valid again, `fresh` that the
-    write has just begun: what it holds can still be sent again by whoever sent it.
+    write has just begun: what it holds can still be sent again by whoever sent it. `is_heard` tells whether a
+    client is there to hear a refusal, and to be the one who still has the bytes.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Delivery:
         lease: base.Lease | None = None,
         renewable: bool = True,
         fresh: bool = True,
+        is_heard: Callable[[], bool] = lambda: True,
         paused: bool = False,
         on_change: Callable[[], None] = lambda: None,
         on_accepted: Callable[[], None] = lambda: None,
@@ -70,6 +72,7 @@ class Delivery:
         self._lease = lease
         self._renewable = renewable
         self._fresh = fresh
+        self._is_heard = is_heard
         self._on_change = on_change
         self._on_accepted = on_accepted
         self._trouble: retrying.Trouble | None = None
@@ -142,7 +145,7 @@ class Delivery:
         mark = await self._mark()
         try:
             while self._cancelled is None:
-                if self.halted:
+                if self.halted and self._source.end() != "failed":  # to tell that takes one request
                     await self._news.wait()
                     continue
                 with trio.CancelScope() as self._scope:
@@ -255,7 +258,7 @@ class Delivery:
         if isinstance(problem, dataplane.ExpiredError) and not self._renewable:
             return True
         early = self._fresh and not self._begun and trio.current_time() - started < EARLY
-        return early and self._source.end() is None and not isinstance(problem, dataplane.TransientError)
+        return early and self._is_heard() and not isinstance(problem, dataplane.TransientError)
 
     def _stall(self, problem: errors.Problem) -> None:
         _log.error("a transfer is stalled, its data are kept: %s", problem)

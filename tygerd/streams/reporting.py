@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import trio
 
+from tyger import errors
 from tygerd.streams import states
 
 INTERVAL = 0.2
@@ -98,3 +99,9 @@ def _end(entry: Entry) -> dict[str, Any]:
         return {"event": "complete", "bytes": entry.bytes, "blocks": entry.blocks}
     code = {"code": entry.code} if entry.code else {}
     return {"event": "failed", "bytes": entry.bytes, "reason": entry.reason, **code}
+
+
+def unstorable(error: OSError | errors.Problem) -> str:
+    """Why a write has failed whose container could not be written."""
+    words = error.strerror if isinstance(error, OSError) else str(error)
+    return f"the daemon could not store the stream: {words}"

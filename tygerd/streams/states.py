@@ -11,6 +11,7 @@ has yet to be told), and the shipping ends it. Ended for good means `complete` o
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
 
 
 class State(StrEnum):
@@ -57,6 +58,7 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
     State.SPOOLED: {
         Event.ATTACHED: State.SPOOLED,
         Event.DAEMON_CAME: State.SPOOLED,
+        Event.DOOMED: State.FAILING,
         Event.SHIPPED: State.COMPLETE,
         Event.SHIPPING_FAILED: State.FAILED,
     },
@@ -95,3 +97,12 @@ def is_final(state: State) -> bool:
 def is_captured(state: State) -> bool:
     """Whether nothing more is taken from the producer: the stream has its end on this host."""
     return state in {State.SPOOLED, State.FAILING, State.COMPLETE, State.FAILED}
+
+
+OUTCOMES: dict[State, Literal["complete", "failed"]] = {
+    State.SPOOLED: "complete",
+    State.COMPLETE: "complete",
+    State.FAILING: "failed",
+    State.FAILED: "failed",
+}
+"""How the captured states end, in the word of the client that said so."""

@@ -137,10 +137,12 @@ class Transfers:
         await self._catalog.write(rows.insert, row)
         try:
             await self._assembly.prepare(row, request.url, renewable=request.renewable)
-            return await self._take_up(row, states.State.RUNNING)
+            entry = await self._take_up(row, states.State.RUNNING)
         except errors.Problem as problem:
             await self._close_row(row, states.State.FAILED, problem.message, problem.kind.code)
             raise
+        entry.detaches = request.detach
+        return entry
 
     async def _take_up(self, row: rows.TransferRow, state: states.State) -> write.Write:
         """A write that is not over: from now on it is in the registry, and what it holds is shipped."""

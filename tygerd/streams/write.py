@@ -46,6 +46,8 @@ class Write:
         self.finished_at: int | None = None
         self.needs_url = False
         """Whether the access URL that the client gave has expired: it may bring another one."""
+        self.detaches = False
+        """Whether its client leaves as soon as all is in the spool."""
         self._container = target
         self._hasher = hasher
         self._on_final = on_final
@@ -157,7 +159,7 @@ class Write:
             try:
                 await self._begin(await self._recover(), pipe).run()
             except (OSError, journal.DamagedError) as error:
-                self._hear("failed", _unstorable(error))
+                self._hear("failed", reporting.unstorable(error))
             else:
                 self._progress()
                 self._move(states.Event.EOF)
@@ -182,24 +184,38 @@ class Write:
                 async with self._writer_lock:
                     await self._finish()
             await self._captured.wait()
-        if outcome not in _SAYS[self.state]:
+        if outcome != states.OUTCOMES[self.state]:
             why = f": {self.reason}" if self.reason else ""
             raise errors.Problem(errors.CONFLICT, f"the buffer is already {self.state.value}{why}")
 
     async def cancel(self, reason: str) -> None:
         """End it as failed: what is not shipped will not be. Returns when it is over on this host.
 
+        A store elsewhere is told, however long that takes; cancelled again, it is told within seconds or
+        not at all.
+
         Raises:
             Problem: CONFLICT, it is complete.
         """
-        if not states.is_captured(self.state):
+        if self._shipping is None or not states.is_captured(self.state):
             await self.say("failed", reason)
-            if self._shipping is None or not self._shipping.delivery.halted:
-                return  # a store elsewhere is being told, however long that takes
-        if self._shipping and not states.is_final(self.state):
+        elif self.state is states.State.SPOOLED:
+            await self._doom(reason)
+        elif self.state is states.State.FAILING:
             self._shipping.delivery.cancel(reason)
             await self._final.wait()
         await self.say("failed", reason)
+        if self._shipping is not None:
+            self._shipping.delivery.try_again()
+
+    async def _doom(self, reason: str) -> None:
+        """Take back that the stream is whole; nothing more of it is shipped but that."""
+        with trio.CancelScope(shield=True):  # what the disk says and what we say must not differ
+            await self._end_badly(self._container.fail, reason)
+            if self.state is states.State.SPOOLED:  # else the store had all of it meanwhile
+                self.reason = reason
+                self._move(states.Event.DOOMED)
+        self._container.feed.notify()
 
     async def abandon(self, pipe: fds.OwnedFd | None) -> None:
         """The client is gone for good: take what is in the pipe, close it, fail the buffer. Owns `pipe`.
@@ -215,7 +231,7 @@ class Write:
                         await self._begin(await self._recover(), pipe, bounded=False).take_rest()
                     self._capturing = None
         except (OSError, journal.DamagedError) as error:
-            self._hear("failed", _unstorable(error))
+            self._hear("failed", reporting.unstorable(error))
         finally:
             if pipe is not None:
                 await pipe.aclose()
@@ -243,7 +259,7 @@ class Write:
                 if isinstance(error, OSError) and error.errno in capture.FULL:
                     await trio.sleep(capture.FULL_DISK_PAUSE)
                     continue
-                outcome, reason = "failed", reason or _unstorable(error)
+                outcome, reason = "failed", reason or reporting.unstorable(error)
                 await self._end_badly(self._container.mark_failed, reason)
             else:
                 self.bytes, self.blocks = target.sealed_bytes, target.next_number
@@ -298,6 +314,10 @@ class Write:
             await self._end_badly(self._container.fail, self.reason)
         self._move(states.Event.SHIPPING_FAILED if self._refused else states.Event.SHIPPED)
         self._conclude()
+
+    def is_heard(self) -> bool:
+        """Whether a client is attached that hears how it ends."""
+        return self._attachment is not None and not (self.detaches and self.state is states.State.SPOOLED)
 
     def on_accepted(self) -> None:
         """The store has another block."""
@@ -374,20 +394,6 @@ class Write:
         self._changed = trio.Event()
         self._moved.set()
         self._moved = trio.Event()
-
-
-_SAYS: dict[states.State, tuple[order.Outcome, ...]] = {
-    states.State.SPOOLED: ("complete",),
-    states.State.COMPLETE: ("complete",),
-    states.State.FAILING: ("failed",),
-    states.State.FAILED: ("failed",),
-}
-"""What a client may say again once the capture is over."""
-
-
-def _unstorable(error: OSError | journal.DamagedError) -> str:
-    words = error.strerror if isinstance(error, OSError) else str(error)
-    return f"the daemon could not store the stream: {words}"
 
 
 class ReplacedError(Exception):
