@@ -75,6 +75,8 @@ class Ship:
         self._mark = mark
         self._on_accepted = on_accepted
         self._progress = trio.Event()
+        self._beginning = False
+        """Whether the start marker was sent and nobody knows whether it is there."""
 
     async def run(self) -> container.End:
         """Ship until the container has ended and the data plane has all of it; how it ended.
@@ -99,7 +101,7 @@ class Ship:
         except BaseExceptionGroup as group:
             raise nurseries.outcome(group) from None
         finally:
-            if unfinished and self._last_words is not None:
+            if (unfinished or self._beginning) and self._last_words is not None:
                 await self.mark_failed(self._last_words)
         if self._source.end() != "failed":
             return "complete"
@@ -142,7 +144,9 @@ class Ship:
             raise
         except errors.Problem:
             # Nobody has begun; or we can't look, and the PUT will tell (contract buffers.md 7.2).
+            self._beginning = True
             await self._put(remote, names.START, container.START_MARKER, {WRITER_KEY: writer})
+            self._beginning = False
         else:
             if found.meta.get(WRITER_KEY) != writer:
                 raise dataplane.ExistsError
@@ -196,7 +200,8 @@ class Ship:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(fresh.guard)
                 try:
-                    await fresh.put(names.END, marker, _md5(marker), {})
+                    if not self._beginning or await self._has_begun(fresh):
+                        await fresh.put(names.END, marker, _md5(marker), {})
                 except dataplane.ExistsError:
                     why = ""  # it has its end, whoever said so
                 except errors.Problem as problem:
@@ -206,6 +211,15 @@ class Ship:
                 nursery.cancel_scope.cancel()
         if why:
             _log.warning("the buffer could not be marked as failed: %s", why)
+
+    async def _has_begun(self, remote: retrying.Retrying) -> bool:
+        """Whether a start marker is there and ours: the reply to ours may have been lost."""
+        book = self._source.book()
+        try:
+            found = await remote.head(names.START)
+        except dataplane.BlobNotFoundError:
+            return False
+        return book is not None and found.meta.get(WRITER_KEY) == book.header.writer.hex()
 
     async def _watch_for_failure(self, scope: trio.CancelScope) -> None:
         """Stop sending when the container fails, even while every slot waits for a silent server."""

@@ -269,6 +269,21 @@ async def test_cancelled_the_remote_buffer_is_failed(server, remote, into, spool
     assert os.path.exists(spool.block_path(3))
 
 
+@pytest.mark.parametrize("begun", [True, False])
+async def test_cancelled_while_it_begins(server, remote, into, spool, begun):
+    """Nobody knows whether the start marker is there; it is looked for before the buffer is failed."""
+    busy = blobserver.Refusal(503, "ServerBusy", headers=(("Retry-After", "600"),))
+    faults = [blobserver.LOST_REPLY, busy] if begun else [busy]
+    server.fault("PUT", ".bufferstart", *faults)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ship.Ship(spool, remote, dop=4).run)
+        await trio.to_thread.run_sync(
+            server.wait, lambda: server.count("PUT", ".bufferstart") == len(faults), 20
+        )
+        nursery.cancel_scope.cancel()
+    assert set(server.blobs) == ({".bufferstart", ".bufferend"} if begun else set())
+
+
 async def test_cancelled_while_nobody_answers_it_gives_up(server, remote, into, spool, caplog):
     add(into, b"x")
     server.fault("PUT", "00/000", blobserver.SILENCE)
