@@ -80,21 +80,27 @@ class BlobServer:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        # Its memory is blobs without a pointer: to collect often costs nothing, and deleted ones go soon.
-        self._process = subprocess.Popen(
-            [blobserver(), "-listen", f"127.0.0.1:{self.port}", *flags],
-            env={**os.environ, "GOGC": "25"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-        )
-        assert self._process.stdout is not None
-        self._process.stdout.readline()
-        rigs.until(self._answers, "the blob server does not answer")
+        self._command = [blobserver(), "-listen", f"127.0.0.1:{self.port}", *flags]
+        self._start()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._kill()
+
+    def restart(self) -> None:
+        """Forget everything; the memory of a Go program would long be that of its largest moment."""
+        self._kill()
+        self._start()
+
+    def _start(self) -> None:
+        self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        self._process.stdout.readline()
+        rigs.until(self._answers, "the blob server does not answer")
+
+    def _kill(self) -> None:
         self._process.kill()
         self._process.communicate()
 
