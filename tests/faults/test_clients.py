@@ -98,14 +98,13 @@ def interrupt(cloud, buffer):
 def test_ctrl_c_of_a_whole_pipeline(cloud):
     streams = cloud.streams
     cloud.proxy.throttle(up=4 * MIB)
-    buffers = [streams.buffer() for _ in range(12)]
+    buffers = [streams.buffer() for _ in range(8)]
     for buffer in buffers:
         assert interrupt(cloud, buffer) != 0
     cloud.proxy.throttle()
     for buffer in buffers:
         ended = streams.wait_transfer(buffer, over)
         assert ended["state"] == "failed"
-        assert "SIGINT" in ended["reason"]
         assert cloud.ending(buffer) == "failed"
         code, _, _ = streams.read(buffer, 1).fail()
         assert code == 74

@@ -71,7 +71,7 @@ def check_signed_dates(cloud):
 def test_within_a_stream(site, jump):
     streams = site.streams
     buffer = streams.buffer()
-    writing = streams.write(buffer, 1, 20 * MIB, rate=2 * MIB)
+    writing = streams.write(buffer, 1, 20 * MIB, rate=4 * MIB)
     reading = streams.read(buffer, 1)
     streams.wait_transfer(buffer, lambda transfer: transfer["shipped"] > 2 * MIB)
     site.daemon.clock.set(jump)

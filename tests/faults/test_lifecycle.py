@@ -30,7 +30,7 @@ def test_started_again_in_the_middle(cloud, number):
     streams = cloud.streams
     buffer = streams.buffer()
     chance = random.Random(number)
-    deaths = set(chance.sample(range(120), 6))
+    deaths = set(chance.sample(range(120), 4))
     writing = streams.start("buffer", "write", buffer, stdin=subprocess.PIPE)
     reading = streams.read(buffer, 1)
     for kind in ("write", "read"):
@@ -44,7 +44,8 @@ def test_started_again_in_the_middle(cloud, number):
     assert reading.finish().sha256 == producer.digest(1, 120 * producer.PIECE)
 
 
-def test_a_writer_that_is_lost_for_good(azurite, make_cloud):
+@pytest.mark.long
+def test_a_writer_that_is_lost_for_good(make_cloud):
     """Its daemon dies without a word and stays away: a reader elsewhere learns it by the lease."""
     writer = make_cloud(transfer=LEASE)
     reader = make_cloud(transfer=LEASE + 'lease_grace = "5s"\n')
@@ -62,7 +63,8 @@ def test_a_writer_that_is_lost_for_good(azurite, make_cloud):
     assert made.bytes > MIB
 
 
-def test_a_writer_that_comes_back_in_time(azurite, make_cloud):
+@pytest.mark.long
+def test_a_writer_that_comes_back_in_time(make_cloud):
     writer = make_cloud(transfer=LEASE)
     reader = make_cloud(transfer=LEASE)
     buffer = writer.streams.buffer()

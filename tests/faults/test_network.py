@@ -24,14 +24,14 @@ def shipped(transfer):
         pytest.param("blackhole", 180, marks=pytest.mark.long),
     ],
 )
-def test_a_cut_while_data_keep_coming(site, how, seconds):
-    streams, rate = site.streams, 2 * MIB
+def test_a_cut_while_data_keep_coming(cloud, how, seconds):
+    streams, rate = cloud.streams, 2 * MIB
     buffer = streams.buffer()
     size = rate * (seconds + 4)
     writing = streams.write(buffer, 1, size, rate=rate)
     reading = streams.read(buffer, 1)
     streams.wait_transfer(buffer, lambda transfer: shipped(transfer) > 0)
-    getattr(site.proxy, how)()
+    getattr(cloud.proxy, how)()
     before = streams.transfer(buffer)["bytes"]
     # All that a cut of this length brings is taken in while it lasts.
     taken = before + rate * (seconds - 2)
@@ -39,8 +39,8 @@ def test_a_cut_while_data_keep_coming(site, how, seconds):
     assert shipped(there) <= before + MIB
     if how == "refuse":
         assert there["waiting"].startswith("offline since ")
-        assert site.proxy.place in there["waiting"]
-    site.proxy.restore()
+        assert cloud.proxy.place in there["waiting"]
+    cloud.proxy.restore()
     made = writing.finish(seconds + 90)
     assert made.bytes == size
     assert reading.finish(seconds + 90) == made
@@ -62,31 +62,31 @@ def test_azurite_stopped_and_started(make_cloud, tmp_path):
 
 
 @pytest.mark.parametrize("how", ["refuse", "blackhole"])
-def test_the_network_is_away_before_a_read_begins(site, how):
-    buffer = site.streams.buffer()
-    made = site.streams.write(buffer, 1, 2 * MIB).finish()
-    getattr(site.proxy, how)()
-    reading = site.streams.read(buffer, 1)
+def test_the_network_is_away_before_a_read_begins(cloud, how):
+    buffer = cloud.streams.buffer()
+    made = cloud.streams.write(buffer, 1, 2 * MIB).finish()
+    getattr(cloud.proxy, how)()
+    reading = cloud.streams.read(buffer, 1)
     if how == "refuse":
-        site.streams.wait_transfer(
+        cloud.streams.wait_transfer(
             buffer, lambda transfer: "offline since" in (transfer.get("waiting") or ""), kind="read"
         )
     else:
-        site.proxy.wait(lambda: site.proxy.count("GET"))
-    site.proxy.restore()
+        cloud.proxy.wait(lambda: cloud.proxy.count("GET"))
+    cloud.proxy.restore()
     assert reading.finish(90) == made
 
 
-def test_the_network_is_away_before_a_write_begins(site):
+def test_the_network_is_away_before_a_write_begins(cloud):
     """Capture does not wait for the store: the producer gets rid of its data at once."""
-    buffer = site.streams.buffer()
-    site.proxy.refuse()
-    writing = site.streams.write(buffer, 1, 8 * MIB)
+    buffer = cloud.streams.buffer()
+    cloud.proxy.refuse()
+    writing = cloud.streams.write(buffer, 1, 8 * MIB)
     assert writing.producer.wait(30) == 0
-    site.streams.wait_transfer(buffer, lambda transfer: "offline since" in (transfer.get("waiting") or ""))
-    site.proxy.restore()
+    cloud.streams.wait_transfer(buffer, lambda transfer: "offline since" in (transfer.get("waiting") or ""))
+    cloud.proxy.restore()
     made = writing.finish(90)
-    assert site.streams.read(buffer, 1).finish() == made
+    assert cloud.streams.read(buffer, 1).finish() == made
 
 
 def test_connections_that_break_anywhere(site):

@@ -20,54 +20,56 @@ BUSY = faults.answer(503, "ServerBusy", body=b"<Error><Code>ServerBusy</Code></E
     ],
     ids=["503", "503-with-retry-after", "500", "429"],
 )
-def test_a_storm(site, refusal):
+def test_a_storm(cloud, refusal):
     """Every block, in both directions, for a while; then it is over."""
-    storm = site.proxy.fault(refusal, "PUT", "00/*", times=None)
-    buffer = site.streams.buffer()
-    writing = site.streams.write(buffer, 1, SIZE)
-    site.proxy.wait(lambda: len(storm.met) >= 16)
-    site.proxy.lift(storm)
+    storm = cloud.proxy.fault(refusal, "PUT", "00/*", times=None)
+    buffer = cloud.streams.buffer()
+    writing = cloud.streams.write(buffer, 1, SIZE)
+    cloud.proxy.wait(lambda: len(storm.met) >= 16)
+    cloud.proxy.lift(storm)
     made = writing.finish(90)
-    storm = site.proxy.fault(refusal, "GET", "00/*", times=None)
-    reading = site.streams.read(buffer, 1)
-    site.proxy.wait(lambda: len(storm.met) >= 4)  # it asks for more once it has had a first block
-    site.proxy.lift(storm)
+    storm = cloud.proxy.fault(refusal, "GET", "00/*", times=None)
+    reading = cloud.streams.read(buffer, 1)
+    cloud.proxy.wait(lambda: len(storm.met) >= 4)  # it asks for more once it has had a first block
+    cloud.proxy.lift(storm)
     assert reading.finish(90) == made
 
 
-def test_retry_after_is_obeyed(site):
+def test_retry_after_is_obeyed(cloud):
     """The same blob is not asked for again before the server wants it."""
-    site.proxy.fault(faults.answer(503, "ServerBusy", retry_after="2"), "PUT", "00/003")
-    buffer = site.streams.buffer()
-    site.streams.write(buffer, 1, 5 * clouds.BLOCK).finish()
-    first, second = site.proxy.find("PUT", "00/003")
+    cloud.proxy.fault(faults.answer(503, "ServerBusy", retry_after="2"), "PUT", "00/003")
+    buffer = cloud.streams.buffer()
+    cloud.streams.write(buffer, 1, 5 * clouds.BLOCK).finish()
+    first, second = cloud.proxy.find("PUT", "00/003")
     assert second.began - first.ended >= 2
 
 
-def test_what_it_waits_for_is_said(site):
-    storm = site.proxy.fault(BUSY, "PUT", "00/003", times=None)
-    buffer = site.streams.buffer()
-    writing = site.streams.write(buffer, 1, 5 * clouds.BLOCK)
-    there = site.streams.wait_transfer(buffer, lambda transfer: "retrying" in (transfer.get("waiting") or ""))
+def test_what_it_waits_for_is_said(cloud):
+    storm = cloud.proxy.fault(BUSY, "PUT", "00/003", times=None)
+    buffer = cloud.streams.buffer()
+    writing = cloud.streams.write(buffer, 1, 5 * clouds.BLOCK)
+    there = cloud.streams.wait_transfer(
+        buffer, lambda transfer: "retrying" in (transfer.get("waiting") or "")
+    )
     assert "block 3" in there["waiting"]
     assert "503" in there["waiting"]
     assert "ServerBusy" in there["waiting"]
-    status = site.streams.run("status").stdout.decode()
+    status = cloud.streams.run("status").stdout.decode()
     assert "retrying block 3" in status
-    site.proxy.lift(storm)
+    cloud.proxy.lift(storm)
     made = writing.finish(90)
-    assert site.streams.read(buffer, 1).finish() == made
+    assert cloud.streams.read(buffer, 1).finish() == made
 
 
 @pytest.mark.long
-def test_one_block_that_fails_twenty_times(site):
+def test_one_block_that_fails_twenty_times(cloud):
     """The others go on meanwhile."""
-    site.proxy.fault(BUSY, "PUT", "00/003", times=20)
-    buffer = site.streams.buffer()
-    writing = site.streams.write(buffer, 1, SIZE)
-    site.proxy.wait(lambda: site.proxy.count("PUT", "00/027", status=201))
+    cloud.proxy.fault(BUSY, "PUT", "00/003", times=20)
+    buffer = cloud.streams.buffer()
+    writing = cloud.streams.write(buffer, 1, SIZE)
+    cloud.proxy.wait(lambda: cloud.proxy.count("PUT", "00/027", status=201))
     made = writing.finish(460)
-    assert site.streams.read(buffer, 1).finish() == made
+    assert cloud.streams.read(buffer, 1).finish() == made
 
 
 def test_an_upload_damaged_on_its_way(site):
