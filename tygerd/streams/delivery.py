@@ -135,8 +135,8 @@ class Delivery:
 
     # --- shipping ----------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Ship until the store knows how the container has ended. Cancelled, another `run` can go on.
+    async def run(self) -> container.End:
+        """Ship until the store knows how the container has ended; what that is. Cancelled, another can go on.
 
         Raises:
             Problem: the store will never have it; BUFFER_FAILED after `cancel`.
@@ -151,15 +151,13 @@ class Delivery:
                 with trio.CancelScope() as self._scope:
                     self._trouble = None
                     try:
-                        await self._ship(mark)
+                        return await self._ship(mark)
                     except errors.Problem as problem:
                         if self._ends(problem, started):
                             if self._begun and not isinstance(problem, _LOST):
                                 await self._give_up(mark)  # readers must not wait for what never comes
                             raise
                         self._stall(problem)
-                    else:
-                        return
             await self._give_up(mark)
             raise errors.Problem(errors.BUFFER_FAILED, self._cancelled)
         finally:
@@ -186,7 +184,7 @@ class Delivery:
                 return mark
         raise errors.Problem(errors.BUFFER_FAILED, self._cancelled)
 
-    async def _ship(self, mark: shipped.Shipped) -> None:
+    async def _ship(self, mark: shipped.Shipped) -> container.End:
         async with self._remotes.way(
             self._opening, "up", priority=self._priority, on_trouble=self._on_trouble
         ) as (patient, _):
@@ -195,7 +193,7 @@ class Delivery:
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._watch, shipping)
-                    await shipping.run()
+                    ended = await shipping.run()
                     nursery.cancel_scope.cancel()
             except BaseExceptionGroup as group:
                 raise nurseries.outcome(group) from None
@@ -203,6 +201,7 @@ class Delivery:
                 self._patient = None
         self._trouble = None
         await self._release()
+        return ended
 
     def _shipping(self, patient: retrying.Retrying, mark: shipped.Shipped) -> ship.Ship:
         def on_accepted() -> None:

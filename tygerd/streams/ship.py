@@ -105,9 +105,7 @@ class Ship:
                 await self.mark_failed(self._last_words)
         if self._source.end() != "failed":
             return "complete"
-        if self._last_words is None:
-            await self.tell_failure()
-        return "failed"
+        return "failed" if self._last_words is not None else await self.tell_failure()
 
     async def wait_for_room(self, blocks: int) -> None:
         """Wait until fewer than `blocks` sealed blocks are in the spool. Cancellation leaves nothing behind.
@@ -170,26 +168,40 @@ class Ship:
         except errors.Problem as problem:
             _log.warning("failed to upload optional metadata at the end of the transfer: %s", problem)
 
-    async def tell_failure(self) -> None:
+    async def tell_failure(self) -> container.End:
         """Say that the stream has failed, for as long as it takes: readers must not wait for it.
 
-        A buffer that was not begun is begun first, unless it is another writer's.
+        A buffer that was not begun is begun first, unless it is another writer's. Returns how it has ended:
+        `complete` where the store had all of it, and its end, before somebody changed his mind.
 
         Raises:
             Problem: it can't be told.
         """
         fresh = self._remote.again()
+        told: container.End = "failed"
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(fresh.guard)
                 try:
                     await self._begin(fresh)
-                    await self._put(fresh, names.END, container.END_MARKERS["failed"], {})
+                    told = await self._fail(fresh)
                 except (dataplane.ExistsError, dataplane.NotPermittedError, dataplane.ContainerNotFoundError):
                     _log.info("the buffer is not ours to be marked as failed, or has its end already")
                 nursery.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             raise nurseries.outcome(group) from None
+        return told
+
+    async def _fail(self, remote: retrying.Retrying) -> container.End:
+        try:
+            await self._put(remote, names.END, container.END_MARKERS["failed"], {})
+        except dataplane.ExistsError:
+            last, _ = self._source.find(1 << 63)
+            if self._block(last) is None:  # not the empty one: it was never whole
+                raise
+            await self._verify(remote, names.END, _md5(container.END_MARKERS["complete"]), {})
+            return "complete"
+        return "failed"
 
     async def mark_failed(self, seconds: float) -> None:
         """Say that the stream will never be whole, on connections of its own. Best effort: never raises."""

@@ -37,6 +37,7 @@ class Event(StrEnum):
     SPOOLED = "spooled"  # said complete, and all of it is in the spool
     DOOMED = "doomed"  # said failed, and the store must be told
     SHIPPED = "shipped"  # the store knows all that there is to know
+    WAS_WHOLE = "was whole"  # the store had all of it, and its end, before it could be told otherwise
     SHIPPING_FAILED = "shipping failed"  # the store will never have it
 
 
@@ -66,6 +67,7 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
         Event.ATTACHED: State.FAILING,
         Event.DAEMON_CAME: State.FAILING,
         Event.SHIPPED: State.FAILED,
+        Event.WAS_WHOLE: State.COMPLETE,
         Event.SHIPPING_FAILED: State.FAILED,
     },
     State.COMPLETE: {},

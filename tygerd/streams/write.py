@@ -64,9 +64,12 @@ class Write:
         if states.is_captured(state):
             self._captured.set()
         self._final = trio.Event()
-        self._changed = trio.Event()
-        self._moved = trio.Event()
-        self._accepted = trio.Event()
+        self.changed = trio.Event()
+        """The next change of state."""
+        self.moved = trio.Event()
+        """The next change of anything that can be seen of it, bytes too."""
+        self.accepted = trio.Event()
+        """The next block that the store has."""
 
     @property
     def delivery(self) -> delivery.Delivery | None:
@@ -84,21 +87,6 @@ class Write:
     def remote(self) -> bool:
         """Whether it goes to a store elsewhere."""
         return self._shipping is not None
-
-    @property
-    def changed(self) -> trio.Event:
-        """The event of its next change of state."""
-        return self._changed
-
-    @property
-    def accepted(self) -> trio.Event:
-        """The event of the next block that the store has."""
-        return self._accepted
-
-    @property
-    def moved(self) -> trio.Event:
-        """The event of the next change of anything that can be seen of it, bytes too."""
-        return self._moved
 
     @property
     def waiting(self) -> str | None:
@@ -295,8 +283,9 @@ class Write:
         """
         if self._shipping is None:
             raise ValueError("nothing has to be shipped")
+        ended: container.End = "failed"
         try:
-            await self._shipping.delivery.run()
+            ended = await self._shipping.delivery.run()
         except errors.Problem as problem:
             self._refused = problem
             if self._said is None or self._said[0] == "complete":
@@ -312,7 +301,10 @@ class Write:
             self.reason = self._refused.message
             # A daemon that is killed before the row says so would deliver it after all.
             await self._end_badly(self._container.fail, self.reason)
-        self._move(states.Event.SHIPPING_FAILED if self._refused else states.Event.SHIPPED)
+        event = states.Event.SHIPPING_FAILED if self._refused else states.Event.SHIPPED
+        if ended == "complete" and self.state is states.State.FAILING:
+            event, self.reason = states.Event.WAS_WHOLE, None
+        self._move(event)
         self._conclude()
 
     def is_heard(self) -> bool:
@@ -321,23 +313,23 @@ class Write:
 
     def on_accepted(self) -> None:
         """The store has another block."""
-        self._accepted.set()
-        self._accepted = trio.Event()
-        self._moved.set()
-        self._moved = trio.Event()
+        self.accepted.set()
+        self.accepted = trio.Event()
+        self.moved.set()
+        self.moved = trio.Event()
 
     def ask_for_url(self) -> None:
         """The access URL that the client gave expires: ask it for another one."""
         self.needs_url = True
         self.stir()
-        self._changed.set()
-        self._changed = trio.Event()
+        self.changed.set()
+        self.changed = trio.Event()
 
     def stir(self) -> None:
         """Something that is reported has changed: what it waits for, or what was shipped."""
         self._announce("transfer", self.settings.id)
-        self._moved.set()
-        self._moved = trio.Event()
+        self.moved.set()
+        self.moved = trio.Event()
 
     # --- parts -------------------------------------------------------------------------------------------
 
@@ -384,16 +376,16 @@ class Write:
     def _progress(self) -> None:
         if self._capture is not None:
             self.bytes, self.blocks = self._capture.bytes, self._capture.blocks
-        self._moved.set()
-        self._moved = trio.Event()
+        self.moved.set()
+        self.moved = trio.Event()
 
     def _move(self, event: states.Event) -> None:
         self.state = states.following(self.state, event)
         self._announce("transfer", self.settings.id)
-        self._changed.set()
-        self._changed = trio.Event()
-        self._moved.set()
-        self._moved = trio.Event()
+        self.changed.set()
+        self.changed = trio.Event()
+        self.moved.set()
+        self.moved = trio.Event()
 
 
 class ReplacedError(Exception):

@@ -393,6 +393,21 @@ async def test_a_cancelled_transfer_is_told_to_the_store_when_it_is_back(site, p
     assert server.stored(".bufferend") == b'{"status":"failed"}'
 
 
+async def test_cancelled_when_the_store_has_all_of_it(site, producer, server):
+    """What readers are told counts: the end marker got there, and only its reply did not come back."""
+    server.fault("PUT", ".bufferend", blobserver.LOST_REPLY, BUSY._replace(headers=(("Retry-After", "600"),)))
+    async with site.daemon() as registry:
+        entry = await registry.create_write(request(), 1)
+        async with attached(entry, producer):
+            await write_all(entry, producer)
+            await site.waits("retrying .bufferend after unexpected status code 503")
+            assert (await registry.cancel(ID)).state == "failing"
+            await producer.heard("complete")
+        shown = await registry.show(ID)
+        assert (shown.state, shown.reason) == ("complete", None)
+        assert await read_back(site) == DATA
+
+
 async def test_cancelled_again_it_is_not_told_for_ever(site, producer, server):
     server.fault("HEAD", ".bufferstart", BUSY._replace(headers=(("Retry-After", "600"),)))
     async with site.daemon() as registry:

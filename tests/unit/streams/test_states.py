@@ -26,7 +26,11 @@ def test_only_the_clients_word_after_end_of_file_completes():
         for event, after in row.items()
         if after is State.COMPLETE
     }
-    assert ways == {(State.ENDED, Event.SAID_COMPLETE), (State.SPOOLED, Event.SHIPPED)}
+    assert ways == {
+        (State.ENDED, Event.SAID_COMPLETE),
+        (State.SPOOLED, Event.SHIPPED),
+        (State.FAILING, Event.WAS_WHOLE),  # what had been spooled, and was cancelled too late
+    }
     spooled = {state for state, row in states.TRANSITIONS.items() if row.get(Event.SPOOLED)}
     assert spooled == {State.ENDED}
 
