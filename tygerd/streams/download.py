@@ -12,7 +12,6 @@ from __future__ import annotations
 import base64
 import json
 import logging
-import mmap
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
@@ -22,8 +21,8 @@ from tyger import errors
 from tygerd.blocks import chain, container, names
 from tygerd.osutil import nurseries
 from tygerd.stores import dataplane, retrying
+from tygerd.streams import memory, window
 from tygerd.streams import span as spans
-from tygerd.streams import window
 
 END_POLL = 5.0
 """Seconds between looks for the end marker, and for the writer's lease while nothing comes."""
@@ -83,7 +82,8 @@ class Download:
         self._ended = False
         self._waiting = False
         self._came = trio.Event()
-        self._pool: list[mmap.mmap] = []
+        self._delivered = trio.Event()
+        self._memory = memory.Memory(MEMORY)
 
     async def run(self) -> None:
         """Deliver what is wanted; waits for what is not yet written, unless that isn't wanted.
@@ -116,7 +116,7 @@ class Download:
             if not delivered:  # else it is about what nobody needs any more
                 raise (failure or outcome) from None
         finally:  # at once, however long this object is kept
-            self._pool.clear()
+            self._memory = memory.Memory(MEMORY)
             self._window = window.Window(1)
         if failure is not None:
             raise failure
@@ -254,9 +254,8 @@ class Download:
 
     async def _transfer(self, nursery: trio.Nursery) -> None:
         """Ask for blocks and deliver them, to the empty one or to the last byte that is wanted."""
-        largest = 1
         while self._left != 0:
-            self._window.limit = max(2, min(self._options.width(), MEMORY // largest))
+            self._window.limit = max(2, min(self._options.width(), self._memory.fits))
             for number in self._window.wanted():
                 nursery.start_soon(self._fetch, number)
             came = self._came
@@ -271,12 +270,14 @@ class Download:
             assert isinstance(block, window.Received)  # noqa: S101 - for the type checker
             if len(block.data) == 0:
                 return
-            largest = max(largest, len(block.data))
             self._verify_chain(block)
             self._came_in()
             await self._pass_on(block.data)
             self.blocks += 1
-            self._give_back(block.data)
+            block.data.release()
+            self._memory.give_back(self._window.next - 1)
+            self._delivered.set()
+            self._delivered = trio.Event()
 
     async def _pass_on(self, data: memoryview) -> None:
         """Deliver what is wanted of a block."""
@@ -313,20 +314,24 @@ class Download:
 
         def take(length: int) -> memoryview:
             nonlocal view
-            if len(view) < length:
-                view = self._memory(length)
-            view = view[:length]
+            view.release()
+            view = self._memory.take(number, length, is_next=number == self._window.next)
             return view
 
         started: float | None = None
         while True:
             ended = self._ended  # before the request: what is missing after the end was seen stays missing
             rung = self._options.bell()
+            delivered = self._delivered
             try:
                 found = await self._remote.get(name, take)
                 break
             except dataplane.BlobNotFoundError:
                 pass
+            except memory.NoRoomError:
+                self._window.closed_in()
+                await delivered.wait()
+                continue
             if not self._window.is_awaited(number):
                 self._window.missing(number)
                 return
@@ -366,21 +371,3 @@ class Download:
         if self._chain != block.chain:
             message = f"block {self._window.next - 1} is damaged and was not delivered: hash chain mismatch"
             raise errors.Problem(errors.CORRUPT, message)
-
-    # --- memory: a block's is used again, as most blocks are of one size ----------------------------------
-    #
-    # Mapped, as malloc would keep what worker threads allocated: a daemon grew with each read that it served.
-
-    def _memory(self, length: int) -> memoryview:
-        """Memory of at least `length` bytes; called in worker threads."""
-        try:
-            old = self._pool.pop()
-        except IndexError:
-            return memoryview(mmap.mmap(-1, max(length, 1)))
-        return memoryview(old if len(old) >= length else mmap.mmap(-1, length))
-
-    def _give_back(self, view: memoryview) -> None:
-        memory = view.obj
-        view.release()
-        assert isinstance(memory, mmap.mmap)  # noqa: S101 - for the type checker
-        self._pool.append(memory)

@@ -56,6 +56,20 @@ class Sink:
             await self.grown.wait()
 
 
+class Measured(download.Download):
+    """Notes the most memory that its blocks have had."""
+
+    def __init__(self, remote, dop):
+        super().__init__(remote, self.take, download.Options(width=lambda: dop))
+        self.data = b""
+        self.most = 0
+
+    async def take(self, piece):
+        self.most = max(self.most, self._memory.taken)
+        await trio.lowlevel.checkpoint()
+        self.data += piece
+
+
 async def receive(remote, sink=None, dop=4):
     sink = sink or Sink()
     taking = download.Download(remote, sink.deliver, download.Options(width=lambda: dop))
@@ -80,12 +94,23 @@ async def test_an_empty_buffer(server, remote):
 async def test_many_blocks_use_the_parallelism_but_no_more_memory(server, remote):
     blocks = [bytes([n]) * 1000 for n in range(100)]
     put(server, blocks)
-    sink = Sink()
-    taking = download.Download(remote, sink.deliver, download.Options(width=lambda: 8))
+    taking = Measured(remote, 8)
     await taking.run()
-    assert sink.data == b"".join(blocks)
+    assert taking.data == b"".join(blocks)
     assert taking.blocks == 100
-    assert len(taking._pool) <= 8
+    assert taking.most <= 8 * 1000
+
+
+async def test_huge_blocks_behind_small_ones(server, remote, monkeypatch):
+    """A window that has grown with small blocks asks for more large ones than there is memory for."""
+    monkeypatch.setattr(download, "MEMORY", 200_000)
+    blocks = [*[b"x" * 10] * 64, *[os.urandom(70_000) for _ in range(16)]]
+    put(server, blocks)
+    taking = Measured(remote, 32)
+    await taking.run()
+    assert taking.data == b"".join(blocks)
+    assert taking.most <= 200_000 + 70_000
+    assert len(server.seen) < 2 * len(blocks)
 
 
 async def test_while_it_is_written_only_the_lowest_missing_block_is_asked_for(server, remote, autojump_clock):
