@@ -249,6 +249,8 @@ class Write:
                     continue
                 outcome, reason = "failed", reason or reporting.unstorable(error)
                 await self._end_badly(self._container.mark_failed, reason)
+            except errors.Problem as problem:  # somebody else has ended it, and that is what readers see
+                outcome, reason = "failed", self._container.failure() or problem.message
             else:
                 self.bytes, self.blocks = target.sealed_bytes, target.next_number
             break

@@ -172,6 +172,20 @@ async def test_a_buffer_that_is_deleted_under_its_writer_fails_and_does_not_come
         assert await daemon.store.ids() == []
 
 
+async def test_a_buffer_that_somebody_else_fails_under_its_writer(tmp_path, client):
+    async with running(tmp_path) as daemon, trio.open_nursery() as nursery:
+        entry = await daemon.transfers.create_write(request(), 1)
+        nursery.start_soon(attached, entry, client)
+        client.produce(b"some bytes")
+        client.end()
+        await client.heard("eof")
+        await daemon.store.mark_failed(BUFFER, "the run left it unfinished")
+        with trio.fail_after(10), pytest.raises(errors.Problem, match="already failed"):
+            await entry.say("complete")
+        await client.heard("failed")
+        assert entry.reason == "the run left it unfinished"
+
+
 async def test_a_client_that_is_gone_leaves_a_failed_buffer_with_what_was_in_the_pipe(tmp_path, client):
     async with running(tmp_path) as daemon, trio.open_nursery() as nursery:
         entry = await daemon.transfers.create_write(request(block_size=4), 1)
