@@ -36,9 +36,9 @@ def test_all_of_them_more_than_once(site):
 
 @pytest.mark.long
 @pytest.mark.parametrize("blob", [".bufferstart", "00/003", ".bufferend"])
-def test_the_connection_stays_and_is_silent(site, blob):
-    site.proxy.fault(faults.mute_reply(), "PUT", blob)
-    written_and_read(site, seconds=240)
+def test_the_connection_stays_and_is_silent(cloud, blob):
+    cloud.proxy.fault(faults.mute_reply(), "PUT", blob)
+    written_and_read(cloud, seconds=240)
 
 
 def test_another_writer_is_no_lost_reply(site):

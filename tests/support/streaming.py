@@ -202,9 +202,10 @@ class Streams:
         return [{"bytes": 0, "shipped": 0, **item} for item in items]
 
     def transfer(self, buffer: str, kind: str = "write") -> dict[str, Any]:
-        """The latest transfer of a buffer."""
+        """The latest transfer of a buffer; with only its counts, all 0, where there is none yet."""
         wanted = (self.name(buffer), kind)
-        return next(each for each in self.transfers() if (each["buffer"], each["kind"]) == wanted)
+        found = (each for each in self.transfers() if (each["buffer"], each["kind"]) == wanted)
+        return next(found, {"bytes": 0, "shipped": 0})
 
     def wait_transfer(
         self,
