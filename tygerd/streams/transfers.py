@@ -219,11 +219,11 @@ class Transfers:
 
     async def _set_paused(self, transfer_id: str, *, paused: bool) -> model.Transfer:
         entry = None if transfer_id in self._reads.live else await self.find_write(transfer_id)
+        if entry is not None and states.is_final(entry.state):
+            raise errors.Problem(errors.CONFLICT, f"the transfer is over: it is {entry.state.value}")
         if entry is None or entry.delivery is None:
             message = "only a write to a store elsewhere can be paused: nothing else is sent over a network"
             raise errors.Problem(errors.CONFLICT, message)
-        if states.is_final(entry.state):
-            raise errors.Problem(errors.CONFLICT, f"the transfer is over: it is {entry.state.value}")
         await self._catalog.write(rows.update, transfer_id, paused=paused)
         (entry.delivery.pause if paused else entry.delivery.resume)()
         return describe.of_write(entry)

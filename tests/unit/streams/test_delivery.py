@@ -193,6 +193,9 @@ async def test_a_whole_write_and_its_read(site, producer, server):
             await write_all(entry, producer)
             assert (await producer.heard("spooled"))["bytes"] == len(DATA)
             await producer.heard("complete")
+        for too_late in (registry.pause, registry.resume):
+            with pytest.raises(errors.Problem, match="the transfer is over: it is complete"):
+                await too_late(ID)
         shown = await registry.show(ID)
         assert (shown.state, shown.shipped, shown.location) == ("complete", len(DATA), "elsewhere")
         assert await read_back(site) == DATA
