@@ -69,6 +69,40 @@ def test_a_narrow_link(cloud):
     load.check_ends(writings, readings)
 
 
+def test_live_goes_before_bulk(cloud):
+    """The bulk one is not at zero for ever, and both arrive."""
+    streams, size = cloud.streams, 12 * MIB
+    bulk, live = streams.buffer(), streams.buffer()
+    cloud.proxy.blackhole()
+    writings = [
+        streams.write(bulk, 1, size, "--priority", "bulk"),
+        streams.write(live, 2, size, "--priority", "live"),
+    ]
+    for buffer in (bulk, live):
+        streams.wait_transfer(buffer, lambda transfer: transfer["bytes"] == size)
+    cloud.proxy.throttle(up=6 * MIB)
+    cloud.proxy.restore()
+    streams.wait_transfer(live, lambda transfer: transfer["shipped"] > size * 3 // 4)
+    assert streams.transfer(bulk)["shipped"] < size // 2
+    cloud.proxy.throttle()
+    for seed, (buffer, writing) in enumerate(zip((bulk, live), writings, strict=True), 1):
+        assert streams.read(buffer, seed).finish() == writing.finish()
+
+
+def test_a_limit_for_all_together(make_cloud):
+    """`transfer.bandwidth`, in bytes per second and for each direction."""
+    cloud = make_cloud(transfer='bandwidth = "4MiB"\n')
+    streams = cloud.streams
+    buffers = [streams.buffer(), streams.buffer()]
+    writings = [streams.write(buffer, seed, 8 * MIB) for seed, buffer in enumerate(buffers)]
+    made = [writing.finish() for writing in writings]
+    puts = cloud.proxy.find("PUT", "00/*", status=201)
+    took = max(seen.ended for seen in puts) - min(seen.began for seen in puts)
+    assert took >= 3  # four seconds' worth, of which a burst may go at once
+    readings = [streams.read(buffer, seed) for seed, buffer in enumerate(buffers)]
+    assert [reading.finish() for reading in readings] == made
+
+
 @pytest.mark.long
 def test_eight_gibibytes(tmp_path):
     """The account is on a disk, and slower than the pipes: all of them want more than they get."""

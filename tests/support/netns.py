@@ -18,14 +18,26 @@ import pytest
 
 
 class Link(NamedTuple):
-    """A namespace, and the address of this host in it."""
+    """A namespace, the address of this host in it, and the device that leads to it from there."""
 
     name: str
     address: str
+    device: str
 
     def command(self, argv: list[str]) -> list[str]:
         """The argv that runs `argv` there."""
         return ["ip", "netns", "exec", self.name, *argv]
+
+    def unplug(self) -> None:
+        """Pull the cable out: packets are lost, and nobody is told."""
+        self._set("down")
+
+    def plug(self) -> None:
+        """Put it in again."""
+        self._set("up")
+
+    def _set(self, state: str) -> None:
+        subprocess.run(self.command(["ip", "link", "set", self.device, state]), check=True)
 
 
 @contextlib.contextmanager
@@ -37,7 +49,7 @@ def slow(rate: str) -> Iterator[Link]:
     name, ours, theirs = f"tyger-{number}", f"tyga{number}", f"tygb{number}"
     base = f"10.{200 + number // 4096}.{number // 16 % 256}.{number % 16 * 4}".rsplit(".", 1)
     network, first = base[0], int(base[1])
-    link = Link(name, f"{network}.{first + 1}")
+    link = Link(name, f"{network}.{first + 1}", theirs)
     inside = link.command(["ip"])
     steps = [
         ["ip", "netns", "add", name],
