@@ -45,7 +45,7 @@ def test_a_piece_within_blocks(cloud):
     cloud.proxy.fault(faults.cut(down=100), "GET", "00/003")
     done = cloud.streams.run("buffer", "read", buffer, "--range", f"{first}-{last}")
     assert done.returncode == 0, done.stderr
-    assert done.stdout in {producer.content(1, SIZE)[first:last], producer.content(1, SIZE)[first : last + 1]}
+    assert done.stdout == producer.content(1, SIZE)[first : last + 1]
     assert cloud.proxy.count("GET", "00/008") == 0
     cloud.proxy.fault(faults.cut(down=100), "GET", "00/000")
     done = cloud.streams.run("buffer", "read", buffer, "--head", "1000")
@@ -56,7 +56,7 @@ def test_the_daemon_killed_within_a_part(cloud):
     buffer = cloud.streams.buffer()
     cloud.streams.write(buffer, 1, SIZE).finish()
     reading = cloud.streams.start("buffer", "read", buffer, "--range", "100000-", stdout=subprocess.PIPE)
-    cloud.proxy.throttle(down=clouds.BLOCK * 4)
+    cloud.proxy.throttle(down=clouds.BLOCK * 8)
     got = bytearray()
     for _ in range(3):
         wanted = len(got) + 2 * clouds.BLOCK

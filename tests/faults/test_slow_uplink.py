@@ -1,4 +1,4 @@
-"""A daemon behind a link of its own: an uplink of 1 Mbit/s with blocks of 4 MiB, and a cable that is pulled."""
+"""A daemon behind a link of its own: 1 Mbit/s upwards with blocks of 4 MiB, and a cable that is pulled."""
 
 import contextlib
 
