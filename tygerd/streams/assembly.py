@@ -20,8 +20,8 @@ from tygerd.catalog import transfers as rows
 from tygerd.stores import access, base, local, places
 from tygerd.streams import clienturl, delivery, order, reboot, remote, spool, states, write
 
-BY_URL = "url"
-"""Account and location of a write whose client gave an access URL."""
+BY_URL = "access-url"
+"""Account and location of a write whose client gave an access URL. No account can be called so."""
 
 
 class Parts(NamedTuple):

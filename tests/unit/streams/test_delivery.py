@@ -809,6 +809,17 @@ async def test_a_url_that_expires_and_cannot_be_renewed_is_the_end(site, produce
         assert "invalid access URL" in failed["reason"]
 
 
+async def test_an_account_may_have_any_name(tmp_path, server, producer):
+    site = Site(tmp_path, server)
+    site.store = remotestore.RemoteStore(server, name="url")
+    async with site.daemon() as registry:
+        entry = await registry.create_write(request(), 1)
+        async with attached(entry, producer):
+            await write_all(entry, producer)
+            await producer.heard("complete")
+    site.catalog.close()
+
+
 async def test_the_systems_daemon_opens_no_other_sockets(site, server):
     async with site.daemon(own_sockets_only=True) as registry:
         with pytest.raises(errors.Problem, match="does not connect to other Unix sockets"):
