@@ -19,6 +19,9 @@ LARGEST_FILE = 2048
 ATTEMPTS, PAUSE = 10, 30.0
 """How long a file may keep a URL that has expired: so often so many seconds (buffers.md 9.1)."""
 
+AHEAD = 300.0
+"""Seconds that the daemon asks for another URL ahead of the end of the one it has, at most."""
+
 LOOK = 1.0
 """Seconds between two looks at such a file: the transfer stands still meanwhile, and a look costs nothing."""
 
@@ -46,8 +49,10 @@ class Access:
         """The members of a request that name the buffer."""
         return {"buffer": self.buffer} if self.buffer else {"url": self._url}
 
-    def renewed(self, refusal: str = "the access URL has expired") -> bool:
+    def renewed(self, refusal: str = "the access URL has expired", *, ahead: float = 0.0) -> bool:
         """The URL was refused: whether there is another one now. If not, ask again after `LOOK` seconds.
+
+        `ahead`: for so many seconds from the first call on it may still be valid, and those don't count.
 
         Raises:
             Problem: ACCESS_EXPIRED, there will be none; `refusal` has the server's own words.
@@ -66,7 +71,7 @@ class Access:
             return True
         now = time.monotonic()
         self._refused = now if self._refused is None else self._refused
-        if now - self._refused >= ATTEMPTS * PAUSE:
+        if now - self._refused >= ahead + ATTEMPTS * PAUSE:
             raise errors.Problem(
                 errors.ACCESS_EXPIRED,
                 f"access URL from file {self.file} has not changed after {ATTEMPTS} attempts",

@@ -324,7 +324,7 @@ class _Writer:
         """
         if self._offered:
             try:
-                renewed = self._target.renewed()
+                renewed = self._target.renewed(ahead=access.AHEAD)
             except errors.Problem as problem:
                 self._post_outcome("failed", problem.message)
                 raise

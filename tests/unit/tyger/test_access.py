@@ -52,6 +52,7 @@ def test_patience_with_a_file_ends(tmp_path, monkeypatch):
     it = access.Access(url=BASE + "?sig=1", file=str(file))
     assert not it.renewed()
     monkeypatch.setattr(access, "PAUSE", 0)
+    assert not it.renewed(ahead=access.AHEAD)
     with pytest.raises(errors.Problem, match=r"^access URL from file .*/url has not changed after 10 att"):
         it.renewed()
     file.write_text(BASE + "?sig=2")
