@@ -27,6 +27,11 @@ EOF_GRACE = 5.0
 """Seconds that a producer which failed may leave its pipe open, by something that it started, until the
 buffer is failed without an end of file."""
 
+AGAIN = 1.0
+"""Seconds until a word is said again that did not get through to a daemon which is there."""
+
+_PASSING = {errors.UNAVAILABLE, errors.TRY_AGAIN}
+
 REMARK = 1.0
 """Seconds until it is said that a producer's end and its pipe's end do not come together."""
 
@@ -268,8 +273,18 @@ class _Writer:
         try:
             self._post_outcome(*self._verdict)
         except errors.Problem as problem:
-            if problem.kind is not errors.CONFLICT:  # else it has ended otherwise: the event says how
-                raise
+            self._not_heard(problem, self._say)
+
+    def _not_heard(self, problem: errors.Problem, action: Callable[[], None]) -> None:
+        """A word beside the attachment did not get through: say it again, while the attachment lives.
+
+        To end that would tell the daemon that we are gone. A conflict needs no word: the event says the rest.
+        """
+        starts_badly = problem.kind is errors.CONFIG and not problem.remote  # a daemon that we tried to start
+        if problem.kind in _PASSING or starts_badly:
+            self._after(AGAIN, action)
+        elif problem.kind is not errors.CONFLICT:
+            raise problem
 
     def _post_outcome(self, outcome: str, reason: str | None) -> None:
         body = {"outcome": outcome} | ({"reason": reason} if reason else {})
@@ -332,5 +347,10 @@ class _Writer:
                 self._tell(waiting=self._target.waiting)
                 self._after(access.LOOK, self._renew)
                 return
-        self._offered = True
-        self._client.request("POST", f"/transfers/{self._id}/access", body=self._target.fields())
+        try:
+            self._client.request("POST", f"/transfers/{self._id}/access", body=self._target.fields())
+        except errors.Problem as problem:
+            self._offered = False
+            self._not_heard(problem, self._renew)
+        else:
+            self._offered = True
