@@ -255,7 +255,8 @@ class Download:
     async def _transfer(self, nursery: trio.Nursery) -> None:
         """Ask for blocks and deliver them, to the empty one or to the last byte that is wanted."""
         while self._left != 0:
-            self._window.limit = max(2, min(self._options.width(), self._memory.fits))
+            # One more is being delivered: it is behind the window, and still has its memory.
+            self._window.limit = max(1, min(self._options.width(), self._memory.fits - 1))
             for number in self._window.wanted():
                 nursery.start_soon(self._fetch, number)
             came = self._came

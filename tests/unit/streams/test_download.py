@@ -113,6 +113,18 @@ async def test_huge_blocks_behind_small_ones(server, remote, monkeypatch):
     assert len(server.seen) < 2 * len(blocks)
 
 
+@pytest.mark.parametrize("fit", [1, 3])
+async def test_huge_blocks_are_asked_for_once(server, remote, monkeypatch, fit):
+    monkeypatch.setattr(download, "MEMORY", fit * 70_000)
+    blocks = [os.urandom(70_000) for _ in range(10)]
+    put(server, blocks)
+    taking = Measured(remote, 32)
+    await taking.run()
+    assert taking.data == b"".join(blocks)
+    asked = [seen.blob for seen in server.seen if seen.blob.startswith("00/")]
+    assert len(asked) <= len(blocks) + 3
+
+
 async def test_while_it_is_written_only_the_lowest_missing_block_is_asked_for(server, remote, autojump_clock):
     sink = Sink()
     total = 0
