@@ -36,7 +36,9 @@ class ServerClock:
         """
         try:
             said = email.utils.parsedate_to_datetime(date_header)
-        except ValueError:
+        except (ValueError, OverflowError):
+            return
+        if not 1970 < said.year < 9000:  # what is far beyond could not be reckoned with
             return
         if said.tzinfo is None:  # "-0000": UTC, of whoever does not know where it is
             said = said.replace(tzinfo=dt.UTC)

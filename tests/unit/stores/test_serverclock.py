@@ -44,7 +44,17 @@ def test_a_jump_of_this_hosts_clock_changes_nothing():
     assert clocks.server.now() == MOMENT
 
 
-@pytest.mark.parametrize("said", ["", "yesterday", "Mon, 99 Jan 2006 15:04:05 GMT"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        "yesterday",
+        "Mon, 99 Jan 2006 15:04:05 GMT",
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+        "Fri, 31 Dec 9999 23:59:59 -2300",
+        "Thu, 01 Jan 1970 00:00:00 GMT",
+    ],
+)
 def test_what_is_no_date_is_ignored(said):
     clocks = Clocks()
     clocks.server.learn(SAID)
