@@ -158,6 +158,10 @@ class Delivery:
                                 await self._give_up(mark)  # readers must not wait for what never comes
                             raise
                         self._stall(problem)
+                    except Exception as defect:  # noqa: BLE001 - the one catch per transfer: its data stay
+                        _log.error("an unexpected error in a transfer", exc_info=defect)
+                        message = f"a defect of ours, see the daemon's log: {type(defect).__name__}"
+                        self._stall(errors.Problem(errors.INTERNAL, message))
             await self._give_up(mark)
             raise errors.Problem(errors.BUFFER_FAILED, self._cancelled)
         finally:

@@ -653,6 +653,19 @@ async def test_a_store_that_is_away_at_the_beginning_is_waited_for(site, produce
         assert await read_back(site) == DATA
 
 
+async def test_a_defect_stalls_its_transfer_and_no_other(site, producer):
+    site.store.refusal = ZeroDivisionError("nobody thought of that")
+    async with site.daemon() as registry:
+        entry = await registry.create_write(request(), 1)
+        async with attached(entry, producer):
+            await site.waits("stalled: a defect of ours, see the daemon's log: ZeroDivisionError")
+            site.store.refusal = None
+            await registry.resume(ID)
+            await write_all(entry, producer)
+            await producer.heard("complete")
+        assert await read_back(site) == DATA
+
+
 async def test_a_url_that_comes_late_ends_the_stall(site, producer, server, monkeypatch):
     monkeypatch.setattr(retrying, "RENEWAL_PATIENCE", 0.0)
     async with site.daemon() as registry:
