@@ -33,6 +33,9 @@ SEEKING = 16
 MEMORY = 256 * 1024 * 1024
 """Bytes that blocks which are asked for, or wait for their turn, may take: fewer large ones at once."""
 
+MARKER = 64 * 1024
+"""Bytes of a marker that are taken: a server must not decide how much memory a reader takes."""
+
 WRITER = "its writer"
 AWAY = "its writer is away: its lease has expired"
 
@@ -190,6 +193,8 @@ class Download:
 
         def take(length: int) -> memoryview:
             nonlocal data
+            if length > MARKER:
+                raise errors.Problem(errors.CORRUPT, f"the marker {name} is longer than {MARKER} bytes")
             data = bytearray(length)
             return memoryview(data)
 
@@ -199,7 +204,7 @@ class Download:
             return None
         try:
             marker = json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             marker = None
         if not isinstance(marker, dict):
             raise errors.Problem(errors.CORRUPT, f"the marker {name} is not a JSON object")

@@ -264,6 +264,8 @@ async def test_a_buffer_with_an_end_but_no_start(server, remote, autojump_clock)
         (b"{}", "unsupported format buffer version 'None'"),
         (b"[]", "the marker .bufferstart is not a JSON object"),
         (b"\xff", "the marker .bufferstart is not a JSON object"),
+        (b"[" * 50_000, "the marker .bufferstart is not a JSON object"),
+        (b" " * 65_537, "the marker .bufferstart is longer than 65536 bytes"),
     ],
 )
 async def test_start_markers_of_another_make(server, remote, marker, words):
