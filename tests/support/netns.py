@@ -78,6 +78,7 @@ def slow(rate: str) -> Iterator[Link]:
             ]
         ),
     ]
+    _remove(name, ours)  # an earlier process of this number may have been killed
     try:
         for step in steps:
             done = subprocess.run(step, capture_output=True, check=False)
@@ -85,5 +86,10 @@ def slow(rate: str) -> Iterator[Link]:
                 pytest.skip(f"no slow link here: {' '.join(step)}: {done.stderr.decode().strip()}")
         yield link
     finally:
-        subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
-        subprocess.run(["ip", "link", "del", ours], capture_output=True, check=False)
+        _remove(name, ours)
+
+
+def _remove(name: str, device: str) -> None:
+    """Both ends of the link go with either; the kernel may take a moment for the namespace's."""
+    for step in (["ip", "link", "del", device], ["ip", "netns", "del", name]):
+        subprocess.run(step, capture_output=True, check=False)
