@@ -38,6 +38,8 @@ SYNCING = 4
 FULL_DISK_PAUSE = 1.0
 """Seconds between attempts on a full disk: the kernel has no event for space that returns."""
 
+NO_SPACE = "the disk is full"
+
 _SPLICE = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """The errors of a full disk: capture waits, and nothing is lost."""
@@ -230,7 +232,7 @@ class Capture:
 
     async def _wait_for_space(self, *, reserved: bool = False) -> None:
         """Wait before the next attempt. Only what is `reserved` gets the room that the reserve gave up."""
-        self.waiting = "the disk is full"
+        self.waiting = NO_SPACE
         self._on_progress()
         while True:
             await trio.sleep(FULL_DISK_PAUSE)

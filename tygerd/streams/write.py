@@ -17,7 +17,7 @@ from tyger import errors
 from tygerd import events
 from tygerd.blocks import container, journal, writer
 from tygerd.osutil import fds
-from tygerd.streams import capture, delivery, hashing, order, reporting, states
+from tygerd.streams import capture, delivery, hashing, order, recovery, reporting, states
 
 GONE = "its writer was killed, or lost its connection, before it said how its input ended"
 
@@ -57,6 +57,7 @@ class Write:
         self._writer_lock = trio.Lock()
         self._attachment: trio.CancelScope | None = None
         self._capture: capture.Capture | None = None
+        self._held_up: str | None = None
         self._capturing: trio.CancelScope | None = None
         self._said: tuple[order.Outcome, str | None] | None = None
         self._heard = trio.Event()
@@ -101,7 +102,8 @@ class Write:
         if self.state is states.State.ENDED:
             return held_up or "its client has not said how the producer ended"
         # The producer, too, may be held up: by what holds up the store, or by the disk.
-        return "; ".join(filter(None, [held_up, self._capture.waiting if self._capture else None])) or None
+        mine = self._held_up or (self._capture.waiting if self._capture else None)
+        return "; ".join(filter(None, [held_up, mine])) or None
 
     def ship_with(self, shipping: order.Shipping) -> None:
         """It goes to a store elsewhere; `deliver` must run then. Before anything else."""
@@ -336,16 +338,13 @@ class Write:
     # --- parts -------------------------------------------------------------------------------------------
 
     async def _recover(self) -> writer.Writer:
-        """The writer as the disk has it: what an interrupted capture left behind is sealed."""
-        target = await trio.to_thread.run_sync(self._recover_in_thread, limiter=self._hasher.limiter)
-        self._container.feed.notify()
-        return target
+        def on_waiting(why: str | None) -> None:
+            self._held_up = why
+            self.stir()
 
-    def _recover_in_thread(self) -> writer.Writer:
-        if self._container.started():
-            return writer.Writer.recover(self._container, sync=self.settings.sync)
-        # The daemon died between the row and the journal.
-        return writer.Writer.create(self._container, self.settings.block_size, sync=self.settings.sync)
+        return await recovery.recover(
+            self._container, self.settings, limiter=self._hasher.limiter, on_waiting=on_waiting
+        )
 
     async def _end_badly(self, end: Callable[[str], object], reason: str) -> None:
         """Mark the container as failed; where that fails too, the catalog's row says it."""

@@ -7,7 +7,7 @@ import os
 import pytest
 import trio
 
-from tests.support import parts
+from tests.support import disks, parts
 from tyger import errors, model
 from tygerd.catalog import db
 from tygerd.osutil import fds
@@ -239,6 +239,30 @@ async def test_after_a_restart_the_client_comes_back_and_nothing_is_lost(tmp_pat
         await client.heard("eof")
         await again.say("complete")
         assert await daemon.end() == ("complete", b"0123456789abcdef")
+
+
+async def test_a_restart_on_a_full_disk_waits_for_room(tmp_path, client):
+    with disks.mounted(tmp_path / "containers", "-o", "size=16m") as disk:
+        async with running(tmp_path) as daemon, trio.open_nursery() as nursery:
+            entry = await daemon.transfers.create_write(request(), 1)
+            nursery.start_soon(attached, entry, client)
+            client.produce(b"some ")
+            await client.progressed(5)
+            nursery.cancel_scope.cancel()
+        disks.fill(disk / "filler")
+        # Another durability is written down first, and that takes room.
+        async with running(tmp_path, sync=True) as daemon, trio.open_nursery() as nursery:
+            entry = await daemon.transfers.find_write(ID)
+            nursery.start_soon(attached, entry, client)
+            with trio.fail_after(10):
+                while entry.waiting != "the disk is full":
+                    await trio.lowlevel.checkpoint()
+            os.unlink(disk / "filler")
+            client.produce(b"bytes")
+            client.end()
+            await client.heard("eof")
+            await entry.say("complete")
+            assert await daemon.end() == ("complete", b"some bytes")
 
 
 async def test_a_client_that_does_not_come_back_in_time_has_failed(tmp_path, client):
