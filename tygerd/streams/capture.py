@@ -168,6 +168,8 @@ class Capture:
         eof = False
         while not eof:
             await trio.lowlevel.wait_readable(self._pipe)
+            if has_ended(self._pipe):
+                return  # for that no room is needed
             block = await self._open_next()
             with self._owned(block) as owned:
                 size, eof = await self._fill(block)
@@ -320,3 +322,10 @@ def pending(pipe: int) -> int:
     count = array.array("i", [0])
     fcntl.ioctl(pipe, termios.FIONREAD, count)
     return count[0]
+
+
+def has_ended(pipe: int) -> bool:
+    """Whether nothing is in a pipe and nobody can put anything in: its end of file."""
+    poller = select.poll()
+    poller.register(pipe, select.POLLIN)
+    return any(events & (select.POLLIN | select.POLLHUP) == select.POLLHUP for _, events in poller.poll(0))

@@ -47,7 +47,9 @@ def pipe():
         ends.close()
 
 
-def begin(target, reader, *, block_size=1000, flush_interval=0.0, on_progress=lambda: None, into=None):
+def begin(
+    target, reader, *, block_size=1000, flush_interval=0.0, on_progress=lambda: None, into=None, admit=None
+):
     return capture.Capture(
         into or writer.Writer.create(target, block_size),
         reader,
@@ -55,6 +57,7 @@ def begin(target, reader, *, block_size=1000, flush_interval=0.0, on_progress=la
         flush_interval=flush_interval,
         hasher=hashing.Hasher(),
         on_progress=on_progress,
+        admit=admit,
     )
 
 
@@ -208,6 +211,26 @@ async def test_a_stream_leaves_the_last_room_to_the_catalog(tmp_path, autojump_c
             (disk / "filler").unlink()
         assert content(target) == b"some"
         target.close()
+
+
+async def test_an_end_needs_no_room(target):
+    """A stream that is all in a full spool has ended all the same."""
+    with pipe() as ends:
+        admitted = trio.Event()
+
+        async def admit():
+            if admitted.is_set():
+                await trio.sleep_forever()
+            admitted.set()
+
+        taking = begin(target, ends.r, block_size=4, admit=admit)
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(taking.run)
+                ends.write(b"some")
+                await admitted.wait()
+                ends.end()
+        assert content(target) == b"some"
 
 
 async def test_a_fifo_without_a_writer_has_not_ended(tmp_path, target):
