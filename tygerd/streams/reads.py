@@ -20,6 +20,10 @@ from tygerd.stores import dataplane
 from tygerd.streams import delivery, download, fetch, hashing, remote
 from tygerd.streams import span as spans
 
+AHEAD = 12
+"""Blocks of a download beyond those that are being received: that wait to be hashed together, or for one
+before them that is tried again. Of the usual 4 MiB, so that memory stays within 150 MiB and the width."""
+
 
 class Sink(Protocol):
     """Where the bytes go (`http.messages.Sink`)."""
@@ -128,10 +132,8 @@ class Reads:
                 async with self._remotes.way(
                     opening, "down", on_trouble=lambda it: on_waiting(delivery.describe(it) if it else None)
                 ) as (patient, flow):
-                    # Blocks that wait to be hashed together are beyond those that are being received.
-                    ahead = self._hasher.lanes if self._hasher.lanes > 1 else 0
                     options = download.Options(
-                        lambda: flow.width + ahead, self._lease_grace, bell, on_waiting
+                        lambda: flow.width + AHEAD, self._lease_grace, bell, on_waiting
                     )
                     await download.Download(patient, deliver, options, wanted).run()
             except dataplane.ExpiredError as expired:
