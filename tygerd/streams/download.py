@@ -260,8 +260,7 @@ class Download:
     async def _transfer(self, nursery: trio.Nursery) -> None:
         """Ask for blocks and deliver them, to the empty one or to the last byte that is wanted."""
         while self._left != 0:
-            # One more is being delivered: it is behind the window, and still has its memory.
-            self._window.limit = max(1, min(self._options.width(), self._memory.fits - 1))
+            self._window.limit = self._limit()
             for number in self._window.wanted():
                 nursery.start_soon(self._fetch, number)
             came = self._came
@@ -284,6 +283,16 @@ class Download:
             self._memory.give_back(self._window.next - 1)
             self._delivered.set()
             self._delivered = trio.Event()
+
+    def _limit(self) -> int:
+        """How many blocks to ask for or to hold: as many as are useful, have room, and are wanted."""
+        # One more is being delivered: it is behind the window, and still has its memory.
+        limit = min(self._options.width(), self._memory.fits - 1)
+        if (
+            self._left is not None
+        ):  # by the largest block so far: where they are smaller, more are asked for then
+            limit = min(limit, -(-(self._skip + self._left) // self._memory.largest))
+        return max(1, limit)
 
     async def _pass_on(self, data: memoryview) -> None:
         """Deliver what is wanted of a block."""

@@ -223,6 +223,17 @@ async def test_any_part_of_it_can_be_read(site, producer, offset, length):
         assert await read_back(site, offset=offset, length=length, **hint) == DATA[offset:end]
 
 
+async def test_nothing_is_asked_for_beyond_what_is_wanted(site, producer, server):
+    async with site.daemon() as registry:
+        entry = await registry.create_write(request(block_size=1000), 1)
+        async with attached(entry, producer):
+            await write_all(entry, producer)
+            await producer.heard("complete")
+        assert await read_back(site, offset=1500, length=5000) == DATA[1500:6500]
+    asked = {seen.blob for seen in server.seen if seen.method == "GET" and not seen.blob.startswith(".")}
+    assert asked == {f"00/00{number}" for number in range(1, 7)}
+
+
 async def test_what_is_there_now(site, producer):
     async with site.daemon() as registry:
         assert await read_back(site, follow=False) == b""
