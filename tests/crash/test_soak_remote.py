@@ -20,7 +20,7 @@ from tyger import client, errors
 
 KIB, MIB = 1 << 10, 1 << 20
 EVENTS = 8
-TRANSFER = 'reattach_grace = 20\nwriter_lease = "15s"\nlease_grace = "1s"\n'
+TRANSFER = 'reattach_grace = 5\nwriter_lease = "15s"\nlease_grace = "1s"\n'
 SIZES = [0, 1, 70_000, 3 * MIB, 8 * MIB, 8 * MIB]
 BLOCKS = ["64K", "256K", "1M"]
 
@@ -79,7 +79,7 @@ def hold_back(cloud, seconds):
         time.sleep(seconds)
 
 
-@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 8))])
+@pytest.mark.parametrize("seed", [1])
 def test_what_is_complete_is_whole(seed, tmp_path):
     chance = random.Random(seed)
     with (
