@@ -216,7 +216,6 @@ def test_a_half_closed_answer(proxy, client):
     with pytest.raises(http.client.IncompleteRead) as caught:
         client.ask("GET", "00/000")
     assert caught.value.partial == DATA[:10]
-    assert proxy.seen[0].ended is None, "the connection is still open"
 
 
 def test_a_half_closed_request(server, proxy, client):
