@@ -1,4 +1,4 @@
-"""Recorded exchanges: requests and answers written down as text, spoken as raw HTTP/1.1 on the daemon's socket.
+"""Recorded exchanges: requests and answers written down as text, spoken as raw HTTP/1.1 on the socket.
 
 Nothing of ours is between the text and the socket: no client, no h11, no model of an answer. A test is
 
@@ -17,25 +17,26 @@ Nothing of ours is between the text and the socket: no client, no h11, no model 
             ...
         ''')
 
-**A request** is `> METHOD TARGET`, its headers, and behind an empty `>` its body. Lines of a body are joined by
-a newline, so an empty last one ends it with a newline. Headers that the original's Go client always sends are
-added (rest-api.md 1.5): `Host: unix----...`, `User-Agent`, `Accept-Encoding: gzip` but to HEAD, `Content-Type:
-application/json`, and `Content-Length` where there is a body or the method is POST or PUT. A header that is
-written down replaces the added one; `> !Content-Type` leaves it out. At log level trace (`talk.trace = True`)
-that client sends a POST without a body as `Transfer-Encoding: chunked` with no data.
+**A request** is `> METHOD TARGET`, its headers, and behind an empty `>` its body. Lines of a body are
+joined by a newline, so an empty last one ends it with a newline. Headers that the original's Go client
+always sends are added (rest-api.md 1.5): `Host: unix----...`, `User-Agent`, `Accept-Encoding: gzip` but
+to HEAD, `Content-Type: application/json`, and `Content-Length` where there is a body or the method is
+POST or PUT. A header that is written down replaces the added one; `> !Content-Type` leaves it out. At log
+level trace (`talk.trace = True`) that client sends a POST without a body as `Transfer-Encoding: chunked`
+with no data.
 
-**An answer** is `< STATUS REASON`, all its headers, and its body. Every header must be there in this spelling,
-once, and no other; only `Date`, `Request-Id` and `Tyger-Version`, which are on all, and `Content-Length` are
-checked without being written down. A chunked body is written `< Transfer-Encoding: chunked` and compared as a
-whole.
+**An answer** is `< STATUS REASON`, all its headers, and its body. Every header must be there in this
+spelling, once, and no other; only `Date`, `Request-Id` and `Tyger-Version`, which are on all, and
+`Content-Length` are checked without being written down. A chunked body is written `< Transfer-Encoding:
+chunked` and compared as a whole.
 
-**Placeholders**: `[[name:kind]]` matches what the kind allows (`KINDS`) and remembers it, `[[:kind]]` only
-matches, `[[name]]` stands for what is remembered, in later requests and answers and later in the same answer.
-`talk.hold(text, name=value)` remembers beforehand, `talk["name"]` looks.
+**Placeholders**: `[[name:kind]]` matches what the kind allows (`KINDS`) and remembers it, `[[:kind]]`
+only matches, `[[name]]` stands for what is remembered, in later requests and answers and later in the
+same answer. `talk.hold(text, name=value)` remembers beforehand, `talk["name"]` looks.
 
-A stream is heard piece by piece: `talk.hold(request)`, `talk.hear_head(answer)`, `talk.line()`, `talk.rest()`.
-There may be any number: `with exchanges.talk(host.socket) as other`. `talk.say(bytes)` sends just those. A line
-that begins with `#` is a comment.
+A stream is heard piece by piece: `talk.hold(request)`, `talk.hear_head(answer)`, `talk.line()`,
+`talk.rest()`. There may be any number: `with exchanges.talk(host.socket) as other`. `talk.say(bytes)`
+sends just those. A line that begins with `#` is a comment.
 """
 
 from __future__ import annotations
