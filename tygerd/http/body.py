@@ -78,6 +78,8 @@ def _fit(value: object, kind: Any, path: str, normalized: bool, depth: int) -> o
     if isinstance(value, list):
         inner = _item_type(kind)
         items = [_fit(item, inner, f"{path}[{i}]", False, depth - 1) for i, item in enumerate(value)]
+        if inner is str:  # where Go reads it, as Docker and Kubernetes do, null among texts is an empty one
+            items = ["" if item is None else item for item in items]
         return items if items or not normalized else None
     return None if normalized and value == "" else value
 
@@ -96,8 +98,9 @@ def _fit_struct(
             unknown.append(name)
         else:
             inner = _fit(item, field.type, f"{path}.{field.encode_name}", normalized, depth - 1)
-            # A required value keeps what it is, however empty.
-            fitted[field.encode_name] = item if inner is None and field.required else inner
+            # A required value keeps what it is, however empty: its own rule refuses a text of nothing.
+            kept = "" if item is None and field.type is str else item
+            fitted[field.encode_name] = kept if inner is None and field.required else inner
     if unknown and info.forbid_unknown_fields:
         names = ", ".join(f"'{name}'" for name in unknown)
         raise _refusal(f"Object contains unrecognized properties {names}. Path: {path}")

@@ -117,3 +117,9 @@ def test_what_is_refused_and_how(text, kind, detail):
 
 def test_unknown_names_are_ignored_where_the_contract_ignores_them():
     assert decode('{"x":1,"tags":{"a":"b"}}', model.BufferUpdate, normalized=False).tags == {"a": "b"}
+
+
+def test_null_where_a_text_belongs_is_an_empty_one():
+    text = '{"kind":"job","image":null,"args":["a",null],"buffers":{"inputs":[null]}}'
+    found = decode(text, model.Codespec)
+    assert (found.image, found.args, found.buffers.inputs) == ("", ["a", ""], [""])
