@@ -171,7 +171,7 @@ def format_timespan(span: timedelta) -> str:
 # --- timestamps ------------------------------------------------------------------------------------------
 
 _TIMESTAMP = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?([Zz]|[-+]\d\d(?::?\d\d)?)",
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,16}))?)?([Zz]|[-+]\d\d(?::?\d\d)?)",
     re.ASCII,
 )
 
@@ -183,7 +183,7 @@ def parse_timestamp(text: str) -> datetime:
         _refuse("timestamp", text, "give date, time and offset, such as 2026-01-02T03:04:05Z")
     *parts, fraction, zone = match.groups()
     year, month, day, hour, minute, second = (int(part or 0) for part in parts)
-    micros = int((fraction or "").ljust(9, "0")) // 1000
+    micros = int((fraction or "").ljust(6, "0")[:6])
     try:
         local = datetime(year, month, day, hour, minute, second, micros, tzinfo=_offset(zone))
         return local.astimezone(UTC)

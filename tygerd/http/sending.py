@@ -24,6 +24,11 @@ class PeerGone(Exception):  # noqa: N818 - clients may leave at any time
     """The client's end of the connection is closed."""
 
 
+def common_headers(request_id: str, version: str) -> list[tuple[str, str]]:
+    """What every answer has, of the data plane too, and one that refuses a connection (rest-api.md 1.6)."""
+    return [("Date", clock.http_date()), ("Request-Id", request_id), ("Tyger-Version", version)]
+
+
 class _Bytes:
     """Stands in h11's framing for bytes that never pass through Python."""
 
@@ -58,8 +63,8 @@ class Sender:
     async def head(
         self, status: int, headers: messages.Pairs, request_id: str, *extra: tuple[str, str]
     ) -> None:
-        """Send a status and headers, with those that every answer has (rest-api.md 1.6)."""
-        common = [("Date", clock.http_date()), ("Request-Id", request_id), ("Tyger-Version", self._version)]
+        """Send a status and headers, with `common_headers`."""
+        common = common_headers(request_id, self._version)
         fields = [(name.encode(), value.encode("latin-1")) for name, value in (*headers, *extra, *common)]
         # Clients of the compatible API show the whole status line to their users.
         reason = http.HTTPStatus(status).phrase.encode()

@@ -7,6 +7,7 @@ path.
 from __future__ import annotations
 
 import errno
+import http
 import json
 import logging
 import socket
@@ -16,7 +17,7 @@ import trio
 
 from tyger import errors
 from tygerd import clock
-from tygerd.http import connection, listener, receive
+from tygerd.http import connection, listener, messages, receive, sending
 
 PATH_CHECK = 2.0
 """Seconds between looks at the socket's path. A timer and not inotify: it costs one `lstat`, and also sees
@@ -131,10 +132,14 @@ class Server:
     async def _serve_connection(self, sock: trio.socket.SocketType) -> None:
         peer = receive.peer_of(sock)
         if peer.uid == self._overflow_uid:
-            await _turn_away(sock, errors.Problem(errors.FORBIDDEN, "your user is unknown on this machine"))
+            await self._turn_away(
+                sock, errors.Problem(errors.FORBIDDEN, "your user is unknown on this machine")
+            )
             return
         if not self._quota.acquire(peer.uid):
-            await _turn_away(sock, errors.Problem(errors.TRY_AGAIN, "you have too many connections open"))
+            await self._turn_away(
+                sock, errors.Problem(errors.TRY_AGAIN, "you have too many connections open")
+            )
             return
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         conn = connection.Connection(sock, peer, self._site)
@@ -146,19 +151,25 @@ class Server:
             self._quota.release(peer.uid)
             self.quiet_since = clock.boottime()
 
-
-async def _turn_away(sock: trio.socket.SocketType, problem: errors.Problem) -> None:
-    """Answer a connection that is not served, whatever it asks, and close it."""
-    body = json.dumps(problem.body())
-    head = (
-        f"HTTP/1.1 {problem.status} {problem.kind.code}\r\nContent-Type: application/json; charset=utf-8\r\n"
-    )
-    with sock:
-        try:
-            # A fresh socket's buffer has room for this.
-            await sock.send(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode())
-        except OSError:
-            logger.debug("a client that was turned away did not wait for the reason")
+    async def _turn_away(self, sock: trio.socket.SocketType, problem: errors.Problem) -> None:
+        """Answer a connection that is not served, whatever it asks, and close it."""
+        body = json.dumps(problem.body())
+        lines = [
+            f"HTTP/1.1 {problem.status} {http.HTTPStatus(problem.status).phrase}",
+            f"Content-Type: {messages.JSON_TYPE}",
+            f"Content-Length: {len(body)}",
+            "Connection: close",
+            *(
+                f"{name}: {value}"
+                for name, value in sending.common_headers(self._site.next_id(), self._site.version)
+            ),
+        ]
+        with sock:
+            try:
+                # A fresh socket's buffer has room for this.
+                await sock.send("\r\n".join([*lines, "", body]).encode())
+            except OSError:
+                logger.debug("a client that was turned away did not wait for the reason")
 
 
 def _overflow_uid() -> int:

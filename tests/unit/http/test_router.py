@@ -78,6 +78,7 @@ def test_matches(method, target, summary, params):
         ("/buffers?api-version=0.1", "UnsupportedApiVersion", "Unsupported API version"),
         ("/buffers?api-version=2.0", "UnsupportedApiVersion", "Unsupported API version"),
         ("/buffers?api-version=1.0-beta", "UnsupportedApiVersion", "Unsupported API version"),
+        ("/buffers?api-version=2024-01-25", "UnsupportedApiVersion", "Unsupported API version"),
         ("/buffers?api-version=abc", "InvalidApiVersion", "Invalid API version"),
         ("/buffers?api-version=1.0.0", "InvalidApiVersion", "Invalid API version"),
         ("/buffers?api-version=%D9%A1.0", "InvalidApiVersion", "Invalid API version"),

@@ -103,6 +103,8 @@ async def test_a_user_with_too_many_connections_is_turned_away(place):
         second = connect(place)
         answer = await second.answer()
         assert (answer.status, json.loads(answer.body)["error"]["code"]) == (503, "TryAgain")
+        assert answer.headers["request-id"].startswith("test:")
+        assert {"date", "tyger-version"} <= set(answer.headers)
         assert await second.closed()
         first.sock.close()
         await trio.testing.wait_all_tasks_blocked()
