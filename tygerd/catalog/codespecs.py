@@ -49,11 +49,12 @@ def page(
 ) -> list[CodespecRow]:
     """The newest version of each name, in byte order of names, those after `after`.
 
-    `prefix` is the beginning of a LIKE pattern, as the contract has it: `_` and `%` are wildcards.
+    `prefix` is the beginning of a LIKE pattern, as the contract has it: `_` and `%` are wildcards, and a
+    backslash takes the sense from the character behind it, as in PostgreSQL.
     """
     newest = sa.select(_codespecs.c.name, sa.func.max(_codespecs.c.version).label("version"))
     if prefix is not None:
-        newest = newest.where(_codespecs.c.name.like(prefix + "%"))
+        newest = newest.where(_codespecs.c.name.like(prefix + "%", escape="\\"))
     if after is not None:
         newest = newest.where(_codespecs.c.name > after)
     chosen = newest.group_by(_codespecs.c.name).order_by(_codespecs.c.name).limit(limit).subquery()

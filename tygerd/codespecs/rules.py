@@ -44,7 +44,7 @@ def canonical(codespec: model.Codespec, path: str = "$") -> model.Codespec:
 
 def check(codespec: model.Codespec) -> None:
     """Raises Problem: INVALID_INPUT with the first rule of the contract that is broken."""
-    if not codespec.image:
+    if not codespec.image.strip():
         _refuse("The image field is required.")
     if isinstance(codespec, model.JobCodespec):
         inputs, outputs = _buffers(codespec)
@@ -115,16 +115,16 @@ def _check_sockets(codespec: model.JobCodespec, inputs: Sequence[str], outputs: 
             _refuse("Port must be between 1 and 65535")
         ends = (("input", socket.input_buffer, inputs), ("output", socket.output_buffer, outputs))
         for side, name, names in ends:
-            if not name:
-                continue
-            if name.lower() not in {known.lower() for known in names}:
+            if name and name.lower() not in {known.lower() for known in names}:
                 _refuse(
                     f"The {side} buffer '{name}' for socket {socket.port} is not among the codespec's {side}"
                     " buffer parameters"
                 )
-            if (side, name.lower()) in used:
+        for side, name, _ in ends:
+            if name and (side, name.lower()) in used:
                 _refuse(f"The {side} buffer '{name}' is used by multiple sockets")
-            used.add((side, name.lower()))
+            if name:
+                used.add((side, name.lower()))
         if not socket.input_buffer and not socket.output_buffer:
             _refuse(f"At least one of the input or output buffer must be specified for socket {socket.port}")
     texts = [*(codespec.args or ()), *(codespec.command or ()), *(codespec.env or {}).values()]

@@ -21,6 +21,8 @@ from tygerd.codespecs import rules
 _NAME = re.compile(r"[a-z0-9\-._]*")
 _REFERENCE = re.compile(r"(?P<name>[a-z0-9\-._]+)(/versions/(?P<version>[0-9]+))?")
 _LARGEST_VERSION = 2**31 - 1
+_LONGEST_PREFIX = 49_999
+"""Bytes; SQLite takes no longer pattern."""
 _decoder: msgspec.json.Decoder[model.Codespec] = msgspec.json.Decoder(model.Codespec)
 
 
@@ -39,6 +41,8 @@ class Codespecs:
 
     async def put(self, name: str, wanted: model.Codespec, owner_uid: int) -> model.Codespec:
         """The latest version if it equals `wanted`, else the next one."""
+        bare = _bare(rules.canonical(wanted))
+        rules.check(bare)
         if not _NAME.fullmatch(name):
             raise errors.Problem(
                 errors.INVALID_INPUT,
@@ -50,9 +54,6 @@ class Codespecs:
                 errors.INVALID_INPUT,
                 "If provided, the codespec name in the body must match the name in the URL.",
             )
-        bare = _bare(rules.canonical(wanted))
-        rules.check(bare)
-        now = units.to_micros(clock.now())
 
         def apply(connection: sa.Connection) -> queries.CodespecRow:
             latest = queries.latest(connection, name)
@@ -60,6 +61,8 @@ class Codespecs:
                 return latest
             version = 1 if latest is None else latest.version + 1
             body = msgspec.json.encode(bare).decode()
+            # Read here, so that versions are as old as they are numbered, whoever was first to ask.
+            now = units.to_micros(clock.now())
             row = queries.CodespecRow(name, version, now, owner_uid, body)
             queries.insert(connection, row)
             return row
@@ -83,10 +86,14 @@ class Codespecs:
         return _shown(row)
 
     async def page(self, *, limit: int, prefix: str | None, after: str | None) -> Page:
-        """The newest version of each name, in byte order of names."""
+        """The newest version of each name, in byte order of names; `prefix` is a pattern (`queries.page`)."""
         # Names have no capitals; some databases would not tell them apart in a LIKE pattern.
         if prefix is not None and prefix != prefix.lower():
             return Page([], None)
+        if prefix is not None and len(prefix.encode()) > _LONGEST_PREFIX:
+            raise errors.Problem(
+                errors.INVALID_INPUT, f"The prefix is longer than {_LONGEST_PREFIX} characters."
+            )
         rows = await self._catalog.read(queries.page, limit=limit + 1, prefix=prefix, after=after)
         more, rows = limit < len(rows), rows[:limit]
         return Page([_shown(row) for row in rows], rows[-1].name if more and rows else None)

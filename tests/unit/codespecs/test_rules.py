@@ -40,6 +40,7 @@ def test_good_codespecs():
     ("codespec", "message"),
     [
         (model.JobCodespec(image=""), "The image field is required."),
+        (model.JobCodespec(image=" \t"), "The image field is required."),
         (model.WorkerCodespec(image=""), "The image field is required."),
         (with_buffers([""]), "A buffer name cannot be empty"),
         (with_buffers(outputs=[" "]), "A buffer name cannot be empty"),
@@ -83,6 +84,10 @@ def socket(port=80, input_buffer=None, output_buffer=None):
         (
             [socket(1, None, "out"), socket(2, "in", "out")],
             "The output buffer 'out' is used by multiple sockets",
+        ),
+        (
+            [socket(1, "in"), socket(2, "in", "x")],
+            "The output buffer 'x' for socket 2 is not among the codespec's output buffer parameters",
         ),
         ([socket(7)], "At least one of the input or output buffer must be specified for socket 7"),
     ],

@@ -105,12 +105,31 @@ X = model.BufferParameters(inputs=["x"])
 
 @pytest.mark.parametrize(
     ("prefix", "names"),
-    [("", ["3d_a", "3dxa", "z"]), ("3d_", ["3d_a", "3dxa"]), ("%a", ["3d_a", "3dxa"]), ("Z", []), ("q", [])],
+    [
+        ("", ["3d_a", "3dxa", "z"]),
+        ("3d_", ["3d_a", "3dxa"]),
+        ("3d\\_", ["3d_a"]),
+        ("3d_\\", []),
+        ("%a", ["3d_a", "3dxa"]),
+        ("Z", []),
+        ("q", []),
+    ],
 )
 async def test_prefixes_are_patterns(codespecs, prefix, names):
     for name in ("3d_a", "3dxa", "z"):
         await codespecs.put(name, job(), UID)
     assert [name for name, _ in await listed(codespecs, prefix=prefix)] == names
+
+
+async def test_a_prefix_that_is_too_long_for_the_database(codespecs):
+    assert await listed(codespecs, prefix="q" * 49_999) == []
+    kind, message = await refused(codespecs.page, limit=1, prefix="q" * 50_000, after=None)
+    assert (kind, message) == (errors.INVALID_INPUT, "The prefix is longer than 49999 characters.")
+
+
+async def test_what_is_wrong_with_the_body_is_told_first(codespecs):
+    _, message = await refused(codespecs.put, "N", job(""), UID)
+    assert message == "The image field is required."
 
 
 async def test_references(codespecs):
