@@ -8,9 +8,15 @@ client reads is decoded tolerantly, so an older client reads a newer daemon.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+
+Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1, extra_json_schema={"format": "int32"})]
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1, extra_json_schema={"format": "int64"})]
+
+Timestamp = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+"""Text: see `units.parse_timestamp`, which reads more than RFC 3339 allows."""
 
 Quantity = str | int | float
 """A Kubernetes resource quantity, as text or number on input, canonical text on output."""
@@ -24,6 +30,23 @@ class Strict(Wire, forbid_unknown_fields=True):
     """A body in which an unknown field is an error."""
 
 
+# --- pages and errors (rest-api.md 1.7, 2.3) --------------------------------------------------------------
+
+
+class ErrorInfo(Wire):
+    """What went wrong: a word for machines, a sentence for people."""
+
+    code: str
+    message: str
+    api_versions: list[str] | None = None
+
+
+class ErrorBody(Wire):
+    """Body of an error answer."""
+
+    error: ErrorInfo
+
+
 # --- buffers (rest-api.md 4.1) ---------------------------------------------------------------------------
 
 
@@ -32,18 +55,25 @@ class Buffer(Strict):
 
     id: str | None = None
     location: str | None = None
-    created_at: str | None = None
+    created_at: Timestamp | None = None
     is_soft_deleted: bool = False
-    expires_at: str | None = None
+    expires_at: Timestamp | None = None
     tags: dict[str, str] | None = None
     e_tag: str | None = None
+
+
+class BufferPage(Wire):
+    """One page of buffers; `nextLink` leads to the next one."""
+
+    items: list[Buffer]
+    next_link: str | None = None
 
 
 class BufferUpdate(Wire):
     """Body of `PUT /buffers/{id}`; unknown fields are ignored (rest-api.md 1.8)."""
 
     id: str | None = None
-    expires_at: str | None = None
+    expires_at: Timestamp | None = None
     tags: dict[str, str] | None = None
 
 
@@ -72,9 +102,9 @@ class BufferParameters(Strict):
 
 
 class Socket(Wire):
-    """A TCP port of main that is joined to buffers; unknown fields are ignored."""
+    """A TCP port of main that is joined to buffers; unknown fields are ignored. No port is port 0."""
 
-    port: int
+    port: Int32 = 0
     input_buffer: str | None = None
     output_buffer: str | None = None
 
@@ -99,8 +129,8 @@ class CodespecBase(Strict, tag_field="kind", kw_only=True):
     """What jobs and workers have in common. Only `image` is required."""
 
     name: str | None = None
-    version: int | None = None
-    created_at: str | None = None
+    version: Int32 | None = None
+    created_at: Timestamp | None = None
     image: str
     command: list[str] | None = None
     args: list[str] | None = None
@@ -108,7 +138,7 @@ class CodespecBase(Strict, tag_field="kind", kw_only=True):
     env: dict[str, str] | None = None
     identity: str | None = None
     resources: Resources | None = None
-    max_replicas: int | None = None
+    max_replicas: Int32 | None = None
 
 
 class JobCodespec(CodespecBase, tag="job", kw_only=True):
@@ -121,10 +151,17 @@ class JobCodespec(CodespecBase, tag="job", kw_only=True):
 class WorkerCodespec(CodespecBase, tag="worker", kw_only=True):
     """A codespec for the workers of a distributed run (Kubernetes only)."""
 
-    endpoints: dict[str, int] | None = None
+    endpoints: dict[str, Int32] | None = None
 
 
 Codespec = JobCodespec | WorkerCodespec
+
+
+class CodespecPage(Wire):
+    """One page of codespecs."""
+
+    items: list[JobCodespec | WorkerCodespec]
+    next_link: str | None = None
 
 
 # --- runs (rest-api.md 6.1) ------------------------------------------------------------------------------
@@ -137,7 +174,7 @@ class WorkerTarget(Strict):
 
     codespec: str | JobCodespec | WorkerCodespec
     node_pool: str | None = None
-    replicas: int = 1
+    replicas: Int32 = 1
 
 
 class JobTarget(Strict):
@@ -148,33 +185,51 @@ class JobTarget(Strict):
     tags: dict[str, str] | None = None
     buffer_ttl: str | None = None
     node_pool: str | None = None
-    replicas: int | None = None
+    replicas: Int32 | None = None
 
 
 class Run(Strict, kw_only=True):
     """A run. `id` to `finishedAt` are the daemon's; what a client sends there is ignored."""
 
-    id: int | None = None
+    id: Int64 | None = None
     e_tag: str | None = None
     status: RunStatus | None = None
     status_reason: str | None = None
-    running_count: int | None = None
-    created_at: str | None = None
-    started_at: str | None = None
-    finished_at: str | None = None
+    running_count: Int32 | None = None
+    created_at: Timestamp | None = None
+    started_at: Timestamp | None = None
+    finished_at: Timestamp | None = None
     kind: Literal["user", "system"] | None = None
     job: JobTarget
     worker: WorkerTarget | None = None
     cluster: str | None = None
-    timeout_seconds: int | None = None
+    timeout_seconds: Int32 | None = None
     tags: dict[str, str] | None = None
     buffer_access_ttl: str | None = None
+
+
+class RunPage(Wire):
+    """One page of runs."""
+
+    items: list[Run]
+    next_link: str | None = None
+
+
+class RunCounts(Wire):
+    """How many runs are in each status; those with none are left out."""
+
+    pending: Int64 | None = None
+    running: Int64 | None = None
+    failed: Int64 | None = None
+    succeeded: Int64 | None = None
+    canceling: Int64 | None = None
+    canceled: Int64 | None = None
 
 
 class RunUpdate(Wire):
     """Body of `PUT /runs/{id}`; unknown fields are ignored."""
 
-    id: int | None = None
+    id: Int64 | None = None
     tags: dict[str, str] | None = None
 
 
@@ -187,6 +242,12 @@ class Metadata(Wire):
     capabilities: list[str]
     api_versions: list[str]
     storage_endpoints: list[str]
+
+
+class DatabaseVersion(Wire):
+    """Answer of `GET /database-version-in-use`."""
+
+    id: Int32
 
 
 # --- transfers (ours, docs/design.md "Transfers") --------------------------------------------------------
@@ -260,8 +321,8 @@ class Transfer(Wire):
     waiting: str | None = None
     bytes: int = 0
     blocks: int = 0
-    started_at: str | None = None
-    finished_at: str | None = None
+    started_at: Timestamp | None = None
+    finished_at: Timestamp | None = None
     owner: int | None = None
     run: int | None = None
     location: str | None = None
@@ -270,3 +331,9 @@ class Transfer(Wire):
     stalled: str | None = None
     priority: Priority | None = None
     code: str | None = None
+
+
+class Transfers(Wire):
+    """Answer of `GET /transfers`."""
+
+    items: list[Transfer]

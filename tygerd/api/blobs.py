@@ -261,29 +261,32 @@ def _container_gone() -> _Refused:
 _CONTAINER = "/containers/{container}"
 _BLOB = "/containers/{container}/{blob...}"
 _SIGNED = {
-    "sv": "version of the signature's format",
-    "sp": "what the signature allows",
-    "st": "from when on",
-    "se": "until when",
-    "sig": "the signature",
+    "sv": router.Parameter("version of the signature's format"),
+    "sp": router.Parameter("what the signature allows"),
+    "st": router.Parameter("from when on"),
+    "se": router.Parameter("until when"),
+    "sig": router.Parameter("the signature"),
 }
+_CODE = {"x-ms-error-code": router.Parameter("what is wrong, a word")}
+_REFUSALS = [router.Reply(403, headers=_CODE), router.Reply(404, headers=_CODE)]
+_MD5 = {"Content-MD5": router.Parameter("base64 of the body's MD5")}
 
 
 def _row(
-    method: str, path: str, handler: _Handler, summary: str, status: int = 200, *, streams_body: bool = False
+    method: str, path: str, handler: _Handler, summary: str, operation: str, status: int = 200, **more: Any
 ) -> router.Route:
     # Who comes with a valid signature needs no role.
     return router.Route(
         method, path, handler, summary,
-        access="anonymous", status=status, streams_body=streams_body, query=_SIGNED,
+        operation=operation, access="anonymous", status=status, query=_SIGNED, also=_REFUSALS, **more,
     )  # fmt: skip
 
 
 ROUTES = [
-    _row("HEAD", _CONTAINER, head_container, "Does a container exist"),
-    _row("PUT", _CONTAINER, put_container, "Make a container", 201),
-    _row("DELETE", _CONTAINER, delete_container, "Remove a container"),
-    _row("HEAD", _BLOB, get_blob, "Get a blob's headers"),
-    _row("GET", _BLOB, get_blob, "Get a blob"),
-    _row("PUT", _BLOB, put_blob, "Create a blob", 201, streams_body=True),
+    _row("HEAD", _CONTAINER, head_container, "Does a container exist", "headContainer"),
+    _row("PUT", _CONTAINER, put_container, "Make a container", "putContainer", 201),
+    _row("DELETE", _CONTAINER, delete_container, "Remove a container", "deleteContainer"),
+    _row("HEAD", _BLOB, get_blob, "Get a blob's headers", "headBlob", headers=_MD5),
+    _row("GET", _BLOB, get_blob, "Get a blob", "getBlob", headers=_MD5),
+    _row("PUT", _BLOB, put_blob, "Create a blob", "putBlob", 201, streams_body=True, asks=_MD5),
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tyger import errors, model
-from tygerd.api import context, paging, params
+from tygerd.api import context, described, paging, params
 from tygerd.buffers import service, states
 from tygerd.http import messages, router
 
@@ -114,55 +114,73 @@ def _etag(buffer: model.Buffer) -> list[tuple[str, str]]:
 
 
 _TAGS = {
-    "tag": "tag[KEY]=VALUE: only buffers with all of these tags",
-    "excludeTag": "excludeTag[KEY]=VALUE: no buffer with any of these tags",
+    "tag": described.with_tags("only buffers with all of these tags"),
+    "excludeTag": described.with_tags("no buffer with any of these tags"),
 }
-_STATE = {"softDeleted": "true: soft-deleted buffers instead of active ones"}
-_TTL = {"ttl": "how long the buffer can still be restored, such as 1.00:00:00"}
-_PAGE = {"limit": "items a page, 20 unless given, 2000 at most", "_ct": "where the page before ended"}
+_STATE = {"softDeleted": described.flag("soft-deleted buffers instead of active ones")}
+_TTL = {"ttl": described.span("how long the buffer can still be restored")}
 _ACCESS = {
-    "writeable": "true: the URL may also create blobs",
-    "ttl": "how long the URL is valid, 30 seconds to 1 hour",
-    "preferTcp": "accepted, without effect",
-    "fromDocker": "accepted, without effect",
+    "writeable": described.flag("the URL may also create blobs"),
+    "ttl": described.span("how long the URL is valid, 30 seconds to 1 hour"),
+    "preferTcp": described.flag("accepted, without effect"),
+    "fromDocker": described.flag("accepted, without effect"),
 }
+_MISSING = [described.NOT_FOUND]
+_MISSING_OR_CHANGED = [described.NOT_FOUND, described.CHANGED]
 
 ROUTES = [
     router.Route(
-        "POST", "/buffers", create, "Create a buffer",
+        "POST", "/buffers", create, "Create a buffer", operation="createBuffer",
         body=model.Buffer, normalized=True, status=201, response=model.Buffer,
-    ),
-    router.Route("GET", "/buffers", index, "List buffers", query={**_PAGE, **_STATE, **_TAGS}),
-    router.Route(
-        "DELETE", "/buffers", delete_all, "Delete or purge buffers",
-        access="owner", query={**_TTL, **_STATE, **_TAGS}, response=int,
+        headers=described.ETAG | described.LOCATION,
     ),
     router.Route(
-        "POST", "/buffers/restore", restore_all, "Restore buffers",
+        "GET", "/buffers", index, "List buffers", operation="getBuffers",
+        query=described.PAGE | _STATE | _TAGS, response=model.BufferPage,
+    ),
+    router.Route(
+        "DELETE", "/buffers", delete_all, "Delete or purge buffers", operation="deleteBuffers",
+        access="owner", query=_TTL | _STATE | _TAGS, response=int,
+    ),
+    router.Route(
+        "POST", "/buffers/restore", restore_all, "Restore buffers", operation="restoreBuffers",
         access="owner", query=_TAGS, response=int,
     ),
-    router.Route("GET", "/buffers/count", count, "Count buffers", query={**_STATE, **_TAGS}, response=int),
+    router.Route(
+        "GET", "/buffers/count", count, "Count buffers", operation="getBufferCount",
+        query=_STATE | _TAGS, response=int,
+    ),
     router.Route(
         "GET", "/buffers/storage-accounts", storage_accounts, "List storage accounts",
-        response=list[model.StorageAccount],
-    ),
-    router.Route("POST", "/buffers/export", export, "Export buffers", access="owner", status=202),
-    router.Route("POST", "/buffers/import", import_, "Import buffers", access="owner", status=202),
-    router.Route("GET", "/buffers/{id}", show, "Show a buffer", query=_STATE, response=model.Buffer),
-    router.Route(
-        "PUT", "/buffers/{id}", update, "Set a buffer's tags and expiry",
-        body=model.BufferUpdate, query=_STATE, response=model.Buffer,
+        operation="getStorageAccounts", response=list[model.StorageAccount],
     ),
     router.Route(
-        "DELETE", "/buffers/{id}", delete, "Delete or purge a buffer",
-        access="owner", query={**_TTL, **_STATE}, response=model.Buffer,
+        "POST", "/buffers/export", export, "Export buffers", operation="exportBuffers",
+        access="owner", status=201,
     ),
     router.Route(
-        "POST", "/buffers/{id}/restore", restore, "Restore a buffer",
-        access="owner", response=model.Buffer,
+        "POST", "/buffers/import", import_, "Import buffers", operation="importBuffers",
+        access="owner", status=201,
     ),
     router.Route(
-        "POST", "/buffers/{id}/access", access, "Get an access URL",
-        query=_ACCESS, status=201, response=model.BufferAccess,
+        "GET", "/buffers/{id}", show, "Show a buffer", operation="getBufferById",
+        query=_STATE, response=model.Buffer, headers=described.ETAG, also=_MISSING,
+    ),
+    router.Route(
+        "PUT", "/buffers/{id}", update, "Set a buffer's tags and expiry", operation="setBufferTags",
+        body=model.BufferUpdate, query=_STATE, asks=described.IF_MATCH,
+        response=model.Buffer, headers=described.ETAG, also=_MISSING_OR_CHANGED,
+    ),
+    router.Route(
+        "DELETE", "/buffers/{id}", delete, "Delete or purge a buffer", operation="deleteBuffer",
+        access="owner", query=_TTL | _STATE, response=model.Buffer, also=_MISSING_OR_CHANGED,
+    ),
+    router.Route(
+        "POST", "/buffers/{id}/restore", restore, "Restore a buffer", operation="restoreBuffer",
+        access="owner", response=model.Buffer, also=_MISSING_OR_CHANGED,
+    ),
+    router.Route(
+        "POST", "/buffers/{id}/access", access, "Get an access URL", operation="getBufferAccessString",
+        query=_ACCESS, status=201, response=model.BufferAccess, also=_MISSING,
     ),
 ]  # fmt: skip

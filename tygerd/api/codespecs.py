@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tyger import errors, model
-from tygerd.api import context, paging, params
+from tygerd.api import context, described, paging, params
 from tygerd.http import messages, router
 
 
@@ -43,24 +43,25 @@ def _location(codespec: model.Codespec) -> list[tuple[str, str]]:
     return [("Location", f"/codespecs/{codespec.name}/{codespec.version}")]
 
 
-_PAGE = {
-    "limit": "items a page, 20 unless given, 2000 at most",
-    "prefix": "only names that begin with this; _ and % are wildcards",
-    "_ct": "where the page before ended",
-}
+_PREFIX = {"prefix": router.Parameter("only names that begin with this; _ and % are wildcards")}
+_MISSING = [described.NOT_FOUND]
 
 ROUTES = [
     router.Route(
-        "PUT", "/codespecs/{name}", put, "Create a codespec or its next version",
-        body=model.Codespec, normalized=True, response=model.Codespec,
+        "PUT", "/codespecs/{name}", put, "Create a codespec or its next version", operation="putCodespec",
+        body=model.Codespec, normalized=True, response=model.Codespec, headers=described.LOCATION,
+        also=[router.Reply(201, model.Codespec, headers=described.LOCATION)],
     ),
     router.Route(
-        "GET", "/codespecs/{name}", show_latest, "Show a codespec's newest version",
-        response=model.Codespec,
+        "GET", "/codespecs/{name}", show_latest, "Show a codespec's newest version", operation="getCodespec",
+        response=model.Codespec, headers=described.LOCATION, also=_MISSING,
     ),
-    router.Route("GET", "/codespecs", index, "List codespecs", query=_PAGE),
+    router.Route(
+        "GET", "/codespecs", index, "List codespecs", operation="getCodespecs",
+        query=described.PAGE | _PREFIX, response=model.CodespecPage,
+    ),
     router.Route(
         "GET", "/codespecs/{name}/versions/{version}", show_version, "Show a codespec's version",
-        response=model.Codespec,
+        operation="getCodespecVersion", response=model.Codespec, also=_MISSING,
     ),
 ]  # fmt: skip

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from tyger import errors
-from tygerd.api import context
+from tygerd.api import context, described
 from tygerd.http import messages, router
 
 _encode = msgspec.json.Encoder().encode
@@ -26,4 +28,9 @@ async def follow(app: context.App, _request: messages.Request) -> messages.Strea
     )
 
 
-ROUTES = [router.Route("GET", "/events", follow, "What changes, as it happens", versioned=False)]
+ROUTES = [
+    router.Route(
+        "GET", "/events", follow, "What changes, as it happens", operation="followEvents",
+        versioned=False, media=described.LINES, response=Any,
+    ),
+]  # fmt: skip

@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
+from tyger import model
 from tygerd.http import router
 
 _NAME = re.compile(r"\{(\w+)(?:\.\.\.)?\}")
 
+_VERSION = router.Parameter("the only version there is", {"enum": router.API_VERSIONS})
+
+_HEADERS = {
+    "Request-Id": router.Parameter("names this request in the daemon's log"),
+    "Tyger-Version": router.Parameter("the daemon's version"),
+}
+"""What every answer has."""
+
+COMMON = {
+    "BadRequest": router.Reply(400, model.ErrorBody),
+    "TooLarge": router.Reply(413, model.ErrorBody),
+    "Defect": router.Reply(
+        500, headers={"Incident": router.Parameter("under this name the log has what happened")}
+    ),
+    "NotNow": router.Reply(
+        503, model.ErrorBody, headers={"Retry-After": router.Parameter("seconds", {"type": "integer"})}
+    ),
+    "DiskFull": router.Reply(507, model.ErrorBody),
+}
+"""What any route may answer, by their names among the components."""
+
 
 def document(routes: Sequence[router.Route], version: str) -> dict[str, Any]:
     """The whole document, OpenAPI 3.1."""
-    types = [kind for route in routes for kind in (route.body, route.response) if kind is not None]
+    types = list({repr(kind): kind for route in routes for kind in _types(route)}.values())
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     schema_of = {repr(kind): schema for kind, schema in zip(types, schemas, strict=True)}
     items: dict[str, dict[str, Any]] = {}
@@ -27,39 +49,99 @@ def document(routes: Sequence[router.Route], version: str) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Tyger", "version": version},
         "paths": items,
-        "components": {"schemas": components},
+        "components": {
+            "schemas": components,
+            "responses": {name: _answer([reply], schema_of) for name, reply in COMMON.items()},
+        },
     }
 
 
-def _operation(route: router.Route, schema_of: dict[str, Any]) -> dict[str, Any]:
+def _types(route: router.Route) -> Iterator[object]:
+    replies = (_usual(route), *route.also, *COMMON.values())
+    return (kind for kind in (route.body, *(reply.body for reply in replies)) if kind is not None)
+
+
+def _usual(route: router.Route) -> router.Reply:
+    return router.Reply(route.status, route.response, route.media, route.headers)
+
+
+def _operation(route: router.Route, schema_of: Mapping[str, Any]) -> dict[str, Any]:
+    names = _NAME.findall(route.path)
     parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in _NAME.findall(route.path)
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        for name in names
     ]
-    query = dict(route.query)
+    parameters += [_parameter(name, "query", each) for name, each in route.query.items()]
     if route.versioned:
-        query["api-version"] = "always 1.0"
-    parameters += [
-        {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
-        for name, text in query.items()
-    ]
-    answer: dict[str, Any] = {"description": HTTPStatus(route.status).phrase}
-    if route.response is not None:
-        answer["content"] = _json(schema_of[repr(route.response)])
+        parameters.append(_parameter("api-version", "query", _VERSION) | {"required": True})
+    parameters += [_parameter(name, "header", each) for name, each in route.asks.items()]
     operation: dict[str, Any] = {
+        "operationId": route.operation,
         "summary": route.summary,
         "parameters": parameters,
-        "responses": {str(route.status): answer},
+        "responses": _responses(route, schema_of),
         "x-tyger-access": route.access,
     }
     if route.fds:
         operation["x-tyger-fds"] = route.fds
     if route.body is not None:
-        operation["requestBody"] = {"required": True, "content": _json(schema_of[repr(route.body)])}
+        content = {router.JSON: {"schema": schema_of[repr(route.body)]}}
+        operation["requestBody"] = {"required": True, "content": content}
     elif route.streams_body:
         operation["requestBody"] = {"content": {"application/octet-stream": {}}}
     return operation
 
 
-def _json(schema: object) -> dict[str, Any]:
-    return {"application/json": {"schema": schema}}
+def _parameter(name: str, where: str, parameter: router.Parameter) -> dict[str, Any]:
+    style = {"style": "deepObject", "explode": True} if parameter.deep else {}
+    return {
+        "name": name,
+        "in": where,
+        "description": parameter.text,
+        **style,
+        "schema": dict(parameter.schema),
+    }
+
+
+def _responses(route: router.Route, schema_of: Mapping[str, Any]) -> dict[str, Any]:
+    """The usual answer, the row's others, and what any route may answer."""
+    of_row: dict[int, list[router.Reply]] = {}
+    for reply in (_usual(route), *route.also):
+        of_row.setdefault(reply.status, []).append(reply)
+    answers = {str(status): _answer(replies, schema_of) for status, replies in of_row.items()}
+    for name, reply in COMMON.items():
+        if reply.status == 413 and route.body is None and not route.streams_body:
+            continue
+        if reply.status == 507 and route.method in ("GET", "HEAD"):
+            continue
+        answers.setdefault(str(reply.status), {"$ref": f"#/components/responses/{name}"})
+    return dict(sorted(answers.items()))
+
+
+def _answer(replies: Sequence[router.Reply], schema_of: Mapping[str, Any]) -> dict[str, Any]:
+    """One status; several replies are the shapes that it can have."""
+    headers = {name: each for reply in replies for name, each in reply.headers.items()}
+    answer: dict[str, Any] = {
+        "description": HTTPStatus(replies[0].status).phrase,
+        "headers": {
+            name: {
+                "description": each.text,
+                "required": name in _HEADERS or all(name in reply.headers for reply in replies),
+                "schema": dict(each.schema),
+            }
+            for name, each in (headers | _HEADERS).items()
+        },
+    }
+    content: dict[str, list[object]] = {}
+    for reply in replies:
+        if reply.body is not None:
+            content.setdefault(reply.media, []).append(schema_of[repr(reply.body)])
+    if content:
+        answer["content"] = {media: _content(media, schemas) for media, schemas in content.items()}
+    return answer
+
+
+def _content(media: str, schemas: Sequence[object]) -> dict[str, Any]:
+    if media != router.JSON:
+        return {}
+    return {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": list(schemas)}}

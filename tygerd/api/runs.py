@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import typing
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -10,7 +11,7 @@ from datetime import datetime
 import msgspec
 
 from tyger import errors, model, units
-from tygerd.api import context, paging, params
+from tygerd.api import context, described, paging, params
 from tygerd.http import messages, router
 from tygerd.runs import records, service, states
 
@@ -148,33 +149,58 @@ def _unbound(parameter: str, text: str) -> errors.Problem:
     return errors.Problem(errors.BAD_REQUEST, f'Failed to bind parameter "{parameter}" from "{shown}".')
 
 
-_MOMENT = {"since": "only what was created later than this"}
-_TAGS = {"tag": "tag[KEY]=VALUE: only runs with all of these tags"}
-_PAGE = {"limit": "items a page, 20 unless given, 2000 at most", "_ct": "where the page before ended"}
-_STATUS = {"status": "only runs in this status, in any letter case; may be repeated"}
-_LOGS = {
-    "timestamps": "true: begin each line with its time",
-    "tailLines": "only so many of the last lines",
-    "since": "only lines later than this",
-    "follow": "true: go on until the run has ended",
+_SINCE = {"since": described.moment("only what was created later than this")}
+_TAGS = {"tag": described.with_tags("only runs with all of these tags")}
+_STATUS = {
+    "status": router.Parameter(
+        "only runs in one of these statuses, in any letter case",
+        {"type": "array", "items": {"enum": list(typing.get_args(model.RunStatus))}},
+    )
 }
+_WATCH = {"watch": described.flag("a line of JSON now and after every change, until the run has ended")}
+_KEY = {"Idempotency-Key": router.Parameter("whoever comes with the same key gets the same run")}
+_LOGS = {
+    "timestamps": described.flag("begin each line with its time"),
+    "tailLines": router.Parameter("only so many of the last lines", described.INT32),
+    "since": described.moment("only lines later than this"),
+    "follow": described.flag("go on until the run has ended"),
+}
+_MISSING = [described.NOT_FOUND]
+_WRONG_ID = router.Reply(400, str)
+_ERROR = router.Reply(400, model.ErrorBody)
 
 ROUTES = [
     router.Route(
-        "POST", "/runs", create, "Create a run and start it",
-        body=model.Run, normalized=True, status=201, response=model.Run,
-    ),
-    router.Route("GET", "/runs", index, "List runs", query={**_PAGE, **_MOMENT, **_STATUS, **_TAGS}),
-    router.Route("GET", "/runs/counts", counts, "Count runs by status", query={**_MOMENT, **_TAGS}),
-    router.Route("POST", "/runs/_sweep", sweep, "Put ended runs away, which is done already"),
-    router.Route(
-        "GET", "/runs/{runId}", show, "Show a run, or watch it",
-        query={"watch": "true: a line of JSON now and after every change"}, response=model.Run,
+        "POST", "/runs", create, "Create a run and start it", operation="createRun",
+        body=model.Run, normalized=True, asks=_KEY,
+        status=201, response=model.Run, headers=described.LOCATION,
     ),
     router.Route(
-        "PUT", "/runs/{runId}", update, "Replace a run's tags",
-        body=model.RunUpdate, response=model.Run,
+        "GET", "/runs", index, "List runs", operation="getRuns",
+        query=described.PAGE | _SINCE | _STATUS | _TAGS, response=model.RunPage,
     ),
-    router.Route("POST", "/runs/{runId}/cancel", cancel, "Cancel a run", status=202, response=model.Run),
-    router.Route("GET", "/runs/{runId}/logs", logs, "Get a run's log", query=_LOGS),
+    router.Route(
+        "GET", "/runs/counts", counts, "Count runs by status", operation="getRunCounts",
+        query=_SINCE | _TAGS, response=model.RunCounts,
+    ),
+    router.Route(
+        "POST", "/runs/_sweep", sweep, "Put ended runs away, which is done already", operation="sweepRuns"
+    ),
+    router.Route(
+        "GET", "/runs/{runId}", show, "Show a run, or watch it", operation="getRunById",
+        query=_WATCH, response=model.Run, also=_MISSING,
+    ),
+    router.Route(
+        "PUT", "/runs/{runId}", update, "Replace a run's tags", operation="setRunTags",
+        body=model.RunUpdate, asks=described.IF_MATCH, response=model.Run, headers=described.ETAG,
+        also=[_ERROR, _WRONG_ID, described.BARE_NOT_FOUND, described.BARE_CHANGED],
+    ),
+    router.Route(
+        "POST", "/runs/{runId}/cancel", cancel, "Cancel a run", operation="cancelRun",
+        status=202, response=model.Run, also=_MISSING,
+    ),
+    router.Route(
+        "GET", "/runs/{runId}/logs", logs, "Get a run's log, text without a Content-Type",
+        operation="getRunLogs", query=_LOGS, also=[described.BARE_NOT_FOUND],
+    ),
 ]  # fmt: skip

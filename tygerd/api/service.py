@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import sqlalchemy as sa
 import trio
 
 from tyger import errors, model
 from tygerd import clock
-from tygerd.api import context, openapi
+from tygerd.api import context, described, openapi
 from tygerd.blocks import chain
 from tygerd.catalog import schema
 from tygerd.http import messages, router
@@ -46,7 +47,7 @@ async def healthcheck(app: context.App, _request: messages.Request) -> messages.
 
 async def database_version(_app: context.App, _request: messages.Request) -> messages.Response:
     """The catalog's revision."""
-    return messages.Response(body={"id": int(schema.REVISION)})
+    return messages.Response(body=model.DatabaseVersion(id=int(schema.REVISION)))
 
 
 async def status(app: context.App, request: messages.Request) -> messages.Response:
@@ -108,15 +109,29 @@ def _camel(name: str) -> str:
 
 ROUTES = [
     router.Route(
-        "GET", "/metadata", metadata, "Capabilities and endpoints",
+        "GET", "/metadata", metadata, "Capabilities and endpoints", operation="getMetadata",
         access="anonymous", versioned=False, response=model.Metadata,
     ),
-    router.Route("GET", "/healthcheck", healthcheck, "Health", access="anonymous", versioned=False),
+    router.Route(
+        "GET", "/healthcheck", healthcheck, "Health", operation="getHealth",
+        access="anonymous", versioned=False, media=described.TEXT, response=Any,
+        also=[router.Reply(503, Any, described.TEXT), router.Reply(503, model.ErrorBody)],
+    ),
     router.Route(
         "GET", "/database-version-in-use", database_version, "The catalog's revision",
-        access="anonymous", versioned=False, response=dict[str, int],
+        operation="getDatabaseVersion", access="anonymous", versioned=False,
+        response=model.DatabaseVersion,
     ),
-    router.Route("GET", "/status", status, "What the daemon is doing", versioned=False),
-    router.Route("GET", "/metrics", metrics, "Figures for Prometheus", versioned=False),
-    router.Route("GET", "/openapi.json", describe, "This document", access="anonymous", versioned=False),
+    router.Route(
+        "GET", "/status", status, "What the daemon is doing", operation="getStatus",
+        versioned=False, response=dict[str, Any],
+    ),
+    router.Route(
+        "GET", "/metrics", metrics, "Figures for Prometheus", operation="getMetrics",
+        versioned=False, media=described.TEXT, response=Any,
+    ),
+    router.Route(
+        "GET", "/openapi.json", describe, "This document", operation="getOpenApi",
+        access="anonymous", versioned=False, response=dict[str, Any],
+    ),
 ]  # fmt: skip

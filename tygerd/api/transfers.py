@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from tyger import errors, model
-from tygerd.api import context
+from tygerd.api import context, described
 from tygerd.http import messages, router
 from tygerd.osutil import fds
 from tygerd.streams import describe, reads, span, write
@@ -175,48 +175,72 @@ async def watch(app: context.App, request: messages.Request) -> messages.StreamR
 
 
 _RANGE = {
-    "offset": "first byte of the stream to deliver",
-    "length": "how many bytes to deliver at most",
-    "follow": "false: do not wait for what is not yet written",
-    "block": "a block that is known to begin at byte `start`: nobody has to look for it",
-    "start": "first byte of that block",
+    "offset": router.Parameter("first byte of the stream to deliver", described.SIZE),
+    "length": router.Parameter("how many bytes to deliver at most", described.SIZE),
+    "follow": router.Parameter(
+        "whether to wait for what is not yet written", {"type": "boolean", "default": True}
+    ),
+    "block": router.Parameter(
+        "a block that is known to begin at byte `start`: nobody has to look for it", described.SIZE
+    ),
+    "start": router.Parameter("first byte of that block", described.SIZE),
 }
+_ID = {"Transfer-Id": router.Parameter("the transfer that has begun")}
+_MISSING = [described.NOT_FOUND]
+_MISSING_OR_OVER = [described.NOT_FOUND, described.CONFLICT]
 
 ROUTES = [
     router.Route(
-        "POST", "/transfers", create, "Write a buffer from a pipe",
-        versioned=False, fds=1, body=model.WriteRequest, status=201,
+        "POST", "/transfers", create, "Write a buffer from a pipe", operation="createWrite",
+        versioned=False, fds=1, body=model.WriteRequest,
+        status=201, media=described.LINES, response=Any, headers=_ID, also=_MISSING_OR_OVER,
     ),
     router.Route(
-        "POST", "/transfers/{id}/attach", attach, "Come back to a write",
-        versioned=False, fds=1, status=201,
+        "POST", "/transfers/{id}/attach", attach, "Come back to a write", operation="attachWrite",
+        versioned=False, fds=1,
+        status=201, media=described.LINES, response=Any, headers=_ID, also=_MISSING_OR_OVER,
     ),
     router.Route(
-        "POST", "/transfers/{id}/outcome", say, "Say how the producer ended",
-        versioned=False, body=model.Outcome, response=model.Transfer,
+        "POST", "/transfers/{id}/outcome", say, "Say how the producer ended", operation="endWrite",
+        versioned=False, body=model.Outcome, response=model.Transfer, also=_MISSING_OR_OVER,
     ),
     router.Route(
-        "POST", "/transfers/{id}/cancel", cancel, "Fail a write",
-        versioned=False, response=model.Transfer,
+        "POST", "/transfers/{id}/cancel", cancel, "Fail a write", operation="cancelTransfer",
+        versioned=False, response=model.Transfer, also=_MISSING_OR_OVER,
     ),
     router.Route(
-        "POST", "/transfers/{id}/access", renew, "Bring another access URL",
+        "POST", "/transfers/{id}/access", renew, "Bring another access URL", operation="renewAccess",
         versioned=False, body=model.NewAccess, response=model.Transfer,
+        also=[*_MISSING_OR_OVER, described.FORBIDDEN],
     ),
     router.Route(
-        "POST", "/transfers/{id}/pause", pause, "Pause the shipping of a write",
-        versioned=False, response=model.Transfer,
+        "POST", "/transfers/{id}/pause", pause, "Pause the shipping of a write", operation="pauseTransfer",
+        versioned=False, response=model.Transfer, also=_MISSING_OR_OVER,
     ),
     router.Route(
         "POST", "/transfers/{id}/resume", resume, "Resume the shipping of a write",
-        versioned=False, response=model.Transfer,
+        operation="resumeTransfer", versioned=False, response=model.Transfer, also=_MISSING_OR_OVER,
     ),
     router.Route(
-        "POST", "/transfers/read", read_by_url, "Read behind an access URL",
+        "POST", "/transfers/read", read_by_url, "Read behind an access URL", operation="readByUrl",
         versioned=False, body=model.ReadRequest,
+        media=described.BYTES, response=Any, headers=_ID, also=[described.FORBIDDEN, *_MISSING_OR_OVER],
     ),
-    router.Route("GET", "/transfers/{id}/watch", watch, "Follow a transfer", versioned=False),
-    router.Route("GET", "/transfers/read/{buffer}", read, "Read a buffer", versioned=False, query=_RANGE),
-    router.Route("GET", "/transfers", index, "List transfers", versioned=False),
-    router.Route("GET", "/transfers/{id}", show, "Show a transfer", versioned=False, response=model.Transfer),
+    router.Route(
+        "GET", "/transfers/{id}/watch", watch, "Follow a transfer", operation="watchTransfer",
+        versioned=False, media=described.LINES, response=Any, also=_MISSING,
+    ),
+    router.Route(
+        "GET", "/transfers/read/{buffer}", read, "Read a buffer", operation="readBuffer",
+        versioned=False, query=_RANGE,
+        media=described.BYTES, response=Any, headers=_ID, also=_MISSING_OR_OVER,
+    ),
+    router.Route(
+        "GET", "/transfers", index, "List transfers", operation="getTransfers",
+        versioned=False, response=model.Transfers,
+    ),
+    router.Route(
+        "GET", "/transfers/{id}", show, "Show a transfer", operation="getTransferById",
+        versioned=False, response=model.Transfer, also=_MISSING,
+    ),
 ]  # fmt: skip

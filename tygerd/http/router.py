@@ -12,6 +12,7 @@ import re
 import typing
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -28,15 +29,43 @@ every peer has all of them."""
 API_VERSIONS = ["1.0"]
 
 
+JSON = "application/json"
+
+
+class Parameter(NamedTuple):
+    """What the OpenAPI document says of a query parameter or a header: a sentence and a JSON schema.
+
+    With `deep` it is a map that is written `name[key]=value`.
+    """
+
+    text: str
+    schema: Mapping[str, object] = MappingProxyType({"type": "string"})
+    deep: bool = False
+
+
+class Reply(NamedTuple):
+    """An answer as the OpenAPI document has it. `body` is the type of its JSON; of anything else `Any`.
+
+    `media` is its content type.
+    """
+
+    status: int
+    body: Any = None
+    media: str = JSON
+    headers: Mapping[str, Parameter] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One row.
 
     `path` is a template: `{name}` stands for one segment, `{name...}`, last, for the rest. `fds` is how many
     descriptors a request brings. `body` is the type of its JSON, `normalized` whether empty values in it
-    count as absent (rest-api.md 1.8); with `streams_body` the handler reads the bytes itself. `query` maps
-    each query parameter to its description, `status` and `response` describe the answer; these, and
-    `summary`, are for the OpenAPI document.
+    count as absent (rest-api.md 1.8); with `streams_body` the handler reads the bytes itself.
+
+    The rest is for the OpenAPI document: `summary`, `operation` (its operationId), `query` and `asks` (query
+    parameters and headers of a request), `status`, `response`, `media` and `headers` of the usual answer (see
+    `Reply`), and `also`, the others that this route gives and not every one does.
     """
 
     method: str
@@ -49,9 +78,14 @@ class Route:
     body: Any = None
     normalized: bool = False
     streams_body: bool = False
-    query: Mapping[str, str] = field(default_factory=dict)
+    operation: str = ""
+    query: Mapping[str, Parameter] = field(default_factory=dict)
+    asks: Mapping[str, Parameter] = field(default_factory=dict)
     status: int = 200
     response: Any = None
+    media: str = JSON
+    headers: Mapping[str, Parameter] = field(default_factory=dict)
+    also: Sequence[Reply] = ()
 
 
 class Target(NamedTuple):
@@ -189,13 +223,14 @@ def _match(row: _Row | None, values: tuple[str, ...]) -> Match | None:
 
 _NAMED = re.compile(r"\{([a-z_]\w*)(\.\.\.)?\}", re.IGNORECASE)
 _VERSION = re.compile(r"(\d{1,9})(?:\.(\d{1,9}))?(?:-[A-Za-z][A-Za-z0-9]*)?", re.ASCII)
+_DATED = re.compile(r"\d{4}-\d\d-\d\d(?:[.-]\w+)*", re.ASCII)
 
 
 def _version(text: str) -> tuple[int, int] | None:
-    """Major and minor; None when malformed. One with a status (`1.0-beta`) equals no version of ours."""
+    """Major and minor; None when malformed. A date, or one with a status (`1.0-beta`), is none of ours."""
     match = _VERSION.fullmatch(text)
     if match is None:
-        return None
+        return (-1, 0) if _DATED.fullmatch(text) else None
     return (-1, 0) if "-" in text else (int(match[1]), int(match[2] or 0))
 
 
