@@ -78,7 +78,7 @@ def _invoke(argv: list[str], console: output.Console) -> int:
     except session.Exit as done:
         code = done.code
     except click.ClickException as error:
-        console.error(_usage_text(error))
+        console.error(error.format_message().rstrip("."))
         context_of_error = getattr(error, "ctx", None)
         path = context_of_error.command_path if context_of_error else "tyger"
         console.hint(f"Run '{path} --help' for usage.")
@@ -100,20 +100,6 @@ def _problem_text(problem: Exception) -> str:
     if isinstance(problem, errors.Problem) and problem.remote:
         return f"{problem.kind.code}: {problem.message}"
     return str(problem)
-
-
-def _usage_text(error: Exception) -> str:
-    """A complaint of click's in the contract's words (cli.md 1.2)."""
-    import click
-
-    if isinstance(error, click.NoSuchOption):
-        near = f" (did you mean {error.possibilities[0]}?)" if error.possibilities else ""
-        return f"unknown flag: {error.option_name}{near}"
-    if isinstance(error, click.BadOptionUsage) and "requires an argument" in error.message:
-        return f"flag needs an argument: {error.option_name}"
-    if isinstance(error, click.ClickException):
-        return error.format_message().rstrip(".")
-    return str(error)
 
 
 def _report_unexpected(error: Exception, console: output.Console | None) -> int:

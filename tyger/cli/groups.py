@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from tyger.cli import parser as parser_module
+
 if TYPE_CHECKING:
     from tyger.cli import session
 
@@ -86,6 +88,15 @@ def persistent_options(*, hidden: bool) -> list[click.Option]:
     ]
 
 
+def _parser(
+    command: click.Command, context: click.Context, behind: str | None = None
+) -> parser_module.Parser:
+    made = parser_module.Parser(context, behind=behind)
+    for parameter in command.get_params(context):
+        parameter.add_to_parser(made, context)  # type: ignore[arg-type]  # it stands for click's own
+    return made
+
+
 class Command(click.Command):
     """A leaf. Positional words that no argument takes are refused with the contract's message.
 
@@ -103,19 +114,13 @@ class Command(click.Command):
         self.container_words = container_words
         self.params += persistent_options(hidden=True)
 
+    def make_parser(self, ctx: click.Context) -> Any:
+        """A parser of the contract's grammar."""
+        return _parser(self, ctx, self.WORDS if self.container_words else None)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse, then refuse what is left over."""
-        if self.container_words:
-            words: list[str] | None = None
-            if "--" in args:
-                dash = args.index("--")
-                args, words = args[:dash], args[dash + 1 :]
-            ctx.meta[self.WORDS] = words
-        try:
-            super().parse_args(ctx, args)
-        except click.UsageError as error:
-            error.ctx = error.ctx or ctx  # for the hint: click leaves it out where a flag's value is missing
-            raise
+        super().parse_args(ctx, args)
         if ctx.args and not ctx.resilient_parsing:
             raise click.UsageError(f'unknown command "{ctx.args[0]}" for "{ctx.command_path}"', ctx)
         return ctx.args
@@ -152,6 +157,51 @@ class Group(click.Group):
             where = self.lazy[name]
             self.add_command(getattr(importlib.import_module(where.module), where.attribute), name)
         return super().get_command(ctx, name)
+
+    def make_parser(self, ctx: click.Context) -> Any:
+        """A parser of the contract's grammar."""
+        return _parser(self, ctx)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Find the sub-command. Flags in front of it that are not ours are its own, as in the original."""
+        own, place, rest = self._split(ctx, args)
+        click.Command.parse_args(self, ctx, own if place is not None else args)
+        if place is not None:
+            ctx._protected_args, ctx.args = [args[place]], rest  # noqa: SLF001 - as click.Group does
+        elif ctx.args:  # words behind --
+            ctx._protected_args, ctx.args = ctx.args[:1], ctx.args[1:]  # noqa: SLF001
+        return ctx.args
+
+    def _split(self, ctx: click.Context, args: list[str]) -> tuple[list[str], int | None, list[str]]:
+        """Our own flags, the place of the sub-command's name (None: there is none), and what is for it.
+
+        A flag that we do not know is taken to have a value, unless that is the only name of a sub-command.
+        """
+        flags = _parser(self, ctx)
+        own: list[str] = []
+        rest: list[str] = []
+        doubtful: int | None = None  # the first word that may be a flag's value or our sub-command
+        place = 0
+        while place < len(args) and args[place] != "--":
+            word = args[place]
+            if len(word) < 2 or not word.startswith("-"):
+                if doubtful is not None and not self._knows(word):
+                    break
+                return own, place, rest + args[place + 1 :]
+            known = flags.flag(word.partition("=")[0])
+            alone = "=" in word or (len(word) > 2 and not word.startswith("--"))
+            takes = not alone and (known is None or known.takes_value)
+            mine = own if known is not None else rest
+            mine += args[place : place + 1 + takes]
+            if known is None and takes and doubtful is None and self._knows(*args[place + 1 : place + 2]):
+                doubtful = place + 1
+            place += 1 + takes
+        if doubtful is None:
+            return own, None, rest
+        return [], doubtful, args[:doubtful] + args[doubtful + 1 :]
+
+    def _knows(self, *words: str) -> bool:
+        return any(word in self.lazy or word in self.commands or word in self.aliases for word in words)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import click
+import pytest
 
 from tests.support import cli
 from tyger.cli import groups
@@ -60,3 +61,59 @@ def test_flags_and_words_in_any_order():
 def test_help_keeps_the_lines_of_examples(tyger):
     out = tyger("buffer", "list", "--help").out
     assert "  Examples:\n    tyger buffer list --tag project=heart --exclude-tag state=checked\n" in out
+
+
+def where(*arguments):
+    """Which sub-command is found, and what it gets."""
+    group = groups.Group("top")
+
+    def add(name, *parameters):
+        def callback(**values):
+            seen.append((name, {key: value for key, value in values.items() if value}))
+
+        group.add_command(groups.Command(name, params=list(parameters), callback=callback))
+
+    seen = []
+    words = click.Argument(["words"], nargs=-1)
+    add("show", click.Option(["-n", "--number"]), click.Option(["--all"], is_flag=True), words)
+    add("list", click.Option(["-n", "--number"]))
+    group.main(list(arguments), prog_name="top", standalone_mode=False)
+    return seen[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["show", "--number", "3"], ("show", {"number": "3"})),
+        (["--number", "3", "show"], ("show", {"number": "3"})),
+        (["--number=3", "show", "a"], ("show", {"number": "3", "words": ("a",)})),
+        (["-n", "3", "show"], ("show", {"number": "3"})),
+        (["-n3", "show"], ("show", {"number": "3"})),
+        (["--number", "show", "list"], ("list", {"number": "show"})),
+        (["--log-level", "debug", "list"], ("list", {})),
+        (["--log-level", "debug", "-n", "1", "list", "--proxy", "none"], ("list", {"number": "1"})),
+        (["--all", "show", "7"], ("show", {"all": True, "words": ("7",)})),
+        (["--all", "show"], ("show", {"all": True})),
+        (["show", "--", "--all", "list"], ("show", {"words": ("--all", "list")})),
+    ],
+)
+def test_flags_in_front_of_the_command_that_they_belong_to(arguments, found):
+    assert where(*arguments) == found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--number", "3", "shoo"], 'unknown command "shoo" for "top" (did you mean show?)'),
+        (["--numbr", "3", "show"], "unknown flag: --numbr (did you mean --number?)"),
+        (["--folow", "list"], "unknown flag: --folow"),
+        (["--number"], "unknown flag: --number"),
+        (["-n"], "unknown shorthand flag: 'n' in -n"),
+        ([], "a command is required"),
+        (["--proxy", "none"], "a command is required"),
+    ],
+)
+def test_wrong_lines_in_front_of_a_command(arguments, complaint):
+    with pytest.raises(click.UsageError) as caught:
+        where(*arguments)
+    assert caught.value.message == complaint
