@@ -218,6 +218,7 @@ async def _parts(
             codespecs=codespec_service,
             transfer_service=transfer_service,
             state=where.state,
+            sync=power,
             announce=news.announce,
         )
         app = context.App(

@@ -105,20 +105,8 @@ class Codespecs:
         them. Either is validated. `path` says where the target stands in the request, for messages.
         """
         if not isinstance(wanted, str):
-            bare = _bare(rules.canonical(wanted, path))
-            rules.check(bare)
-            return bare
-        match = _REFERENCE.fullmatch(wanted)
-        if match is None:
-            shown = wanted if wanted.isprintable() else ascii(wanted)[1:-1]
-            _refuse_reference(
-                shown,
-                "It should be in the form '<codespec_name>' or '<codespec_name>/versions/<version_number>'.",
-                path,
-            )
-        name, number = match["name"], match["version"]
-        if number is not None and (len(number) > 10 or int(number) > _LARGEST_VERSION):
-            _refuse_reference(wanted, f"The version number '{number}' is not a valid integer.", path)
+            return _inline(wanted, path)
+        name, number = _reference(wanted, path)
         latest = await self._catalog.read(queries.latest, name)
         if latest is None:
             raise errors.Problem(errors.INVALID_INPUT, f"The codespec '{name}' was not found")
@@ -132,6 +120,40 @@ class Codespecs:
                 f" The latest version is '{latest.version}'.",
             )
         return _shown(row)
+
+
+def check(wanted: str | model.Codespec, path: str) -> None:
+    """Refuse what `resolve` refuses whatever the catalog has: what is no reference and no good codespec.
+
+    Raises:
+        Problem: INVALID_INPUT.
+    """
+    if isinstance(wanted, str):
+        _reference(wanted, path)
+    else:
+        _inline(wanted, path)
+
+
+def _inline(codespec: model.Codespec, path: str) -> model.Codespec:
+    bare = _bare(rules.canonical(codespec, path))
+    rules.check(bare)
+    return bare
+
+
+def _reference(text: str, path: str) -> tuple[str, str | None]:
+    """The name and the version's digits, if there are any."""
+    match = _REFERENCE.fullmatch(text)
+    if match is None:
+        shown = text if text.isprintable() else ascii(text)[1:-1]
+        _refuse_reference(
+            shown,
+            "It should be in the form '<codespec_name>' or '<codespec_name>/versions/<version_number>'.",
+            path,
+        )
+    name, number = match["name"], match["version"]
+    if number is not None and (len(number) > 10 or int(number) > _LARGEST_VERSION):
+        _refuse_reference(text, f"The version number '{number}' is not a valid integer.", path)
+    return name, number
 
 
 def _bare(codespec: model.Codespec) -> model.Codespec:

@@ -9,11 +9,14 @@ import contextlib
 import gzip
 import os
 import shutil
+import zlib
 from collections.abc import Awaitable, Callable
 from typing import BinaryIO, Protocol, cast
 
 import trio
 
+from tyger import errors
+from tygerd.osutil import durable
 from tygerd.runs import records
 
 CHUNK = 256 * 1024
@@ -42,15 +45,22 @@ def archive_path(directory: str, run: int) -> str:
     return os.path.join(directory, f"{run}.gz")
 
 
-def archive(source: str, directory: str, run: int) -> None:
-    """Compress a log into the archive, whole or not at all; a log that is missing is an empty one. Blocks."""
+def archive(source: str, directory: str, run: int, *, sync: bool = False) -> None:
+    """Compress a log into the archive, whole or not at all; a log that is missing is an empty one. Blocks.
+
+    With `sync` it is on the disk afterwards, so that the log itself may go.
+    """
     target = archive_path(directory, run)
     temporary = f"{target}.new"
     with contextlib.ExitStack() as stack:
         packed = stack.enter_context(gzip.open(temporary, "wb", compresslevel=1))
         with contextlib.suppress(FileNotFoundError):
             shutil.copyfileobj(stack.enter_context(open(source, "rb")), packed, CHUNK)
+    if sync:
+        durable.sync_path(temporary)
     os.rename(temporary, target)
+    if sync:
+        durable.sync_path(directory)
 
 
 async def send(path: str, options: records.Options, prefix: bytes, sink: Send, live: Growing | None) -> None:
@@ -58,6 +68,7 @@ async def send(path: str, options: records.Options, prefix: bytes, sink: Send, l
 
     Raises:
         FileNotFoundError: there is no such log; with `live` it is waited for instead.
+        Problem: CORRUPT, it can be read up to here only.
     """
     file = await _open(path, live)
     if file is None:
@@ -71,7 +82,7 @@ async def send(path: str, options: records.Options, prefix: bytes, sink: Send, l
         while True:
             # In this order: what was added before we look is read, what is added after sets the event.
             ended, news = (True, None) if live is None else (live.ended, live.next())
-            while data := await trio.to_thread.run_sync(file.read, CHUNK, limiter=_threads):
+            while data := await trio.to_thread.run_sync(_read, file, limiter=_threads):
                 if lines := formatter.feed(data):
                     await sink(lines)
             if ended or news is None:
@@ -101,11 +112,18 @@ def _open_now(path: str) -> BinaryIO:
     return open(path, "rb", buffering=0)
 
 
+def _read(file: BinaryIO) -> bytes:
+    try:
+        return file.read(CHUNK)
+    except (EOFError, zlib.error, OSError) as error:
+        raise errors.Problem(errors.CORRUPT, f"cannot read the log {file.name}: {error}") from error
+
+
 def _count(file: BinaryIO, since: bytes | None) -> int:
     """The number of records that pass; the file is at its beginning afterwards."""
     total = 0
     rest = b""
-    while data := file.read(CHUNK):
+    while data := _read(file):
         whole, newline, rest_of = (rest + data).rpartition(b"\n")
         total += records.count(whole + newline, since)
         rest = rest_of

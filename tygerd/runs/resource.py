@@ -19,6 +19,9 @@ from tygerd.runs import states
 DEFAULT_TIMEOUT = 43_200
 DEFAULT_ACCESS_TTL = timedelta(hours=1)
 
+TEMPORARY = "temp-"
+"""What the id of an ephemeral buffer begins with while its run has no id."""
+
 _decoder = msgspec.json.Decoder(model.Run)
 
 
@@ -38,6 +41,18 @@ def normalized(wanted: model.Run, codespec: model.JobCodespec, buffers: Mapping[
         timeout_seconds=DEFAULT_TIMEOUT if wanted.timeout_seconds is None else wanted.timeout_seconds,
         buffer_access_ttl=access_ttl or units.format_timespan(DEFAULT_ACCESS_TTL),
     )
+
+
+def named(run: model.Run, run_id: int) -> model.Run:
+    """The run with its id in those of its ephemeral buffers, by which they are reached (rest-api.md 6.2)."""
+    buffers = run.job.buffers or {}
+    final = {
+        name: f"run-{run_id}-{buffer}" if buffer.startswith(TEMPORARY) else buffer
+        for name, buffer in buffers.items()
+    }
+    if final == buffers:
+        return run
+    return msgspec.structs.replace(run, job=msgspec.structs.replace(run.job, buffers=final))
 
 
 def encode(run: model.Run) -> str:

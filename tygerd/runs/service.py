@@ -1,13 +1,13 @@
 """The runs service: everything the API asks about runs. Each run that is not final has a caretaker's task.
 
-A row is written before anything is started, in one transaction with its tags and its idempotency key. What a
-daemon was doing for a run when it was killed, the next one does again.
+What a daemon was doing for a run when it was killed, the next one does again.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -20,10 +20,12 @@ from tygerd.catalog import db
 from tygerd.catalog import runs as queries
 from tygerd.codespecs import service as codespecs_service
 from tygerd.engines import base
-from tygerd.runs import live, logs, records, resource, states, submit, supervise
+from tygerd.runs import creation, live, logs, records, resource, states, supervise
 from tygerd.streams import transfers
 
 CANCELED_BY_USER = "Canceled by user"
+
+logger = logging.getLogger(__name__)
 
 SendRun = Callable[[model.Run], Awaitable[None]]
 
@@ -44,7 +46,10 @@ class Chosen(NamedTuple):
 
 
 class Runs:
-    """All runs of this daemon. Methods raise `Problem` in the contract's words (rest-api.md section 6)."""
+    """All runs of this daemon. Methods raise `Problem` in the contract's words (rest-api.md section 6).
+
+    With `sync` an archived log survives a loss of power, as what the engine keeps of it is removed then.
+    """
 
     def __init__(
         self,
@@ -55,6 +60,7 @@ class Runs:
         codespecs: codespecs_service.Codespecs,
         transfer_service: transfers.Transfers,
         state: str,
+        sync: bool = False,
         retry: float = supervise.RETRY,
         announce: events.Announce = events.nobody,
     ) -> None:
@@ -64,11 +70,12 @@ class Runs:
         self._codespecs = codespecs
         self._log_directory = supervise.make_log_directory(state)
         self._caretaker = supervise.Caretaker(
-            catalog, engine, buffers, transfer_service, self._log_directory, retry
+            catalog, engine, buffers, transfer_service, self._log_directory, retry, sync=sync
         )
+        self._creator = creation.Creator(catalog, engine, buffers, codespecs, self._look_after)
         self._announce = announce
         self._live: dict[int, live.Live] = {}
-        self._keyed = trio.Lock()
+        self._taken_up = live.Bell()
         self._nursery: trio.Nursery  # since `run`
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -80,6 +87,11 @@ class Runs:
             task_status.started()
             await trio.sleep_forever()
 
+    @property
+    def traits(self) -> base.Traits:
+        """What can be run."""
+        return self._engine.traits
+
     def unfinished(self) -> int:
         """Runs that are looked after: the daemon must not leave by itself."""
         return len(self._live)
@@ -87,61 +99,13 @@ class Runs:
     # --- creating ----------------------------------------------------------------------------------------
 
     async def create(self, wanted: model.Run, owner_uid: int, key: str | None = None) -> model.Run:
-        """Create a run and start it; the same `key` again gives the run that it made first.
-
-        Cancelled before there is a row, it leaves at worst buffers that nobody knows of.
-        """
-        if key is None:
-            return await self._create(wanted, owner_uid, None)
-        async with self._keyed:
-            known = await self._catalog.read(queries.run_for_key, key)
-            return await self._create(wanted, owner_uid, key) if known is None else await self.get(known)
-
-    async def _create(self, wanted: model.Run, owner_uid: int, key: str | None) -> model.Run:
-        traits = self._engine.traits
-        submit.check(wanted, traits)
-        codespec = submit.job_codespec(await self._codespecs.resolve(wanted.job.codespec), traits)
-        self._engine.check(codespec)
-        given, missing = submit.arguments(wanted, codespec)
-        # What is filled in is checked here, too, before buffers are made.
-        ttl = resource.span(wanted.job.buffer_ttl, "$.job.bufferTtl")
-        resource.normalized(wanted, codespec, given)
-        if given:
-            await self._buffers.require_active(list(given.values()))
-        made: dict[str, str] = {}
-        if missing:
-            tags = [{**(wanted.job.tags or {}), "bufferName": name} for name in missing]
-            expires_at = None if ttl is None else _after(ttl)
-            new = await self._buffers.create_many(tags, owner_uid, expires_at)
-            made = {name: str(buffer.id) for name, buffer in zip(missing, new, strict=True)}
-        return await self._insert(
-            resource.normalized(wanted, codespec, {**given, **made}), wanted, owner_uid, key
-        )
-
-    async def _insert(self, run: model.Run, wanted: model.Run, owner_uid: int, key: str | None) -> model.Run:
-        now = units.to_micros(clock.now())
-
-        def apply(connection: sa.Connection) -> queries.RunRow:
-            run_id = queries.insert_run(
-                connection,
-                resource.encode(run),
-                wanted.tags or {},
-                owner_uid,
-                now,
-                owner=self._catalog.installation,
-            )
-            if key is not None:
-                queries.remember_key(connection, key, run_id, now)
-            return _existing(connection, run_id)
-
-        with trio.CancelScope(shield=True):  # once there is a row, somebody looks after it
-            row = await self._catalog.write(apply)
-            self._look_after(row.id)
-        return resource.shown(row, run)
+        """See `creation.Creator.create`."""
+        return await self._creator.create(wanted, owner_uid, key)
 
     def _look_after(self, run_id: int) -> None:
         bells = self._live[run_id] = live.Live(lambda: self._announce("run", str(run_id)))
         bells.changed.ring()
+        self._taken_up.ring()
         self._nursery.start_soon(self._caretaker_task, run_id, bells)
 
     async def _caretaker_task(self, run_id: int, bells: live.Live) -> None:
@@ -181,6 +145,7 @@ class Runs:
             Problem: NOT_FOUND, before anything is sent.
         """
         last: model.Run | None = None
+        await self._settled(run_id)
         while True:
             bells = self._live.get(run_id)
             news = bells.changed.next() if bells else None
@@ -253,7 +218,7 @@ class Runs:
         Raises:
             Problem: NOT_FOUND, before anything is sent.
         """
-        row = await self._row(run_id)
+        row = await self._settled(run_id)
         run = resource.decode(row)
         prefix = records.PREFIX if run.job.buffers else b""
         if row.logs_archived_at is None:
@@ -268,22 +233,33 @@ class Runs:
             else:
                 return
         if row.logs_archived_at is not None:
-            await logs.send(logs.archive_path(self._log_directory, run_id), options, prefix, sink, None)
+            path = logs.archive_path(self._log_directory, run_id)
+            try:
+                await logs.send(path, options, prefix, sink, None)
+            except FileNotFoundError:
+                logger.warning("run %d: its log is gone: %s", run_id, path)
+            except errors.Problem as problem:
+                logger.warning("run %d: %s", run_id, problem.message)
+                raise
+
+    async def _settled(self, run_id: int) -> queries.RunRow:
+        """The row, once its run is looked after or put away: it is there an instant earlier.
+
+        Raises:
+            Problem: NOT_FOUND.
+        """
+        while True:
+            news = self._taken_up.next()
+            row = await self._row(run_id)
+            if run_id in self._live or row.final:
+                return row
+            await news.wait()
 
     async def _row(self, run_id: int) -> queries.RunRow:
         row = await self._catalog.read(queries.get_run, run_id)
         if row is None:
             raise errors.not_found()
         return row
-
-
-def _after(ttl: timedelta) -> datetime:
-    try:
-        return clock.now() + ttl
-    except OverflowError:
-        raise errors.Problem(
-            errors.INVALID_INPUT, f"bufferTtl {units.format_timespan(ttl)} is past the end of the calendar"
-        ) from None
 
 
 def _existing(connection: sa.Connection, run_id: int) -> queries.RunRow:

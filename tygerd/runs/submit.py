@@ -1,4 +1,4 @@
-"""What a submitted run must satisfy, and which buffers it still needs. Pure.
+"""What a submitted run must satisfy, and which buffers it still needs. Pure but for new ids.
 
 Everything is checked before anything is made: the original finds left-over arguments only after it has made
 the missing buffers, which then leak.
@@ -10,9 +10,13 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from tyger import errors, model
-from tygerd.buffers import tags
+from tygerd.buffers import access, ids, tags
 from tygerd.codespecs import quantity
 from tygerd.engines import base
+from tygerd.runs import resource
+
+EPHEMERAL = "_"
+"""The argument that asks for a buffer which exists only while its run does."""
 
 
 class Arguments(NamedTuple):
@@ -22,16 +26,35 @@ class Arguments(NamedTuple):
     missing: list[str]
 
 
+def check_form(run: model.Run) -> None:
+    """Refuse what no server takes, whatever it knows; all but the codespec.
+
+    Raises:
+        Problem: INVALID_INPUT.
+    """
+    resource.span(run.job.buffer_ttl, "$.job.bufferTtl")
+    resource.span(run.buffer_access_ttl, "$.bufferAccessTtl")
+    if run.kind == "system":
+        raise _refused("System runs cannot be created directly")
+    tags.check(run.tags or {})
+
+
+def check_access(run: model.Run, *, with_buffers: bool) -> None:
+    """Refuse access URLs of a life that none can have; without buffers there are none.
+
+    Raises:
+        Problem: INVALID_INPUT, as when one is asked for.
+    """
+    if with_buffers:
+        access.lifetime(resource.span(run.buffer_access_ttl, "$.bufferAccessTtl"))
+
+
 def check(run: model.Run, traits: base.Traits) -> None:
-    """Refuse what no engine, or not this one, can do; before the codespec is looked at.
+    """Refuse what not this engine can do; before the codespec is looked at.
 
     Raises:
         Problem: INVALID_INPUT, naming it.
     """
-    if run.kind == "system":
-        raise _refused("System runs cannot be created directly")
-    tags.check(run.tags or {})
-    tags.check(run.job.tags or {})
     if run.worker is not None and not traits.workers:
         raise _refused("Runs with workers are only supported on Kubernetes")
     if run.job.replicas not in (None, 1) and not traits.replicas:
@@ -39,7 +62,7 @@ def check(run: model.Run, traits: base.Traits) -> None:
             f"replicas: the {traits.name} engine runs one replica of a job, not {run.job.replicas}"
         )
     for name, buffer in (run.job.buffers or {}).items():
-        if buffer == "_" and not traits.ephemeral_buffers:
+        if buffer == EPHEMERAL and not traits.ephemeral_buffers:
             raise _refused(
                 f"buffers: '{name}' is '_', but ephemeral buffers are not supported by the {traits.name}"
                 " engine; leave it out to have a buffer made"
@@ -78,6 +101,14 @@ def arguments(run: model.Run, codespec: model.JobCodespec) -> Arguments:
                 " on the codespec"
             )
     return Arguments(given, [name for name in parameters if name not in given])
+
+
+def started(given: Mapping[str, str]) -> dict[str, str]:
+    """The arguments with an id for each ephemeral buffer, in which the run's own is still to be put."""
+    return {
+        name: f"{resource.TEMPORARY}{ids.new()}" if buffer == EPHEMERAL else buffer
+        for name, buffer in given.items()
+    }
 
 
 def _refused(message: str) -> errors.Problem:

@@ -40,6 +40,8 @@ class Caretaker:
         transfer_service: transfers.Transfers,
         log_directory: str,
         retry: float = RETRY,
+        *,
+        sync: bool = False,
     ) -> None:
         self._catalog = catalog
         self._engine = engine
@@ -47,6 +49,7 @@ class Caretaker:
         self._transfers = transfer_service
         self._log_directory = log_directory
         self._retry = retry
+        self._sync = sync
 
     async def look_after(self, run_id: int, bells: live.Live) -> None:
         """Do what is left to do for a run; returns when it is final. Cancelled, it can be repeated."""
@@ -150,7 +153,9 @@ class Caretaker:
     async def _archive(self, run_id: int) -> None:
         source = self._engine.log_path(run_id)
         try:
-            await trio.to_thread.run_sync(logs.archive, source, self._log_directory, run_id)
+            await trio.to_thread.run_sync(
+                lambda: logs.archive(source, self._log_directory, run_id, sync=self._sync)
+            )
         except OSError as error:
             raise errors.Problem(
                 errors.IO_ERROR, f"cannot archive its log in {self._log_directory}: {error.strerror}"

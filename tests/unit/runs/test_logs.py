@@ -6,6 +6,7 @@ import pytest
 import trio
 import trio.testing
 
+from tyger import errors
 from tygerd.runs import live, logs, records
 
 RECORD = "2024-01-25T18:20:49.00000000{}Z O line {}\n"
@@ -64,6 +65,22 @@ async def test_an_archive_reads_like_the_log(tmp_path):
 async def test_a_log_that_was_never_written_is_an_empty_archive(tmp_path):
     logs.archive(str(tmp_path / "log"), str(tmp_path), 7)
     assert await read(logs.archive_path(str(tmp_path), 7)) == b""
+
+
+async def test_an_archive_that_is_damaged_is_read_as_far_as_it_goes(tmp_path):
+    write(tmp_path / "log", *range(9))
+    logs.archive(str(tmp_path / "log"), str(tmp_path), 7, sync=True)
+    path = tmp_path / "7.gz"
+    whole = path.read_bytes()
+    for damaged in (whole[:-9], whole[:20], b"", whole[:12] + b"?" * 9 + whole[21:], b"no archive"):
+        path.write_bytes(damaged)
+        if not damaged:  # gzip's own notion of an archive of nothing
+            assert await read(path) == b""
+            continue
+        with pytest.raises(errors.Problem) as caught:
+            await read(path)
+        assert caught.value.kind is errors.CORRUPT
+        assert str(path) in caught.value.message
 
 
 async def test_a_log_that_is_missing(tmp_path):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import trio
 import trio.testing
 
 from tests.unit.runs.conftest import ended, wanted
 from tyger import errors, model
-from tygerd.runs import records, service
+from tygerd.catalog import runs as queries
+from tygerd.runs import records, resource, service
 
 
 async def refusal(runs, run):
@@ -82,34 +85,20 @@ async def test_refusals_make_nothing(runs, shop):
         await refusal(runs, wanted(inputs=["in"], buffers={"in": missing}))
         == f"The buffer '{missing}' was not found"
     )
-    assert "does not correspond" in await refusal(runs, wanted(outputs=["out"], buffers={"other": missing}))
+    there = (await shop.buffers.create(model.Buffer(), 0)).id
+    assert "does not correspond" in await refusal(runs, wanted(outputs=["out"], buffers={"other": there}))
+    assert "was not found" in await refusal(runs, wanted(outputs=["out"], buffers={"other": missing}))
     assert "Tag keys" in await refusal(runs, wanted(tags={"ä": ""}))
     for ttl in ("x", "9999999.00:00"):
         assert "bufferTtl" in await refusal(runs, wanted(outputs=["out"], job={"buffer_ttl": ttl}))
     assert "was not found" in await refusal(runs, model.Run(job=model.JobTarget(codespec="none")))
+    assert "Tag values" in await refusal(runs, wanted(outputs=["out"], job={"tags": {"a": "ü"}}))
+    assert "No more than 100" in await refusal(
+        runs, wanted(outputs=["out"], job={"tags": {f"t{n}": "" for n in range(100)}})
+    )
+    assert "Access TTL" in await refusal(runs, wanted(outputs=["out"], buffer_access_ttl="0:00"))
     assert (await runs.page(service.Chosen(), limit=10, after=None)).items == []
-    assert await shop.buffers.count(soft_deleted=None, chosen=service.buffers_service.Filter()) == 0
-
-
-async def test_one_run_for_one_key(runs, shop):
-    made = []
-
-    async def create(seconds):
-        made.append((await runs.create(wanted(timeout_seconds=seconds), 0, "key")).id)
-
-    async with trio.open_nursery() as nursery:
-        for seconds in range(5):
-            nursery.start_soon(create, seconds)
-    assert made == [1] * 5
-    assert (await runs.create(wanted(), 0, "other")).id == 2
-
-
-async def test_a_failed_attempt_leaves_its_key_free(runs, shop):
-    shop.engine.refused_images.add("x")
-    with pytest.raises(errors.Problem):
-        await runs.create(wanted(), 0, "key")
-    shop.engine.refused_images.clear()
-    assert (await runs.create(wanted(), 0, "key")).id == 1
+    assert await shop.buffers.count(soft_deleted=None, chosen=service.buffers_service.Filter()) == 1
 
 
 async def test_a_job_that_cannot_be_started(runs, shop):
@@ -184,6 +173,42 @@ async def test_watching(runs, shop):
     seen.clear()
     await runs.watch(run.id, note)
     assert seen == [("Succeeded", {"a": "b"})]
+
+
+async def test_watching_and_following_a_run_in_the_instant_of_its_creation(runs, shop):
+    """Its row is there before it is looked after, and other requests may see that."""
+    body = resource.encode(resource.normalized(wanted(), wanted().job.codespec, {}))
+    run_id = await shop.catalog.write(
+        lambda connection: queries.insert_run(connection, body, {}, 0, 1, owner=shop.catalog.installation)
+    )
+    seen = []
+
+    async def note(run):
+        seen.append(run.status)
+
+    async def follow():
+        seen.append(await lines(runs, run_id, follow=True))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(runs.watch, run_id, note)
+        nursery.start_soon(follow)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        runs._look_after(run_id)
+        await shop.engine.wait_started(run_id)
+        shop.engine.log(run_id, "2024-01-25T18:20:49.000000000Z O hello")
+        shop.engine.end(run_id)
+    assert seen[0] == "Pending"
+    assert sorted(seen[-2:], key=str) == ["Succeeded", b"hello\n"]
+
+
+async def test_a_log_that_somebody_removed_is_empty(runs, shop):
+    run = await runs.create(wanted(), 0)
+    await shop.engine.wait_started(run.id)
+    shop.engine.log(run.id, "2024-01-25T18:20:49.000000000Z O hello")
+    shop.engine.end(run.id)
+    await ended(runs, run.id)
+    os.unlink(os.path.join(shop.path, "logs", f"{run.id}.gz"))
+    assert await lines(runs, run.id) == b""
 
 
 async def test_following_a_log_that_grows(runs, shop):
