@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import click
 
 from tyger import errors, units
-from tyger.cli import fields, flags, groups, listing, resource, session
+from tyger.cli import fields, flags, groups, layouts, listing, resource, session
 
 NO_SUCH = "0 on success, 66 when there is no such buffer"
 
@@ -88,6 +88,7 @@ def create(
 @click.option(
     "--soft-deleted", is_flag=True, help="Look among the deleted buffers instead of the active ones."
 )
+@layouts.option()
 @click.pass_obj
 def show(invocation: session.Session, buffer_id: str, soft_deleted: bool) -> None:
     """GET /buffers/{id}."""
@@ -146,7 +147,10 @@ def set_(
     name="list",
     help=groups.describe(
         "List buffers as a JSON array, the newest first.",
-        examples=("tyger buffer list --tag project=heart --exclude-tag state=checked",),
+        examples=(
+            "tyger buffer list --tag project=heart --exclude-tag state=checked",
+            "tyger buffer list --output table",
+        ),
         exit_status="0 on success.",
     ),
 )
@@ -154,6 +158,7 @@ def set_(
 @flags.map_option("--exclude-tag", "exclude_tags", help="No buffers with this tag. May be repeated.")
 @click.option("--soft-deleted", is_flag=True, help="List the deleted buffers instead of the active ones.")
 @flags.limit_option()
+@layouts.option()
 @click.pass_obj
 def list_(
     invocation: session.Session,
@@ -206,6 +211,7 @@ def storage_account() -> None:
         exit_status="0 on success.",
     ),
 )
+@layouts.option()
 @click.pass_obj
 def list_storage_accounts(invocation: session.Session) -> None:
     """GET /buffers/storage-accounts."""

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from tyger import errors
-from tyger.cli import fields, flags, groups, listing, session
+from tyger.cli import fields, flags, groups, layouts, listing, session
 
 _NAME = re.compile(r"[a-z0-9\-._]*")
 NAME_RULE = (
@@ -203,12 +203,16 @@ def _check_kind(codespec: Mapping[str, Any]) -> None:
     name="show",
     help=groups.describe(
         "Print a codespec as JSON: its latest version, or the one named.",
-        examples=("tyger codespec show negate", "tyger codespec show negate --version 2"),
+        examples=(
+            "tyger codespec show negate",
+            "tyger codespec show negate --version 2 --output yaml > negate.yml",
+        ),
         exit_status="0 on success, 66 when there is no such codespec or version.",
     ),
 )
 @flags.one("name", "codespec name")
 @click.option("--version", metavar="N", help="Version to show. Default: the latest.")
+@layouts.option()
 @click.pass_obj
 def show(invocation: session.Session, name: str, version: str | None) -> None:
     """GET /codespecs/{name}[/versions/{version}]."""
@@ -228,6 +232,7 @@ def show(invocation: session.Session, name: str, version: str | None) -> None:
 )
 @click.option("-p", "--prefix", metavar="TEXT", help="Only codespecs whose name begins with this.")
 @flags.limit_option()
+@layouts.option()
 @click.pass_obj
 def list_(invocation: session.Session, prefix: str | None, limit: int | None) -> None:
     """GET /codespecs."""

@@ -8,7 +8,7 @@ import click
 
 import tyger
 from tyger import client, errors
-from tyger.cli import groups, session
+from tyger.cli import groups, layouts, session, tabletext
 
 
 @click.command(
@@ -18,60 +18,23 @@ from tyger.cli import groups, session
         "Print what the daemon does: its version, sockets and paths, its runs and transfers, where it stores"
         " buffers, and which transfers wait for what.\n\n"
         "Where no daemon runs, one is started (unless TYGER_AUTOSTART=0).",
-        examples=("tyger status", "tyger status --format json"),
+        examples=("tyger status", "tyger status --output json"),
         exit_status="0 when the daemon answers, 69 when it does not and cannot be started.",
     ),
     short_help="Show what the daemon does.",
 )
-@click.option(
-    "--format",
-    "layout",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Lines for people, or JSON.",
-)
+@layouts.format_option("Lines for people (default), or JSON.")
+@layouts.option(default="lines for people")
 @click.pass_obj
-def status(invocation: session.Session, layout: str) -> None:
+def status(invocation: session.Session, text_or_json: str | None) -> None:
     """GET /status."""
+    as_text = layouts.as_text(invocation.console, text_or_json)
     answer = invocation.ask("GET", "/status")
-    if layout == "json":
+    if not as_text:
         invocation.console.json(answer)
         return
-    for line in _lines(answer):
-        invocation.console.text(line)
-
-
-def _lines(value: dict[str, object], prefix: str = "") -> list[str]:
-    """`name: value` lines; members of members as `outer.inner`; texts and objects in a list a line each."""
-    lines: list[str] = []
-    for name, content in value.items():
-        if isinstance(content, dict):
-            lines += _lines(content, f"{prefix}{name}.")
-        elif isinstance(content, list) and any(_is_long(item) for item in content):
-            lines += [f"{prefix}{name}: {_item(item)}" for item in content]
-        elif isinstance(content, list):
-            lines.append(f"{prefix}{name}: {', '.join(map(str, content)) or 'none'}")
-        else:
-            lines.append(f"{prefix}{name}: {_scalar(content)}")
-    return lines
-
-
-def _is_long(item: object) -> bool:
-    """Whether an item of a list would not be told from its neighbours behind a comma."""
-    return isinstance(item, dict) or " " in str(item)
-
-
-def _item(item: object) -> str:
-    if isinstance(item, dict):
-        return ", ".join(
-            f"{name} {_scalar(content)}" for name, content in item.items() if content is not None
-        )
-    return str(item)
-
-
-def _scalar(content: object) -> str:
-    return ("yes" if content else "no") if isinstance(content, bool) else str(content)
+    for name, content in tabletext.flat(answer):
+        invocation.console.text(f"{name}: {content}")
 
 
 @click.command(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 
 from tyger import errors
-from tyger.cli import fields, groups, session
+from tyger.cli import fields, groups, layouts, session
 
 
 @click.group(
@@ -30,19 +30,13 @@ def command() -> None:
         exit_status="0 on success, 69 when --format json is asked for and the daemon does not answer.",
     ),
 )
-@click.option(
-    "--format",
-    "layout",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="A sentence, or JSON with the daemon's capabilities.",
-)
+@layouts.format_option("A sentence (default), or JSON with the daemon's capabilities.")
+@layouts.option(default="a sentence")
 @click.pass_obj
-def status(invocation: session.Session, layout: str) -> None:
+def status(invocation: session.Session, text_or_json: str | None) -> None:
     """Print the socket's URL, and with JSON what GET /metadata says."""
     where, principal = invocation.paths.socket, _user()
-    if layout == "text":
+    if layouts.as_text(invocation.console, text_or_json):
         invocation.console.text(f"You are logged in to unix://{where} as '{principal}'")
         return
     try:

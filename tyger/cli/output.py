@@ -15,9 +15,13 @@ import os
 import select
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from tyger import errors
 from tyger.cli import fields
+
+if TYPE_CHECKING:
+    from tyger.cli import layouts
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 
@@ -52,6 +56,9 @@ class Console:
     def __init__(self, environ: Mapping[str, str], closed: frozenset[int] = frozenset()) -> None:
         self.closed = closed
         self.level = "info"
+        self.layout: str | None = None
+        """What `--output` said, None without it; `printer` is what it means, None for JSON."""
+        self.printer: layouts.Printer | None = None
         self.stderr_is_terminal = STDERR not in closed and os.isatty(STDERR)
         self.format = "pretty" if self.stderr_is_terminal else "plain"
         self._colours = not environ.get("NO_COLOR")
@@ -81,31 +88,64 @@ class Console:
 
     def one(self, table: fields.Table, value: object) -> None:
         """One object, pretty."""
-        self.data(dumps(table(value), indent=2) + "\n")
+        self.json(table(value))
 
     def json(self, value: object) -> None:
         """Any value, pretty."""
+        if self.printer is not None:
+            self.printer.one(value)
+            return
         self.data(dumps(value, indent=2) + "\n")
+
+    def line(self, table: fields.Table, value: object) -> None:
+        """One state of an object that is watched: a compact line."""
+        if self.printer is not None:
+            self.printer.line(table, value)
+            return
+        self.text(dumps(table(value)))
 
     def several(self, table: fields.Table, values: Sequence[object]) -> None:
         """Several objects, pretty."""
+        if self.printer is not None:
+            self.printer.several(table, values)
+            return
         self.data(dumps([table(value) for value in values], indent=2) + "\n")
 
     def codespec(self, value: object) -> None:
         """A codespec as `codespec show` lays it out: every line but the first is two further in."""
+        if self.printer is not None:
+            self.printer.one(fields.CODESPEC(value))
+            return
         self.data(dumps(fields.CODESPEC(value), indent=2, prefix="  ") + "\n")
 
     def page(self, table: fields.Table, values: Sequence[object]) -> None:
         """A list that came as one page: the array, four further in."""
+        if self.printer is not None:
+            self.printer.several(table, values)
+            return
         self.data(dumps([table(value) for value in values], indent=2, prefix="  ") + "\n")
 
     def pages(self, table: fields.Table, values: Iterable[object]) -> None:
         """A list that comes in several pages: printed while it is fetched, two further in."""
+        if self.printer is not None:
+            self.printer.several(table, values)
+            return
         separator = "[\n  "
         for value in values:
             self.data(separator + dumps(table(value), indent=2, prefix="  "))
             separator = ",\n  "
         self.data("\n]\n")
+
+    def width(self) -> int | None:
+        """The columns of the terminal that standard output is; None where it is none."""
+        try:
+            return os.get_terminal_size(STDOUT).columns or None
+        except OSError:
+            return None
+
+    def now(self) -> dt.datetime:
+        """The time that ages are counted to."""
+        return dt.datetime.now(dt.UTC)
 
     # --- for people -------------------------------------------------------------------------------------
 

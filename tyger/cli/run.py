@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tyger import errors
-from tyger.cli import fields, flags, groups, listing, resource, runrequest, session
+from tyger.cli import fields, flags, groups, layouts, listing, resource, runrequest, session
 
 NO_SUCH = "0 on success, 66 when there is no such run"
 
@@ -54,6 +54,7 @@ def create(invocation: session.Session, /, **given: Any) -> None:
     help=groups.describe("Print a run as JSON.", examples=("tyger run show 7",), exit_status=NO_SUCH + "."),
 )
 @flags.one("run_id", "run ID", flags.RUN_ID)
+@layouts.option()
 @click.pass_obj
 def show(invocation: session.Session, run_id: int) -> None:
     """GET /runs/{id}."""
@@ -67,6 +68,7 @@ def show(invocation: session.Session, run_id: int) -> None:
         examples=(
             "tyger run list --status running,pending",
             "tyger run list --since '2 hours ago' --tag scan=7",
+            "tyger run list --output table",
         ),
         exit_status="0 on success.",
     ),
@@ -75,6 +77,7 @@ def show(invocation: session.Session, run_id: int) -> None:
 @flags.map_option("--tag", "tags", help="Only runs with this tag. Repeat it to ask for several at once.")
 @flags.status_option()
 @flags.limit_option()
+@layouts.option()
 @click.pass_obj
 def list_(
     invocation: session.Session,
@@ -98,6 +101,7 @@ def list_(
 )
 @flags.since_option("runs created")
 @flags.map_option("--tag", "tags", help="Only runs with this tag. Repeat it to ask for several at once.")
+@layouts.option()
 @click.pass_obj
 def counts(invocation: session.Session, since: str | None, tags: Mapping[str, str]) -> None:
     """GET /runs/counts."""
@@ -141,6 +145,7 @@ def set_(
 @click.option(
     "--full-resource", is_flag=True, help="Print the whole run each time, not only its state and times."
 )
+@layouts.option(default="JSON, a line each time")
 @click.pass_obj
 def watch(invocation: session.Session, run_id: int, full_resource: bool) -> None:
     """GET /runs/{id}?watch=true."""
@@ -153,7 +158,7 @@ def watch(invocation: session.Session, run_id: int, full_resource: bool) -> None
     for snapshot in runfollow.snapshots(invocation, run_id, stop):
         line = output.dumps(table(snapshot))
         if line != previous:
-            invocation.console.text(line)
+            invocation.console.line(table, snapshot)
         previous = line
 
 

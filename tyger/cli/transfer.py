@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import click
 
 from tyger import errors
-from tyger.cli import fields, flags, groups, progress, resource, session
+from tyger.cli import fields, flags, groups, layouts, resource, session
 
 NO_SUCH = "0 on success, 66 when there is no such transfer"
 
 EXAMPLE_ID = "3f2b6c0e5d7a41c8a1d0e6b7c9f01234"
-
-HEADINGS = ("ID", "KIND", "BUFFER", "STATE", "BYTES", "SHIPPED", "WHY")
 
 
 @click.group(
@@ -39,27 +36,15 @@ def command() -> None:
         exit_status="0 on success.",
     ),
 )
-@click.option(
-    "-o",
-    "--output",
-    "layout",
-    type=click.Choice(["json", "table"]),
-    default="json",
-    show_default=True,
-    help="JSON, or a table for people.",
-)
+@layouts.option()
 @click.pass_obj
-def list_(invocation: session.Session, layout: str) -> None:
+def list_(invocation: session.Session) -> None:
     """GET /transfers."""
     answer = invocation.request("GET", "/transfers").json()
     transfers = answer.get("items") if isinstance(answer, dict) else answer
     if not isinstance(transfers, list):
         raise errors.Problem(errors.PROTOCOL, "unable to understand server response: not a JSON array")
-    if layout == "json":
-        invocation.console.page(fields.TRANSFER, transfers)
-        return
-    for line in table([HEADINGS, *(row(session.as_object(transfer)) for transfer in transfers)]):
-        invocation.console.text(line)
+    invocation.console.page(fields.TRANSFER, transfers)
 
 
 @command.command(
@@ -71,6 +56,7 @@ def list_(invocation: session.Session, layout: str) -> None:
     ),
 )
 @flags.one("transfer_id", "transfer ID")
+@layouts.option()
 @click.pass_obj
 def show(invocation: session.Session, transfer_id: str) -> None:
     """GET /transfers/{id}."""
@@ -118,39 +104,3 @@ _command(
 def path_of(transfer_id: str) -> str:
     """The path of one transfer."""
     return "/transfers/" + session.segment(transfer_id, "transfer ID")
-
-
-# --- for people ------------------------------------------------------------------------------------------
-
-
-def row(transfer: Mapping[str, Any]) -> tuple[str, ...]:
-    """One transfer in the order of `HEADINGS`."""
-    shipped = transfer.get("shipped")
-    return (
-        str(transfer.get("id", "")),
-        str(transfer.get("kind", "")),
-        str(transfer.get("buffer", "")),
-        str(transfer.get("state", "")),
-        progress.binary(transfer.get("bytes") or 0),
-        "" if shipped is None else progress.binary(shipped),
-        one_line(why(transfer)),
-    )
-
-
-def why(transfer: Mapping[str, Any]) -> str:
-    """Why it does not go on, or has failed; empty where nothing is to be said."""
-    return str(transfer.get("waiting") or transfer.get("reason") or "")
-
-
-def one_line(text: str) -> str:
-    """Text that stays on its line, whatever a program or a server put into it."""
-    return "".join(character if character.isprintable() else " " for character in text)
-
-
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as lines with aligned columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
-        for cells in rows
-    ]

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from tyger import errors, lines, sockets, streams
-from tyger.cli import fields, flags, groups, output, progress, runfollow, session, transfer
+from tyger.cli import fields, flags, groups, output, progress, runfollow, session, tabletext, transfer
 
 OVER = frozenset({"complete", "failed"})
 
@@ -109,7 +109,7 @@ class _Text:
         self._previous: tuple[str, str] = ("", "")
 
     def __call__(self, found: Mapping[str, Any]) -> None:
-        state, reason = str(found.get("state", "")), transfer.one_line(transfer.why(found))
+        state, reason = str(found.get("state", "")), tabletext.why(found)
         amount = progress.binary(found.get("bytes") or 0)
         if found.get("shipped") is not None:
             amount += f", shipped {progress.binary(found['shipped'])}"
