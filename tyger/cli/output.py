@@ -14,6 +14,7 @@ import json
 import os
 import select
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -27,9 +28,6 @@ STDIN, STDOUT, STDERR = 0, 1, 2
 
 LEVELS = ("trace", "debug", "info", "warn", "error", "fatal")
 FORMATS = ("pretty", "plain", "json")
-
-_MARKS = {"trace": "TRC", "debug": "DBG", "info": "INF", "warn": "WRN", "error": "ERR", "fatal": "FTL"}
-_COLOURS = {"trace": 34, "debug": 33, "info": 32, "warn": 33, "error": 31, "fatal": 31}
 
 _CLEAR_LINE = "\r\x1b[2K"
 
@@ -181,21 +179,14 @@ class Console:
         """A log record; dropped when below the level in force."""
         if LEVELS.index(level) < LEVELS.index(self.level):
             return
-        now = dt.datetime.now(dt.UTC).astimezone()
+        from tyger.cli import records
+
+        now = time.time_ns()
         if self.format == "json":
-            record = {"level": level, **values, "time": _zulu(now.isoformat()), "message": message}
-            self._above(dumps(record) + "\n")
+            self._above(records.as_json(records.all_digits(now), level, message, values) + "\n")
             return
-        stamp = _zulu(now.isoformat(timespec="milliseconds"))
-        names = sorted(values, key=lambda name: (name != "error", name))
-        if self.format == "pretty" and self._colours:
-            stamp, mark = f"\x1b[90m{stamp}\x1b[0m", f"\x1b[{_COLOURS[level]}m{_MARKS[level]}\x1b[0m"
-            pairs = [f"\x1b[36m{name}=\x1b[0m{_quote(values[name])}" for name in names]
-            message = f"\x1b[1m{message}\x1b[0m" if message else ""
-        else:
-            mark = _MARKS[level]
-            pairs = [f"{name}={_quote(values[name])}" for name in names]
-        self._above(" ".join(part for part in (stamp, mark, message, *pairs) if part) + "\n")
+        colours = self.format == "pretty" and self._colours
+        self._above(records.text(records.milliseconds(now), level, message, values, colours=colours) + "\n")
 
     def live(self, text: str) -> None:
         """Replace the live line; an empty text removes it. Nothing happens where there is no terminal."""
@@ -249,19 +240,3 @@ def _columns() -> int:
     except OSError:
         return 80
 
-
-def _zulu(stamp: str) -> str:
-    return stamp.removesuffix("+00:00") + "Z" if stamp.endswith("+00:00") else stamp
-
-
-def _quote(value: object) -> str:
-    """A field's value as Go's loggers print it: quoted when it is more than one plain word."""
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    if text and all("!" <= character <= "~" and character not in '"\\' for character in text):
-        return text
-    escapes = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
-    quoted = "".join(
-        escapes.get(character) or (character if character.isprintable() else f"\\u{ord(character):04x}")
-        for character in text
-    )
-    return f'"{quoted}"'

@@ -65,23 +65,6 @@ def test_a_plain_record(console, capfd):
     )
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        ("a", "a"),
-        ("", '""'),
-        ("a b", '"a b"'),
-        ('a"b', '"a\\"b"'),
-        ("a\\b", '"a\\\\b"'),
-        ("ü", '"ü"'),
-        ("\x1b[1m\n", '"\\u001b[1m\\n"'),
-    ],
-)
-def test_values_that_are_not_one_word_are_quoted(console, capfd, value, shown):
-    console.log("error", "", v=value)
-    assert capfd.readouterr().err.endswith(f" ERR v={shown}\n")
-
-
 def test_a_json_record(console, capfd):
     console.format = "json"
     console.log("warn", "m", a=1)
