@@ -35,8 +35,9 @@ only matches, `[[name]]` stands for what is remembered, in later requests and an
 same answer. `talk.hold(text, name=value)` remembers beforehand, `talk["name"]` looks.
 
 A stream is heard piece by piece: `talk.hold(request)`, `talk.hear_head(answer)`, `talk.line()`,
-`talk.rest()`. There may be any number: `with exchanges.talk(host.socket) as other`. `talk.say(bytes)`
-sends just those. A line that begins with `#` is a comment.
+`talk.rest()`; `talk.look(request)` only asks. There may be any number of connections:
+`with exchanges.talk(host.socket) as other`. `talk.say(bytes)` sends just those. A line that begins with `#`
+is a comment.
 """
 
 from __future__ import annotations
@@ -45,7 +46,6 @@ import base64
 import contextlib
 import re
 import socket
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -61,6 +61,8 @@ KINDS = {
     "number": r"[0-9]+",
     "token": r"[ybndrfg8ejkmcpqxot1uwisza345h769]+",
     "text": r"[^\"\n]*",
+    "escaped": r"[A-Za-z0-9%._~-]+",
+    "path": r"/[^?\"\n]*",
     "any": r"[^\n]*",
 }
 
@@ -95,8 +97,8 @@ def parse(text: str) -> list[Message]:
     """The messages that a text writes down; a plain AssertionError for a text that is none."""
     found: list[Message] = []
     body: list[str] | None = None
-    for line in textwrap.dedent(text).strip("\n").split("\n"):
-        if not line.strip() or line.startswith("#"):
+    for line in (indented.lstrip() for indented in text.split("\n")):
+        if not line or line.startswith("#"):
             continue
         assert line[0] in "<>", f"neither a request nor an answer: {line}"
         is_request, rest = line[0] == ">", line[2:]
@@ -153,6 +155,17 @@ class Talk:
                 self._send(message)
             else:
                 self._hear(message)
+
+    def look(self, text: str) -> tuple[int, str]:
+        """Say one request; status and body of its answer, compared with nothing: to wait for something."""
+        (message,) = parse(text)
+        self._send(message)
+        status = int(self._line_of_head().split(" ")[1])
+        headers: dict[str, str] = {}
+        while line := self._line_of_head():
+            name, _, value = line.partition(": ")
+            headers[name] = value
+        return status, self._body(headers)
 
     # --- requests ------------------------------------------------------------------------------------------
 
@@ -222,17 +235,18 @@ class Talk:
 
     def _hear(self, message: Message) -> None:
         self._hear_head(message)
-        chunked = self.headers.get("Transfer-Encoding") == "chunked"
-        length = int(self.headers.get("Content-Length", "0"))
+        self._match(message.body or "", self._body(self.headers))
+
+    def _body(self, headers: dict[str, str]) -> str:
         if self._method == "HEAD":
-            body = ""
-        elif chunked:
-            body = self.rest()
-        else:
-            data = self._stream.read(length)
-            assert len(data) == length, "the answer is cut"
-            body = data.decode()
-        self._match(message.body or "", body)
+            return ""
+        if headers.get("Transfer-Encoding") == "chunked":
+            self._chunk, self._chunks_end = 0, False
+            return self.rest()
+        length = int(headers.get("Content-Length", "0"))
+        data = self._stream.read(length)
+        assert len(data) == length, "the answer is cut"
+        return data.decode()
 
     def _hear_head(self, message: Message) -> None:
         line = self._line_of_head()

@@ -1,0 +1,173 @@
+"""Lifetimes and what the background makes of them, contract rest-api.md sections 4.7, 4.8 and 4.12."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+import pytest
+
+CONFIG = """
+[buffers]
+active_lifetime = "3.00:00"
+soft_deleted_lifetime = "2.00:00"
+"""
+JSON = "Content-Type: application/json; charset=utf-8"
+
+
+def make(talk, body="{}"):
+    talk.hold(f"""
+        > POST /buffers?api-version=1.0
+        >
+        > {body}
+        < 201 Created
+        < {JSON}
+        < ETag: [[:etag]]
+        < Location: /buffers/[[id:buffer]]
+        <
+        < {{"id":"[[id]]","location":"local","createdAt":"[[made:time]]"[[rest:any]]
+    """)
+
+
+def expiry(talk, request, state=""):
+    """When the buffer expires after this request, and how long that is from now."""
+    talk.hold(f"""
+        > {request}
+        < 200 OK
+        < {JSON}
+        <
+        < {{"id":"[[id]]","location":"local","createdAt":"[[made]]"{state},"expiresAt":"[[until:time]]","eTag":"[[:etag]]"}}
+    """)
+    return datetime.fromisoformat(talk["until"]) - parsedate_to_datetime(talk.headers["Date"])
+
+
+def near(span):
+    return pytest.approx(span / timedelta(seconds=1), abs=3)
+
+
+def test_what_each_operation_does_to_the_expiry(talk):
+    """The active lifetime counts from a restore on, and not from the beginning (13, item 8)."""
+    deleted = ',"isSoftDeleted":true'
+    make(talk)
+    assert "expiresAt" not in talk["rest"]
+    delete, purge = (
+        "DELETE /buffers/[[id]]?api-version=1.0",
+        "DELETE /buffers/[[id]]?softDeleted=true&api-version=1.0",
+    )
+    restore = "POST /buffers/[[id]]/restore?api-version=1.0"
+    for request, state, span in (
+        (delete, deleted, timedelta(days=2)),
+        (purge, deleted, timedelta(days=2)),
+        (purge + "&ttl=5", deleted, timedelta(days=5)),
+        (restore, "", timedelta(days=3)),
+        (delete + "&ttl=1:30", deleted, timedelta(minutes=90)),
+        (restore + "&ttl=7", "", timedelta(days=3)),
+        (delete + "&ttl=1.02:03:04.5", deleted, timedelta(days=1, hours=2, minutes=3, seconds=4)),
+        (purge + "&ttl=%2000:30%20", deleted, timedelta(minutes=30)),
+    ):
+        assert expiry(talk, request, state) / timedelta(seconds=1) == near(span)
+
+
+def test_bulk_operations_have_the_same_rules(talk):
+    make(talk, '{"tags":{"bulk":"1"}}')
+    for request, state, span in (
+        ("DELETE /buffers?tag[bulk]=1", True, timedelta(days=2)),
+        ("DELETE /buffers?tag[bulk]=1&softDeleted=true&ttl=4", True, timedelta(days=4)),
+        ("POST /buffers/restore?tag[bulk]=1", False, timedelta(days=3)),
+        ("DELETE /buffers?tag[bulk]=1&ttl=0:45", True, timedelta(minutes=45)),
+    ):
+        talk.hold(f"""
+            > {request}&api-version=1.0
+            < 200 OK
+            < {JSON}
+            <
+            < 1
+            > GET /buffers/[[id]]?api-version=1.0&softDeleted={str(state).lower()}
+            < 200 OK
+            < {JSON}
+            < ETag: [[:etag]]
+            <
+            < {{[[:any]],"expiresAt":"[[until:time]]",[[:any]]
+        """)
+        left = datetime.fromisoformat(talk["until"]) - parsedate_to_datetime(talk.headers["Date"])
+        assert left / timedelta(seconds=1) == near(span)
+
+
+def test_a_ttl_past_the_end_of_time(talk):
+    make(talk)
+    talk.hold(f"""
+        > DELETE /buffers/[[id]]?api-version=1.0&ttl=10675199
+        < 400 Bad Request
+        < {JSON}
+        <
+        < {{"error":{{"code":"BadRequest","message":"ttl 10675199.00:00:00 is past the end of the calendar"}}}}
+    """)
+
+
+def wait_until(talk, request, status):
+    """The background works when something is due, not at intervals; ask until it has."""
+    for _ in range(20_000):
+        if talk.look(request)[0] == status:
+            return
+    raise AssertionError(f"never {status}: {request}")
+
+
+def test_what_expires_becomes_soft_deleted_and_can_be_restored(talk):
+    """In the original up to 30 seconds later."""
+    make(talk)
+    soon = datetime.now(UTC) + timedelta(milliseconds=200)
+    talk.hold(f"""
+        > PUT /buffers/[[id]]?api-version=1.0
+        >
+        > {{"expiresAt":"{soon.isoformat()}"}}
+        < 200 OK
+        < {JSON}
+        < ETag: [[:etag]]
+        <
+        < {{"id":"[[id]]","location":"local","createdAt":"[[made]]","expiresAt":"[[:time]]","eTag":"[[:etag]]"}}
+    """)
+    wait_until(talk, "> GET /buffers/[[id]]?api-version=1.0&softDeleted=true", 200)
+    restore = "POST /buffers/[[id]]/restore?api-version=1.0"
+    assert expiry(talk, restore) / timedelta(seconds=1) == near(timedelta(days=3))
+
+
+def test_what_is_purged_is_soon_gone_and_its_urls_with_it(talk):
+    make(talk)
+    talk.hold(f"""
+        > POST /buffers/[[id]]/access?api-version=1.0&writeable=true
+        < 201 Created
+        < {JSON}
+        <
+        < {{"uri":"http+unix://[[:any]]:[[path:path]]?[[signature:any]]"}}
+        > PUT [[path]]/0?[[signature]]
+        > x-ms-blob-type: BlockBlob
+        > Content-MD5: kAFQmDzST7DWlj99KOF/cg==
+        >
+        > abc
+        < 201 Created
+    """)
+    expiry(talk, "DELETE /buffers/[[id]]?api-version=1.0&ttl=1", ',"isSoftDeleted":true')
+    talk.hold("""
+        > HEAD [[path]]/0?[[signature]]
+        < 200 OK
+        < Content-MD5: kAFQmDzST7DWlj99KOF/cg==
+    """)
+    expiry(talk, "DELETE /buffers/[[id]]?api-version=1.0&ttl=0&softDeleted=true", ',"isSoftDeleted":true')
+    wait_until(talk, "> GET [[path]]/0?[[signature]]", 404)
+    talk.hold("""
+        > GET [[path]]/0?[[signature]]
+        < 404 Not Found
+        < x-ms-error-code: ContainerNotFound
+    """)
+
+
+def test_a_later_expiry(talk):
+    make(talk)
+    talk.hold(f"""
+        > PUT /buffers/[[id]]?api-version=1.0
+        >
+        > {{"expiresAt":"2999-01-01T00:00:00Z"}}
+        < 200 OK
+        < {JSON}
+        < ETag: [[:etag]]
+        <
+        < {{"id":"[[id]]","location":"local","createdAt":"[[made]]","expiresAt":"2999-01-01T00:00:00+00:00","eTag":"[[:etag]]"}}
+    """)

@@ -1,0 +1,306 @@
+"""Lists, pages, counts and bulk operations of buffers, contract rest-api.md sections 2.2, 2.3, 4.3, 4.4, 4.9."""
+
+import json
+from datetime import datetime, timedelta
+
+import pytest
+
+from tests.support import exchanges
+
+JSON = "Content-Type: application/json; charset=utf-8"
+LIST = "> GET /buffers?api-version=1.0"
+COUNT = "> GET /buffers/count?api-version=1.0"
+
+
+def refusal(status, code, message):
+    return f"""
+        < {status}
+        < {JSON}
+        <
+        < {{"error":{{"code":"{code}","message":{json.dumps(message)}}}}}
+    """
+
+
+BAD_TOKEN = refusal("400 Bad Request", "InvalidInput", "Invalid continuation token.")
+BAD_LIMIT = refusal("400 Bad Request", "InvalidInput", "Limit must be a non-negative integer.")
+
+
+def number(value):
+    """A bare JSON integer."""
+    return f"\n< 200 OK\n< {JSON}\n<\n< {value}\n"
+
+
+def page(*items, link=None):
+    """A page of items written out, perhaps with a link to the next one."""
+    more = f',"nextLink":"{link}"' if link else ""
+    return f"\n< 200 OK\n< {JSON}\n<\n< {{" + f'"items":[{",".join(items)}]{more}}}\n'
+
+
+def item(name, tags=""):
+    return (
+        f'{{"id":"[[{name}]]","location":"local","createdAt":"[[{name}_made]]"'
+        f',"tags":{{{tags}}},"eTag":"[[{name}_etag]]"}}'
+    )
+
+
+@pytest.fixture(scope="module")
+def made(host):
+    """Five buffers, `a` to `e`, the last the newest: every one with the tag n of its name, `d` without any."""
+    with exchanges.talk(host.socket) as talk:
+        for name in "abcde":
+            tags = "{}" if name == "d" else f'{{"z":"1","n":"{name}"}}'
+            talk.hold(f"""
+                > POST /buffers?api-version=1.0
+                >
+                > {{"tags":{tags}}}
+                < 201 Created
+                < {JSON}
+                < ETag: [[{name}_etag:etag]]
+                < Location: /buffers/[[{name}:buffer]]
+                <
+                < {{"id":"[[{name}]]","location":"local","createdAt":"[[{name}_made:time]]"[[:any]]
+            """)
+        return talk.values
+
+
+@pytest.fixture
+def talk(talk, made):
+    talk.values.update(made)
+    return talk
+
+
+def tags(name):
+    return "" if name == "d" else f'"n":"{name}","z":"1"'
+
+
+def items(names):
+    return [item(name, tags(name)) for name in names]
+
+
+# --- pages -------------------------------------------------------------------------------------------------
+
+
+def test_newest_first_tags_in_order_and_always_there(talk):
+    """The ETag of every item is that of GET and POST, also of the last one (13, items 12 and 13)."""
+    talk.hold(LIST + page(*items("edcba")))
+
+
+def test_pages(talk):
+    """A page knows whether another one follows: none is empty."""
+    talk.hold(
+        LIST + "&limit=2" + page(*items("ed"), link="/buffers?api-version=1.0&limit=2&_ct=[[one:token]]")
+    )
+    talk.hold(f"""
+        > GET /buffers?api-version=1.0&limit=2&_ct=[[one]]
+        {page(*items("cb"), link="/buffers?api-version=1.0&limit=2&_ct=[[two:token]]")}
+        > GET /buffers?api-version=1.0&limit=2&_ct=[[two]]
+        {page(*items("a"))}
+        > GET /buffers?limit=5&api-version=1.0
+        {page(*items("edcba"))}
+        > GET /buffers?limit=4&api-version=1.0
+        {page(*items("edcb"), link="/buffers?limit=4&api-version=1.0&_ct=[[:token]]")}
+    """)
+
+
+def test_a_token_is_the_originals(talk):
+    """z-base-32 of `[ticks,"id"]`; either server continues the other's list."""
+    moment = datetime.fromisoformat(talk["d_made"]) - datetime.fromisoformat("0001-01-01T00:00:00+00:00")
+    data = json.dumps([moment // timedelta(microseconds=1) * 10, talk["d"]], separators=(",", ":")).encode()
+    bits = "".join(f"{byte:08b}" for byte in data)
+    bits += "0" * (-len(bits) % 5)
+    alphabet = "ybndrfg8ejkmcpqxot1uwisza345h769"
+    token = "".join(alphabet[int(bits[at : at + 5], 2)] for at in range(0, len(bits), 5))
+    talk.hold(
+        LIST + "&limit=2" + page(*items("ed"), link="/buffers?api-version=1.0&limit=2&_ct=[[token]]"),
+        token=token,
+    )
+
+
+def test_a_link_has_every_parameter_of_the_request_but_the_old_prefix(talk):
+    """Its version is in it: a link of a `/v1` list can be followed as it is."""
+    query = "limit=1&tag%5Bz%5D=1&excludeTag%5Bn%5D=e&softDeleted=false&other=a%20b%2Fc"
+    talk.hold(f"""
+        > GET /buffers?limit=1&tag[z]=1&excludeTag[n]=e&softDeleted=false&other=a+b/c&api-version=1.0
+        {page(*items("c"), link=f"/buffers?{query}&api-version=1.0&_ct=[[one:token]]")}
+        > GET /buffers?{query}&api-version=1.0&_ct=[[one]]
+        {page(*items("b"), link=f"/buffers?{query}&api-version=1.0&_ct=[[:token]]")}
+        > GET /v1/buffers?limit=4
+        {page(*items("edcb"), link="/buffers?limit=4&api-version=1.0&_ct=[[two:token]]")}
+        > GET /buffers?limit=4&api-version=1.0&_ct=[[two]]
+        {page(*items("a"))}
+    """)
+
+
+@pytest.mark.parametrize(
+    ("limit", "answer"),
+    [
+        ("0", page()),
+        ("-1", BAD_LIMIT),
+        ("-2147483648", BAD_LIMIT),
+        *(
+            (
+                text,
+                refusal(
+                    "400 Bad Request",
+                    "BadRequest",
+                    f'Failed to bind parameter "Nullable<int> limit" from "{text}".',
+                ),
+            )
+            for text in ("", "x", "1.5", "1e1", "2147483648", "-2147483649", "0x10")
+        ),
+    ],
+)
+def test_limits(talk, limit, answer):
+    for resource in ("buffers", "runs", "codespecs"):
+        talk.hold(f"> GET /{resource}?api-version=1.0&limit={limit}\n{answer}")
+
+
+def test_a_limit_above_what_is_allowed_is_that(talk):
+    talk.hold(LIST + "&limit=2147483647" + page(*items("edcba")))
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",  # runs ignore an empty one
+        "y",
+        "0",
+        "l",
+        "MCTGS5DBPIOZE4BNMW",
+        "mctgs5dbpioze4bnmw",  # ["klamath"], of codespecs
+        "mc5dgqbwgrhdyc3sgohu1pjtge5drcbcgr3dgze",  # [638418036499512620,123], of runs
+        "%C3%A4",
+        "%00",
+        "mctgs5dbpioze4bnmw=",
+        "y" * 5000,
+    ],
+)
+def test_tokens_made_up_and_of_other_lists(talk, token):
+    talk.hold(f"{LIST}&_ct={token}\n{BAD_TOKEN}")
+
+
+# --- filters -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("&tag[z]=1", "ecba"),
+        ("&tag%5Bz%5D=1&tag%5Bn%5D=c", "c"),
+        ("&tag[z]=1&tag[n]=x", ""),
+        ("&tag[n]=C", ""),
+        ("&tag[N]=c", ""),
+        ("&tag[n]=c&tag[n]=b", "c"),
+        ("&tag[unknown]=1", ""),
+        ("&tag[z]=", ""),
+        ("&tag[]=1", ""),
+        ("&excludeTag[z]=1", "d"),
+        ("&excludeTag[n]=a&excludeTag[unknown]=1", "edcb"),
+        ("&excludeTag[n]=a&excludeTag[z]=1", "d"),
+        ("&tag[z]=1&excludeTag[n]=b", "eca"),
+        ("&excludeTag[unknown]=1", "edcba"),
+        ("&TAG[z]=2", "edcba"),
+        ("&tag[z=2&tag=2&tagz=2&excludetag[z]=1", "edcba"),
+        ("&softDeleted=true", ""),
+        ("&softDeleted=False", "edcba"),
+    ],
+)
+def test_filters(talk, query, found):
+    """And the count agrees with the list."""
+    talk.hold(f"{LIST}{query}{page(*items(found))}{COUNT}{query}{number(len(found))}")
+
+
+def test_a_state_that_is_none_is_refused_by_the_list_and_ignored_by_the_count(talk):
+    bad = refusal("400 Bad Request", "BadRequest", "softDeleted must be true or false")
+    for text in ("", "1", "yes"):
+        talk.hold(f"{LIST}&softDeleted={text}{bad}{COUNT}&softDeleted={text}{number(5)}")
+
+
+def test_storage_accounts(talk):
+    talk.hold(
+        f"""
+        > GET /buffers/storage-accounts?api-version=1.0
+        < 200 OK
+        < {JSON}
+        <
+        < [{{"name":"local","location":"local","endpoint":"http+unix://[[socket]]:/"}}]
+        """,
+        socket=talk.path,
+    )
+
+
+# --- what changes many: last, as the very last of them leaves nothing -----------------------------------------------------
+
+
+def many(talk, key, count):
+    for at in range(count):
+        talk.hold(f"""
+            > POST /buffers?api-version=1.0
+            >
+            > {{"tags":{{"{key}":"{at}","all":"{key}"}}}}
+            < 201 Created
+            < {JSON}
+            < ETag: [[:etag]]
+            < Location: /buffers/[[{key}{at}:buffer]]
+            <
+            < [[:any]]
+        """)
+
+
+def bulk(operation, query):
+    """What the client's commands send, with the parameters that they add for their count."""
+    path = {"restore": "POST /buffers/restore", "delete": "DELETE /buffers", "purge": "DELETE /buffers"}[
+        operation
+    ]
+    return f"> {path}?api-version=1.0&tag[all]={query}"
+
+
+def test_bulk_operations(talk):
+    many(talk, "k", 4)
+    talk.hold(f"""
+        {bulk("delete", "k&excludeTag[k]=0&softDeleted=false")}
+        {number(3)}
+        {bulk("delete", "k&excludeTag[k]=0&softDeleted=false")}
+        {number(0)}
+        {COUNT}&tag[all]=k
+        {number(4)}
+        {COUNT}&tag[all]=k&softDeleted=true
+        {number(3)}
+        {COUNT}&tag[all]=k&softDeleted=false
+        {number(1)}
+        {bulk("restore", "k&softDeleted=true&tag[k]=1")}
+        {number(1)}
+        {bulk("restore", "k&softDeleted=false&tag[k]=2")}
+        {number(1)}
+        {bulk("restore", "k&softDeleted=nonsense&tag[unknown]=2")}
+        {number(0)}
+        {bulk("purge", "k&ttl=0&softDeleted=true")}
+        {number(1)}
+        {COUNT}&tag[all]=k
+        {number(3)}
+        {bulk("delete", "k&ttl=0")}
+        {number(3)}
+        {COUNT}&tag[all]=k
+        {number(0)}
+        {bulk("restore", "k")}
+        {number(0)}
+    """)
+
+
+def test_bulk_without_a_filter_is_everything(talk):
+    talk.hold(f"""
+        > DELETE /buffers?api-version=1.0&softDeleted=false
+        < 200 OK
+        < {JSON}
+        <
+        < [[:number]]
+        {COUNT}&softDeleted=false
+        {number(0)}
+        > DELETE /buffers?api-version=1.0&softDeleted=true&ttl=0
+        < 200 OK
+        < {JSON}
+        <
+        < [[:number]]
+        {COUNT}
+        {number(0)}
+    """)
