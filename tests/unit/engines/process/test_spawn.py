@@ -44,28 +44,30 @@ async def running():
         nursery.cancel_scope.cancel()
 
 
-async def standby_made(log, count):
-    """Until so many supervisors have been started: the standby is made in the background."""
+async def standby_made(supervisors, log, count):
+    """Until so many supervisors have been started and one stands by: it is made in the background."""
     with trio.fail_after(30):
-        while not log.exists() or len(log.read_text().split()) < count:  # noqa: ASYNC110 - rings no bell
+        while supervisors._standby is None:  # noqa: ASYNC110 - rings no bell
+            await trio.sleep(0.005)
+        while not log.exists() or len(log.read_text().split()) < count:  # noqa: ASYNC110 - as above
             await trio.sleep(0.005)
 
 
 async def test_a_standby_takes_the_run(running, tmp_path):
     supervisors = await running(supervisor(STANDBY, tmp_path / "log"))
-    await standby_made(tmp_path / "log", 1)
+    await standby_made(supervisors, tmp_path / "log", 1)
     await supervisors.start(str(tmp_path / "run"))
     assert (tmp_path / "run").exists()
     assert (tmp_path / "log").read_text().split() == ["--standby"]
     supervisors.replenish()
-    await standby_made(tmp_path / "log", 2)
+    await standby_made(supervisors, tmp_path / "log", 2)
     await supervisors.start(str(tmp_path / "second"))
     assert (tmp_path / "log").read_text().split() == ["--standby", "--standby"]
 
 
 async def test_without_a_standby_one_is_started(running, tmp_path):
     supervisors = await running(supervisor(STANDBY, tmp_path / "log"))
-    await standby_made(tmp_path / "log", 1)
+    await standby_made(supervisors, tmp_path / "log", 1)
     for name in ("one", "two", "three"):
         await supervisors.start(str(tmp_path / name))
         assert (tmp_path / name).exists()
@@ -74,10 +76,7 @@ async def test_without_a_standby_one_is_started(running, tmp_path):
 async def test_a_standby_that_died_is_replaced(running, tmp_path):
     code = "if argument == '--standby': sys.exit()\n" + STANDBY
     supervisors = await running(supervisor(code, tmp_path / "log"))
-    await standby_made(tmp_path / "log", 1)
-    with trio.fail_after(30):
-        while supervisors._standby is None:  # noqa: ASYNC110 - rings no bell
-            await trio.sleep(0.005)
+    await standby_made(supervisors, tmp_path / "log", 1)
     await trio.to_thread.run_sync(supervisors._standby.wait)
     await supervisors.start(str(tmp_path / "run"))
     assert (tmp_path / "run").exists()
