@@ -60,3 +60,4 @@ BARE_CHANGED = router.Reply(412)
 LINES = "application/x-ndjson"
 BYTES = "application/octet-stream"
 TEXT = "text/plain"
+YAML = "text/yaml"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tygerd.api import blobs, buffers, codespecs, events, runs, service, transfers
+from tygerd.api import blobs, buffers, codespecs, events, runs, service, swagger, transfers
 from tygerd.http import router
 
 ROUTES: list[router.Route] = [
@@ -13,4 +13,5 @@ ROUTES: list[router.Route] = [
     *blobs.ROUTES,
     *transfers.ROUTES,
     *events.ROUTES,
+    *swagger.ROUTES,
 ]
