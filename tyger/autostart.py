@@ -44,6 +44,12 @@ def ensure(where: paths.Paths) -> str:
             errors.UNAVAILABLE,
             f"the system's daemon does not answer on {where.socket}; see: systemctl status tygerd",
         )
+    if where.foreign:
+        raise errors.Problem(
+            errors.UNAVAILABLE,
+            f"no daemon answers on {where.socket}, which the login or TYGER_SOCKET_PATH names: start it,"
+            " or choose this machine's own with: tyger login --local",
+        )
     if os.environ.get("TYGER_AUTOSTART") == "0":
         raise errors.Problem(
             errors.UNAVAILABLE,

@@ -11,6 +11,7 @@ import array
 import json
 import select
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
@@ -20,6 +21,12 @@ from tyger import errors, sockets
 
 MAX_HEAD = 64 * 1024
 """Bytes of status line and headers that we accept; our daemon sends a few hundred."""
+
+FETCH_PATIENCE = 60.0
+"""Seconds for a whole answer of a server that may not be ours (rest-api.md 11)."""
+
+FETCH_LIMIT = 1024 * 1024
+"""Bytes of such an answer's body."""
 
 ATTEMPTS = 4
 """How often a request is sent whose connection is reset before a byte of the answer came: a daemon that
@@ -238,6 +245,34 @@ class Client:
                 raise
         self.ensure()
         return sockets.connect(self.socket_path)
+
+
+def fetch(socket_path: str, path: str) -> Answer:
+    """One plain GET to whatever listens at `socket_path`, which may be no daemon; any status is an answer.
+
+    Raises:
+        Problem: nobody answers in time (`Disconnected` and UNAVAILABLE), or what comes is no HTTP (PROTOCOL).
+    """
+    deadline = time.monotonic() + FETCH_PATIENCE
+    channel = sockets.Channel(sockets.connect(socket_path))
+    stream = Stream(channel, 0, {})
+    with stream:
+        try:
+            channel.sock.settimeout(FETCH_PATIENCE)
+            request = f"GET {path} HTTP/1.1\r\nHost: tyger\r\nConnection: close\r\n\r\n"
+            _send(channel.sock, request.encode(), ())
+            stream.status, stream.headers = _answer_head(channel)
+            body = bytearray()
+            for piece in stream.pieces():
+                body += piece
+                if len(body) > FETCH_LIMIT:
+                    raise errors.Problem(errors.PROTOCOL, "the answer is longer than 1 MiB")
+                channel.sock.settimeout(max(0.001, deadline - time.monotonic()))
+        except TimeoutError:
+            raise errors.Problem(
+                errors.UNAVAILABLE, f"{socket_path} has not answered within {FETCH_PATIENCE:.0f} seconds"
+            ) from None
+    return Answer(stream.status, stream.headers, bytes(body))
 
 
 def _head(

@@ -22,13 +22,17 @@ SOCKET_PATH_LIMIT = 107
 
 
 class Paths(NamedTuple):
-    """The three places, whether they are the system's, and whether somebody named this very socket."""
+    """The three places, whether they are the system's, and whether somebody named this very socket.
+
+    `foreign`: whoever listens there is not for us to start.
+    """
 
     system: bool
     socket: str
     state: str
     config: str
     named: bool = False
+    foreign: bool = False
 
 
 def locate(

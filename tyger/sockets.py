@@ -17,6 +17,10 @@ RECV = 256 * 1024
 """Bytes asked of a socket at once."""
 
 
+LONGEST_LINE = 64 * 1024
+"""Bytes of a line of a head; our daemon's have a few hundred."""
+
+
 class Disconnected(errors.Problem):
     """Nobody answers, or the connection ended before the answer did.
 
@@ -70,10 +74,12 @@ class Channel:
             raise Interrupted
 
     def line(self) -> bytes:
-        """The next line, without its line ending."""
+        """The next line, without its line ending. Raises `Problem` (PROTOCOL) where it does not end."""
         searched = 0
         while (end := self.pending.find(b"\n", searched)) < 0:
             searched = len(self.pending)
+            if searched > LONGEST_LINE:
+                raise errors.Problem(errors.PROTOCOL, "the answer's head has a line without an end")
             self.fill()
         line = bytes(self.pending[:end])
         del self.pending[: end + 1]

@@ -15,10 +15,11 @@ import click
 
 import tyger
 from tyger import client as client_module
-from tyger import errors, paths
+from tyger import errors, target
 from tyger.cli import flags, output
 
 if TYPE_CHECKING:
+    from tyger import paths
     from tyger.cli import signals
 
 
@@ -47,7 +48,8 @@ class Session:
         self.console = console
         self.environ = environ
         self.interrupts: signals.Interrupts | None = None
-        self._socket: str | None = None
+        self.named_socket: str | None = None
+        self._paths: paths.Paths | None = None
         self._headers: dict[str, str] = {}
         self._client: client_module.Client | None = None
 
@@ -63,7 +65,7 @@ class Session:
             case "log_format" if value:
                 self.console.format = _choice(value, output.FORMATS, parameter, context)
             case "socket":
-                self._socket = value
+                self.named_socket = value
             case "baggage":
                 self._headers["baggage"] = _baggage(value, context)
             case _:
@@ -71,8 +73,10 @@ class Session:
 
     @property
     def paths(self) -> paths.Paths:
-        """Where this invocation looks for the daemon."""
-        return paths.locate(self.environ, socket=self._socket)
+        """Where this invocation looks for the daemon. Raises `Problem` as `target.locate`."""
+        if self._paths is None:
+            self._paths = target.locate(self.environ, socket=self.named_socket)
+        return self._paths
 
     @property
     def client(self) -> client_module.Client:

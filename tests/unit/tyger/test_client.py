@@ -119,6 +119,44 @@ def test_what_is_not_http_is_one_clear_problem(raw):
     assert caught.value.kind is errors.PROTOCOL
 
 
+def test_a_plain_get_takes_any_status():
+    with scripted.Peer(scripted.replying(scripted.answer(503, b"no"))) as peer:
+        answer = client.fetch(peer.path, "/metadata")
+    assert (answer.status, answer.body) == (503, b"no")
+    assert peer.requests[0].head.split(b"\r\n")[0] == b"GET /metadata HTTP/1.1"
+    assert b"Content-Type" not in peer.requests[0].head
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        (b"SSH-2.0\r\n\r\n", "the answer is not HTTP"),
+        (b"x" * (sockets.LONGEST_LINE + 9), "a line without an end"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (client.FETCH_LIMIT + 1), "longer than 1 MiB"),
+        (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 20000, "headers are too long"),
+    ],
+)
+def test_a_plain_get_to_somebody_else(raw, why):
+    with scripted.Peer(scripted.replying(raw)) as peer, pytest.raises(errors.Problem, match=why) as caught:
+        client.fetch(peer.path, "/metadata")
+    assert caught.value.kind is errors.PROTOCOL
+
+
+def test_a_plain_get_does_not_wait_for_ever(monkeypatch):
+    monkeypatch.setattr(client, "FETCH_PATIENCE", 0.05)
+
+    def silent(connection):
+        connection.read_request()
+        connection.wait_closed()
+
+    with (
+        scripted.Peer(silent) as peer,
+        pytest.raises(errors.Problem, match="has not answered within") as caught,
+    ):
+        client.fetch(peer.path, "/metadata")
+    assert caught.value.kind is errors.UNAVAILABLE
+
+
 def test_nobody_answers(tmp_path):
     with pytest.raises(sockets.Disconnected, match="No such file or directory"):
         client.Client("/nowhere/tyger.sock").request("GET", "/x")
