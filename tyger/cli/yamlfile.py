@@ -53,8 +53,10 @@ Shape = Callable[[Any, Place], Any]
 """Makes a value of a YAML node, or refuses it."""
 
 
-def read(path: str, kind: str, shape: Shape) -> dict[str, Any]:
+def read(path: str, kind: str, shape: Shape, *, dash: bool = False) -> dict[str, Any]:
     """The mapping in the file at `path`; `kind` is what a person calls it. An empty file is an empty mapping.
+
+    With `dash`, `-` is standard input.
 
     Raises:
         Problem: NOT_FOUND, FORBIDDEN or IO_ERROR when it cannot be read, INVALID_INPUT when it says nonsense.
@@ -63,7 +65,7 @@ def read(path: str, kind: str, shape: Shape) -> dict[str, Any]:
 
     place = Place(path, kind)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    content = _text(path, kind)
+    content = _text(path, kind, dash=dash)
     try:
         _refuse_depth(yaml.parse(content, Loader=loader), place)
         root = yaml.compose(content, Loader=loader)
@@ -97,9 +99,10 @@ def _refuse_depth(events: Iterable[Any], place: Place) -> None:
             place.refuse(event, "nested too deep")
 
 
-def _text(path: str, kind: str) -> str:
+def _text(path: str, kind: str, *, dash: bool) -> str:
+    stdin = dash and path == "-"
     try:
-        with open(path, "rb") as file:
+        with open(0 if stdin else path, "rb", closefd=not stdin) as file:
             if stat.S_ISDIR(os.fstat(file.fileno()).st_mode):
                 raise IsADirectoryError(21, "Is a directory")
             data = file.read(LARGEST_FILE + 1)
@@ -166,6 +169,13 @@ def integer(node: Any, place: Place) -> int:
     return _whole(node, place)
 
 
+def truth(node: Any, place: Place) -> bool:
+    """A truth value."""
+    if _scalar_tag(node, place, "true or false") != "bool":
+        place.refuse(node, f"expected true or false, found {_found(node)}")
+    return _truth(node)
+
+
 def quantity(node: Any, place: Place) -> str:
     """A Kubernetes quantity, as number or text; the daemon checks it."""
     if _scalar_tag(node, place, "a quantity") in ("bool", "null"):
@@ -226,6 +236,25 @@ def record(shapes: Mapping[str, Shape]) -> Shape:
             lines[name] = key.start_mark.line + 1
             if not _is_null(content) and shapes[name] is not ignored:
                 result[name] = shapes[name](content, inside)
+        return result
+
+    return shape
+
+
+def known(shapes: Mapping[str, Shape]) -> Shape:
+    """A mapping of which these fields are read, and whatever else is in it is ignored."""
+    folded = {name.lower(): name for name in shapes}
+
+    def shape(node: Any, place: Place) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key, content in _pairs(node, place):
+            name = folded.get(str(key.value).lower())
+            if name is None or _is_null(content):
+                continue
+            inside = _deeper(node, place, name)
+            if name in result:
+                inside.refuse(key, "duplicate field")
+            result[name] = shapes[name](content, inside)
         return result
 
     return shape

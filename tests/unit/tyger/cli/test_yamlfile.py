@@ -192,3 +192,35 @@ def test_whatever_the_text_is_it_is_read_or_refused_in_one_line(tmp_path_factory
     except errors.Problem as problem:
         said = str(problem)
     assert "\n" not in said
+
+
+LENIENT = yamlfile.known({"serverUrl": yamlfile.text, "on": yamlfile.truth})
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("", {}),
+        ("serverUrl: a\nother: {b: [c]}\n", {"serverUrl": "a"}),
+        ("SERVERURL: a\n'on': yes\n", {"serverUrl": "a", "on": True}),
+        ("serverUrl: ~\n'on': false\n", {"on": False}),
+    ],
+)
+def test_what_is_not_known_may_be_ignored(tmp_path, text, value):
+    (tmp_path / "f").write_text(text)
+    assert yamlfile.read(str(tmp_path / "f"), "file", LENIENT) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("serverUrl: a\nserverUrl: b\n", "line 2: serverUrl: duplicate key, first on line 1"),
+        ("serverUrl: a\nserverurl: b\n", "line 2: serverUrl: duplicate field"),
+        ("'on': 7\n", "line 1: on: expected true or false, found '7'"),
+        ("[a]\n", "expected a mapping"),
+    ],
+)
+def test_mistakes_in_what_is_known(tmp_path, text, why):
+    (tmp_path / "f").write_text(text)
+    with pytest.raises(errors.Problem, match=why):
+        yamlfile.read(str(tmp_path / "f"), "file", LENIENT)
