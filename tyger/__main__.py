@@ -62,7 +62,7 @@ def _invoke(argv: list[str], console: output.Console) -> int:
     import click
 
     from tyger import errors
-    from tyger.cli import root, session
+    from tyger.cli import gotext, root, session
 
     if instruction := os.environ.get("_TYGER_COMPLETE"):
         from click import shell_completion
@@ -78,13 +78,14 @@ def _invoke(argv: list[str], console: output.Console) -> int:
     except session.Exit as done:
         code = done.code
     except click.ClickException as error:
-        console.error(error.format_message().rstrip("."))
+        console.error(gotext.one_line(error.format_message().rstrip(".")))
         context_of_error = getattr(error, "ctx", None)
         path = context_of_error.command_path if context_of_error else "tyger"
         console.hint(f"Run '{path} --help' for usage.")
         return errors.USAGE.exit_code
     except session.Fatal as fatal:
-        console.log("fatal", fatal.message, error=_problem_text(fatal.cause), **fatal.fields)
+        why = _problem_text(fatal.cause)
+        console.log("fatal", fatal.message, **({"error": why} if why else {}), **fatal.fields)
         code = fatal.cause.exit_code
     except errors.Problem as problem:
         console.error(_problem_text(problem))

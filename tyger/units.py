@@ -20,6 +20,7 @@ MICROSECOND = timedelta(microseconds=1)
 _PREFIXES = "KMGTPE"
 _SHORT = {"B": 1} | {f"{prefix}B": 1024 ** (power + 1) for power, prefix in enumerate(_PREFIXES)}
 _LONG = {"B": 1} | {f"{prefix}iB": 1024 ** (power + 1) for power, prefix in enumerate(_PREFIXES)}
+SIZE_UNITS = frozenset((*_SHORT, *_LONG))
 _SIZE = re.compile(r"[-+]?(?:[0-9.]+[A-Za-z]+)+")
 _SIZE_PART = re.compile(r"([0-9.]+)([A-Za-z]+)")
 _DECIMAL = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+")
@@ -71,6 +72,7 @@ _NANOSECONDS = {
     "m": 60 * 10**9,
     "h": 3600 * 10**9,
 }
+DURATION_UNITS = frozenset(_NANOSECONDS)
 _DURATION = re.compile(r"[-+]?(?:[0-9.]+(?:ns|us|µs|μs|ms|s|m|h))+")
 _DURATION_PART = re.compile(r"([0-9.]+)([a-zµμ]+)")
 
@@ -121,14 +123,24 @@ def parse_ttl(text: str) -> timedelta:
     """`D`, `D.HH`, `D.HH:MM` or `D.HH:MM:SS`; blanks around it do not count."""
     match = _TTL.fullmatch(text.strip())
     if match is None:
-        _refuse("TTL", text, "give D, D.HH, D.HH:MM or D.HH:MM:SS, such as 7 or 0.12:00")
+        _refuse_ttl("format:", text, "give D, D.HH, D.HH:MM or D.HH:MM:SS, such as 7 or 0.12:00")
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    for name, value, limit in (("hours", hours, 23), ("minutes", minutes, 59), ("seconds", seconds, 59)):
+    for what, value, limit in (
+        ("hours in TTL format:", hours, 23),
+        ("minutes in TTL format:", minutes, 59),
+        ("seconds TTL format:", seconds, 59),
+    ):
         if value > limit:
-            _refuse("TTL", text, f"the {name} may be {limit} at most")
+            _refuse_ttl(what, text, f"they go to {limit}")
     if days > _MAX_DAYS:
-        _refuse("TTL", text, f"the days may be {_MAX_DAYS} at most")
+        _refuse_ttl("days in TTL format:", text, f"they go to {_MAX_DAYS}")
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+
+
+def _refuse_ttl(what: str, text: str, why: str) -> NoReturn:
+    """In the contract's words (cli.md 1.5), then ours."""
+    ttl = "" if "TTL" in what else "TTL "
+    raise errors.Problem(errors.INVALID_INPUT, f"invalid {ttl}{what} {_shown(text)}; {why}")
 
 
 def format_ttl(ttl: timedelta) -> str:
@@ -228,5 +240,9 @@ def _scaled(what: str, text: str, number: str, unit: int) -> int:
 
 
 def _refuse(what: str, text: str, why: str) -> NoReturn:
-    shown = f"'{text}'" if text.isprintable() else ascii(text)  # one line, whatever was given
-    raise errors.Problem(errors.INVALID_INPUT, f"invalid {what} {shown}: {why}")
+    raise errors.Problem(errors.INVALID_INPUT, f"invalid {what} {_shown(text)}: {why}")
+
+
+def _shown(text: str) -> str:
+    """In quotes, and one line, whatever was given."""
+    return f"'{text}'" if text.isprintable() else ascii(text)

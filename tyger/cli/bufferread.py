@@ -11,6 +11,7 @@ from tyger import errors, reading
 from tyger.cli import bufferref, data, flags, groups, progress, session, stdio
 
 FAILED = "Failed to read buffer"
+CANNOT_OPEN = "Unable to open output file for writing"
 
 
 @click.command(
@@ -70,7 +71,7 @@ the exact byte. A part that lies behind the end is empty.
 @click.option(
     "-p",
     "--dop",
-    type=flags.COUNT,
+    type=flags.DOP,
     metavar="N",
     default=32,
     show_default=True,
@@ -97,7 +98,10 @@ def read(
     offset, length = part or (0, head)
     target = bufferref.resolve(buffer, invocation.paths, has_ttl=access_ttl is not None)
     with (
-        stdio.destination(invocation.console, output_path) as fd,
+        data.opened(
+            stdio.destination(invocation.console, output_path),
+            CANNOT_OPEN if output_path not in (None, "-") else None,
+        ) as fd,
         data.transfer(data.stopped) as (stop, interrupts),
     ):
         board = progress.Board(invocation.console, drawn=not os.isatty(fd))

@@ -19,7 +19,8 @@ def resolve(text: str, where: paths.Paths, *, has_ttl: bool) -> access.Access:
     """The buffer that `text` means. `has_ttl`: --access-ttl was given, which asks for an ID.
 
     Raises:
-        Problem: INVALID_INPUT or USAGE.
+        Problem: INVALID_INPUT.
+        Fatal: --access-ttl was given with a URL.
     """
     file = None
     url = text if access.is_url(text) else None
@@ -28,7 +29,8 @@ def resolve(text: str, where: paths.Paths, *, has_ttl: bool) -> access.Access:
     if url is None:
         return access.Access(buffer=_id(text))
     if has_ttl:
-        raise errors.Problem(errors.USAGE, "access-ttl is only supported when a buffer ID is specified")
+        nothing_more = errors.Problem(errors.USAGE, "")
+        raise session.Fatal("access-ttl is only supported when a buffer ID is specified", nothing_more)
     _check(url)
     if ours := _id_in(url, where):
         return access.Access(buffer=ours)

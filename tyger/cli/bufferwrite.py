@@ -14,6 +14,7 @@ from tyger.cli import bufferref, data, flags, groups, progress, session, stdio
 WRITE_HINT = "pipe data in, name a file with --input, or say --input - to type it"
 
 FAILED = "Failed to write buffer"
+CANNOT_OPEN = "Unable to open input file for reading"
 
 
 @click.command(
@@ -67,7 +68,7 @@ rest to the daemon; a Ctrl-C gives the buffer up.
 @click.option(
     "-p",
     "--dop",
-    type=flags.COUNT,
+    type=flags.DOP,
     metavar="N",
     default=16,
     show_default=True,
@@ -76,7 +77,7 @@ rest to the daemon; a Ctrl-C gives the buffer up.
 @click.option(
     "-b",
     "--block-size",
-    type=flags.BLOCK_SIZE,
+    type=flags.BLOCK_SIZE_OF_WRITE,
     metavar="SIZE",
     default="4MiB",
     show_default=True,
@@ -92,7 +93,7 @@ rest to the daemon; a Ctrl-C gives the buffer up.
 )
 @click.option(
     "--priority",
-    type=click.Choice(["live", "bulk"]),
+    type=flags.Choice("live", "bulk"),
     help="On a link that is busy, live transfers go before bulk ones. Default: bulk for a regular file, else"
     " live.",
 )
@@ -123,7 +124,10 @@ def write(
     target = bufferref.resolve(buffer, invocation.paths, has_ttl=access_ttl is not None)
     words: Sequence[str] | None = context.meta[groups.Command.WORDS]
     with (
-        data.source(invocation, input_path, words, hint=WRITE_HINT) as (fd, producer),
+        data.opened(
+            data.source(invocation, input_path, words, hint=WRITE_HINT),
+            CANNOT_OPEN if input_path not in (None, "-") and words is None else None,
+        ) as (fd, producer),
         data.transfer(data.interrupted) as (stop, interrupts),
     ):
         regular = stdio.is_regular(fd)

@@ -6,13 +6,15 @@ import contextlib
 import math
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tyger import errors, programs, streams
 from tyger.cli import output, progress, session, signals, stdio
 
 if TYPE_CHECKING:
     from tyger import producer as producer_module
+
+Opened = TypeVar("Opened")
 
 PATIENCE_WITH_FILES = 600.0
 """Seconds that a daemon is waited for where both ends can be begun again: then telling somebody is better."""
@@ -45,6 +47,23 @@ def source(
         yield it.reader, it
     finally:
         it.close()
+
+
+@contextlib.contextmanager
+def opened(manager: contextlib.AbstractContextManager[Opened], fatal: str | None) -> Iterator[Opened]:
+    """What `manager` opens; that it cannot is told with the message `fatal`, where there is one.
+
+    Raises:
+        Fatal: it cannot be opened.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            it = stack.enter_context(manager)
+        except errors.Problem as problem:
+            if fatal is None:
+                raise
+            raise session.Fatal(fatal, problem) from problem
+        yield it
 
 
 def patience(retry_for: float | None, fd: int | None) -> streams.Patience:

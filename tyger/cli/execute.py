@@ -77,21 +77,21 @@ once the run has been created, and its exit code count: unless it is 0 the input
 )
 @click.option(
     "--write-dop",
-    type=flags.COUNT,
+    type=flags.DOP,
     metavar="N",
     default=16,
     help="Accepted for compatibility: blocks of the input that may be on their way at once. Default: 16.",
 )
 @click.option(
     "--read-dop",
-    type=flags.COUNT,
+    type=flags.DOP,
     metavar="N",
     default=32,
     help="Accepted for compatibility: blocks of the output that may be on their way at once. Default: 32.",
 )
 @click.option(
     "--on-exit",
-    type=click.Choice(["cancel", "detach"]),
+    type=flags.Choice("cancel", "detach"),
     default="cancel",
     show_default=True,
     help="What becomes of the run when this command ends before it.",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from tyger import errors, units
+from tyger.cli import gotext, parser
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,11 +29,19 @@ else:  # generic only for the type checker: older releases of click cannot subsc
 
 
 class Value(_ParamType):
-    """A type made from a function of the text that raises ValueError or Problem with a reason."""
+    """A type made from a function of the text that raises ValueError or Problem with a reason.
 
-    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+    Where the original looks at the value only when the command runs, the complaint is the reason alone, or,
+    with `fatal`, a record with that message.
+    """
+
+    def __init__(
+        self, name: str, parse: Callable[[str], Any], *, bare: bool = False, fatal: str | None = None
+    ) -> None:
         self.name = name
         self._parse = parse
+        self._bare = bare
+        self._fatal = fatal
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The parsed value; a default that is not text stays as it is."""
@@ -41,25 +50,50 @@ class Value(_ParamType):
         try:
             return self._parse(value)
         except (ValueError, errors.Problem) as error:
-            raise click.UsageError(_refusal(value, param, str(error)), ctx) from None
+            why = str(error)
+        if self._fatal is not None:
+            from tyger.cli import session
+
+            raise session.Fatal(self._fatal, errors.Problem(errors.USAGE, why))
+        raise click.UsageError(why if self._bare else _refusal(value, param, why), ctx)
+
+
+class Choice(_ParamType):
+    """One of a few words, in any letter case."""
+
+    name = "choice"
+
+    def __init__(self, *choices: str) -> None:
+        self.choices = choices
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The word in its usual case."""
+        if not isinstance(value, str) or value.lower() in self.choices:
+            return value.lower() if isinstance(value, str) else value
+        names = ", ".join(f"'{choice}'" for choice in sorted(self.choices))
+        raise click.UsageError(_refusal(value, param, f"must be {names}"), ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        """The words that begin with `incomplete`."""
+        del ctx, param
+        from click import shell_completion
+
+        return [shell_completion.CompletionItem(word) for word in self.choices if word.startswith(incomplete)]
 
 
 def _refusal(value: str, param: click.Parameter | None, why: str) -> str:
     if isinstance(param, click.Option):
-        names = ", ".join(sorted(param.opts, key=len))
-        return f'invalid argument "{value}" for "{names}" flag: {why}'
+        names = gotext.quote(parser.spelt(param))
+        return f"invalid argument {gotext.quote(value)} for {names} flag: {why}"
     return why
 
 
-def _integer(text: str) -> int:
-    if not re.fullmatch(r"[-+]?[0-9]{1,18}", text):
-        raise ValueError(f"'{text}' is not a whole number")
-    return int(text)
+def _dop(text: str) -> int:
+    if (number := gotext.whole(text)) < 1:
+        from tyger.cli import session
 
-
-def _at_least_one(text: str) -> int:
-    if (number := _integer(text)) < 1:
-        raise ValueError("it must be at least 1")
+        why = errors.Problem(errors.USAGE, "")
+        raise session.Fatal("the degree of parallelism (dop) must be at least 1", why)
     return number
 
 
@@ -76,7 +110,7 @@ def parse_pairs(text: str) -> list[tuple[str, str]]:
         ValueError: a part has no `=`.
     """
     count = text.count("=")
-    parts = [text.strip('"')] if count == 1 else _csv(text) if count else [text]
+    parts = [text.strip('"')] if count == 1 else gotext.csv_record(text) if count else [text]
     pairs = []
     for part in parts:
         key, equals, value = part.partition("=")
@@ -92,17 +126,14 @@ def _ports(text: str) -> list[tuple[str, int]]:
         key, equals, value = part.partition("=")
         if not equals:
             raise ValueError(f"{part} must be formatted as key=value")
-        pairs.append((key, _integer(value)))
+        if not re.fullmatch(r"[-+]?[0-9]{1,18}", value):
+            raise ValueError(f"'{value}' is not a whole number")
+        pairs.append((key, int(value)))
     return pairs
 
 
 def _csv(text: str) -> list[str]:
-    import csv
-
-    try:
-        return next(csv.reader([text], strict=True), [])
-    except csv.Error as error:
-        raise ValueError(str(error)) from None
+    return gotext.csv_record(text) if text else []
 
 
 def _statuses(text: str) -> list[str]:
@@ -126,15 +157,34 @@ def _since(text: str) -> str:
     return dates.parse_since(text, dt.datetime.now(dt.UTC).astimezone())
 
 
+def _size(text: str) -> int:
+    """Bytes. The complaint is the original's, then ours."""
+    try:
+        return units.parse_size(text)
+    except errors.Problem:
+        full = text if text.endswith("B") else text + "B"
+        why = gotext.size_complaint(full, units.SIZE_UNITS)
+        raise ValueError(f"{why}; give a number and a unit, such as 4MiB, 512KB or 1G") from None
+
+
+def _duration(text: str) -> float:
+    """Seconds. The complaint is the original's, then ours."""
+    try:
+        return units.parse_duration(text)
+    except errors.Problem:
+        why = gotext.duration_complaint(text, units.DURATION_UNITS)
+        raise ValueError(f"{why}; give a number and a unit, such as 90s, 1.5h or 500ms") from None
+
+
 def _block_size(text: str) -> int:
-    if (size := units.parse_size(text)) < 1:
+    if (size := _size(text)) < 1:
         raise ValueError("a block has at least one byte")
     return size
 
 
 def _interval(text: str) -> float:
     """Seconds; empty means 0 (cli.md 4.6)."""
-    if (seconds := units.parse_duration(text or "0")) < 0:
+    if (seconds := _duration(text or "0")) < 0:
         raise ValueError("it cannot be negative")
     return seconds
 
@@ -145,7 +195,7 @@ def _retry_for(text: str) -> float:
 
 
 def _length(text: str) -> int:
-    if (size := units.parse_size(text)) < 0:
+    if (size := _size(text)) < 0:
         raise ValueError("it cannot be negative")
     return size
 
@@ -163,19 +213,21 @@ def _range(text: str) -> tuple[int, int | None]:
     return offset, end - offset + 1
 
 
-INTEGER = Value("integer", _integer)
-COUNT = Value("integer", _at_least_one)
+INTEGER = Value("integer", gotext.whole)
+DOP = Value("integer", _dop)
 RUN_ID = Value("run id", _run_id)
-SIZE = Value("size", units.parse_size)
-BLOCK_SIZE = Value("size", _block_size)
-INTERVAL = Value("duration", _interval)
+SIZE = Value("size", _size)
+BLOCK_SIZE = Value("size", _block_size, bare=True)
+BLOCK_SIZE_OF_WRITE = Value("size", _block_size, fatal="Invalid block size")
+INTERVAL = Value("duration", _interval, fatal="Invalid flush interval")
 RETRY_FOR = Value("duration", _retry_for)
 LENGTH = Value("size", _length)
 RANGE = Value("range", _range)
-DURATION = Value("duration", units.parse_duration)
-TTL = Value("ttl", units.parse_ttl)
-BUFFER_TTL = Value("ttl", _buffer_ttl)
-SINCE = Value("time", _since)
+DURATION = Value("duration", _duration)
+TTL = Value("ttl", units.parse_ttl, bare=True)
+ACCESS_TTL = Value("ttl", units.parse_ttl, fatal="Invalid access TTL format")
+BUFFER_TTL = Value("ttl", _buffer_ttl, bare=True)
+SINCE = Value("time", _since, bare=True)
 PAIRS = Value("map", parse_pairs)
 PORTS = Value("map", _ports)
 LIST = Value("list", _csv)
@@ -259,7 +311,7 @@ def access_ttl_option() -> Callable[[F], F]:
     """`--access-ttl`, hidden as in the original."""
     return click.option(
         "--access-ttl",
-        type=TTL,
+        type=ACCESS_TTL,
         metavar="TTL",
         hidden=True,
         help="Life of the access URL, D.HH:MM:SS, from 30 seconds to one hour.",

@@ -7,6 +7,7 @@ log record (contract cli.md 1.3, 1.4). Pure.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _ESCAPES = {
     "\a": "\\a",
@@ -33,6 +34,15 @@ _INT64 = range(-(2**63), 2**63)
 def quote(text: str) -> str:
     """`text` in double quotes; what is not printable is escaped, and so is a byte that is no UTF-8."""
     return f'"{"".join(_escaped(character) for character in text)}"'
+
+
+def one_line(text: str) -> str:
+    """`text` as it is, but for what is not printable, which is escaped: for messages that quote a word."""
+    return (
+        text
+        if text.isprintable()
+        else "".join(character if character.isprintable() else _escaped(character) for character in text)
+    )
 
 
 def _escaped(character: str) -> str:
@@ -75,6 +85,42 @@ def whole(text: str) -> int:
     if value not in _INT64:
         raise ValueError(f"'{text}' is out of range")
     return value
+
+
+_NUMBER = re.compile(r"[0-9]*\.?[0-9]*")
+_UNIT = re.compile(r"[^0-9.]*")
+
+
+def size_complaint(text: str, known: Iterable[str]) -> str:
+    """What is wrong with `text`, which is no size in the units that are `known`."""
+    if (unit := _bad_unit(text, known)) is None:
+        return f"units: invalid {text}"
+    return f"units: unknown unit {unit} in {text}" if unit else f"units: missing unit in {text}"
+
+
+def duration_complaint(text: str, known: Iterable[str]) -> str:
+    """What is wrong with `text`, which is no duration in the units that are `known`."""
+    if (unit := _bad_unit(text, known)) is None:
+        return f"time: invalid duration {quote(text)}"
+    if not unit:
+        return f"time: missing unit in duration {quote(text)}"
+    return f"time: unknown unit {quote(unit)} in duration {quote(text)}"
+
+
+def _bad_unit(text: str, known: Iterable[str]) -> str | None:
+    """The first unit that is unknown, empty where there is none; None where something else is wrong."""
+    rest = text[1:] if text[:1] in ("+", "-") else text
+    while rest:
+        number = _NUMBER.match(rest)
+        if number is None or not number[0].strip("."):
+            return None
+        rest = rest[number.end() :]
+        unit = _UNIT.match(rest)
+        named = unit[0] if unit is not None else ""
+        if named not in known:
+            return named
+        rest = rest[len(named) :]
+    return None
 
 
 def csv_record(text: str) -> list[str]:

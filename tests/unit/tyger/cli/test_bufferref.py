@@ -3,7 +3,7 @@
 import pytest
 
 from tyger import errors, paths
-from tyger.cli import bufferref
+from tyger.cli import bufferref, session
 
 WHERE = paths.Paths(system=False, socket="/run/s/tyger.sock", state="/state", config="/config")
 URL = "http+unix:///run/s/tyger.sock:/containers/abc?sig=x%2F"
@@ -86,5 +86,5 @@ def test_what_is_refused_is_not_shown(url, why):
 
 
 def test_a_ttl_asks_for_an_id():
-    with pytest.raises(errors.Problem, match="access-ttl is only supported when a buffer ID is specified"):
+    with pytest.raises(session.Fatal, match="access-ttl is only supported when a buffer ID is specified"):
         bufferref.resolve(URL, WHERE, has_ttl=True)

@@ -24,6 +24,11 @@ def test_quoted_text(text, shown):
     assert gotext.quote(text) == shown
 
 
+def test_a_line_stays_one():
+    assert gotext.one_line('a "b" ü') == 'a "b" ü'
+    assert gotext.one_line('a\n"b"\x1b') == 'a\\n"b"\\x1b'
+
+
 @pytest.mark.parametrize("text", ["1", "t", "T", "true", "True", "TRUE"])
 def test_true(text):
     assert gotext.truth(text) is True
@@ -106,3 +111,37 @@ def test_misplaced_quotes(text, why):
     with pytest.raises(ValueError, match="parse error") as caught:
         gotext.csv_record(text)
     assert str(caught.value) == why
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("10kB", "units: unknown unit kB in 10kB"),
+        ("10 MB", "units: unknown unit  MB in 10 MB"),
+        ("B", "units: invalid B"),
+        ("x", "units: invalid x"),
+        ("", "units: invalid "),
+        (".B", "units: invalid .B"),
+        ("10", "units: missing unit in 10"),
+        ("-1MB2", "units: missing unit in -1MB2"),
+    ],
+)
+def test_what_is_wrong_with_a_size(text, why):
+    assert gotext.size_complaint(text, ("B", "MB")) == why
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("5", 'time: missing unit in duration "5"'),
+        ("5x", 'time: unknown unit "x" in duration "5x"'),
+        ("1h5", 'time: missing unit in duration "1h5"'),
+        ("", 'time: invalid duration ""'),
+        ("soon", 'time: invalid duration "soon"'),
+        (".s", 'time: invalid duration ".s"'),
+        ("-", 'time: invalid duration "-"'),
+        ("1 h", 'time: unknown unit " h" in duration "1 h"'),
+    ],
+)
+def test_what_is_wrong_with_a_duration(text, why):
+    assert gotext.duration_complaint(text, ("s", "m", "h")) == why
