@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from tyger import client, errors, sockets, streams
-from tyger.cli import session
+from tyger.cli import logposition, session
 
 TERMINAL = frozenset({"Succeeded", "Failed", "Canceled"})
 
@@ -122,32 +122,29 @@ def log_lines(
 ) -> None:
     """Call `emit` with each log line (no line ending), the old ones first, until the run's log ends.
 
-    After a cut it goes on behind the last line's time. A log that ends while `is_over()` is false was
-    ended by a daemon that leaves, and is asked for again.
+    After a cut, also in the middle of a line, it goes on at exactly the next line (`logposition`). A log that
+    ends while `is_over()` is false was ended by a daemon that leaves or that has just come, and is asked for
+    again; so it is once when it ended before that was known.
 
     Raises:
         Problem: the daemon's own (unknown run, ...).
     """
     patience = Patience(invocation, stop)
-    last = b""
+    position = logposition.Position(since=since, tail=tail)
+    was_over = False
     while True:
-        query = [("follow", "true"), ("timestamps", "true")]
-        if last:
-            query.append(("since", last.decode("ascii", "replace")))
-        else:
-            query += [("tailLines", str(tail))] if tail is not None else []
-            query += [("since", since)] if since is not None else []
-        resumed_at = last
+        query = [("follow", "true"), ("timestamps", "true"), *position.query()]
         try:
             with log_stream(invocation, run_id, query, wake=stop.fileno()) as stream:
                 patience.reached()
                 for line in stream.lines():
                     stamp, _, rest = line.partition(b" ")
-                    if resumed_at and stamp <= resumed_at:
-                        continue
-                    last = stamp
-                    emit(line if timestamps else rest)
-            if is_over() or stop.wait(streams.FIRST_PAUSE):
+                    if position.takes(stamp):
+                        emit(line if timestamps else rest)
+            if was_over:
+                return
+            was_over = is_over()
+            if not was_over and stop.wait(streams.FIRST_PAUSE):
                 return
         except sockets.Interrupted:
             return

@@ -1,8 +1,9 @@
 """The log of a run: the job's standard output and error, line by line, with the time each line was read.
 
 A record is one line of the file, `<time> <stream> <text>`: the time as RFC 3339 in UTC with nine fractional
-digits and `Z`; the stream `O` or `E`, in lower case where the stream ended without a final newline after the
-text; the text as the job wrote it, any bytes but newline. Records are only appended.
+digits and `Z`, later than that of the record before it; the stream `O` or `E`, in lower case where the stream
+ended without a final newline after the text; the text as the job wrote it, any bytes but newline. Records are
+only appended.
 """
 
 from __future__ import annotations
@@ -16,18 +17,42 @@ several lines, because a job that never prints a newline must not exhaust our me
 
 _READ = 256 * 1024
 
+_SECOND = 1_000_000_000
+"""In nanoseconds."""
+
 
 def timestamp(nanoseconds: int) -> str:
     """Nanoseconds since the epoch as RFC 3339 with nine fractional digits."""
-    seconds, fraction = divmod(nanoseconds, 1_000_000_000)
+    seconds, fraction = divmod(nanoseconds, _SECOND)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{fraction:09d}Z"
+
+
+class Stamps:
+    """The times of one log's records: no two are the same and none goes back, also where the clock does.
+
+    So whoever has a record can ask for all behind it by its time, which is all that the API offers.
+    """
+
+    def __init__(self) -> None:
+        self._last = -1
+
+    def take(self, nanoseconds: int, count: int) -> list[bytes]:
+        """The times of records that were read at this time, or a little later where that is taken."""
+        first = max(nanoseconds, self._last + 1)
+        self._last = first + count - 1
+        second, fraction = divmod(first, _SECOND)
+        if fraction + count > _SECOND:  # the rest is of the next second
+            return [timestamp(moment).encode() for moment in range(first, first + count)]
+        whole = timestamp(second * _SECOND)[:-10].encode()
+        return [b"%s%09dZ" % (whole, moment) for moment in range(fraction, fraction + count)]
 
 
 class Lines:
     """Cuts one stream of the job into records. No I/O."""
 
-    def __init__(self, stream: bytes, limit: int = MAX_LINE) -> None:
+    def __init__(self, stream: bytes, limit: int = MAX_LINE, stamps: Stamps | None = None) -> None:
         self._limit = limit
+        self._stamps = stamps or Stamps()
         self._complete = b" " + stream + b" "
         self._partial = b" " + stream.lower() + b" "
         self._rest = bytearray()
@@ -43,25 +68,30 @@ class Lines:
             lines.append(rest[: self._limit])
             del rest[: self._limit]
         self._rest = rest
-        head = timestamp(nanoseconds).encode() + self._complete
-        return b"".join(head + line + b"\n" for line in lines)
+        stamps, middle = self._stamps.take(nanoseconds, len(lines)), self._complete
+        return b"".join(
+            [b"%s%s%s\n" % (stamp, middle, line) for stamp, line in zip(stamps, lines, strict=True)]
+        )
 
     def end(self, nanoseconds: int) -> bytes:
         """The record of what follows the last newline, if anything does."""
         if not self._rest:
             return b""
-        record = timestamp(nanoseconds).encode() + self._partial + self._rest + b"\n"
+        record = self._stamps.take(nanoseconds, 1)[0] + self._partial + self._rest + b"\n"
         self._rest = bytearray()
         return record
 
 
 class Source:
-    """One of the job's two streams: the read end of its pipe, owned, and the records made of it."""
+    """One of the job's two streams: the read end of its pipe, owned, and the records made of it.
 
-    def __init__(self, fd: int, stream: bytes) -> None:
+    Both streams of a job share their `stamps`.
+    """
+
+    def __init__(self, fd: int, stream: bytes, stamps: Stamps | None = None) -> None:
         os.set_blocking(fd, False)
         self._fd = fd
-        self._lines = Lines(stream)
+        self._lines = Lines(stream, stamps=stamps)
 
     def fileno(self) -> int:
         """The pipe, for poll; -1 once it has ended."""

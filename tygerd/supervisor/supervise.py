@@ -97,7 +97,8 @@ class Supervisor:
         setup = self._setup
         out, out_in = os.pipe2(os.O_CLOEXEC)
         err, err_in = os.pipe2(os.O_CLOEXEC)
-        self._sources = [log.Source(out, b"O"), log.Source(err, b"E")]
+        stamps = log.Stamps()
+        self._sources = [log.Source(out, b"O", stamps), log.Source(err, b"E", stamps)]
         try:
             self._main = subprocess.Popen(
                 setup.argv,

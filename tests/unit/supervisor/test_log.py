@@ -22,17 +22,44 @@ def test_timestamp():
 def test_every_byte_is_recorded_once_and_in_order(pieces):
     lines = log.Lines(b"O")
     records = b"".join(lines.feed(piece, MOMENT) for piece in pieces) + lines.end(MOMENT)
-    texts = b""
+    texts, last = b"", b""
     for record in records.split(b"\n")[:-1]:
         stamp, stream, text = record.split(b" ", 2)
-        assert stamp == STAMP
+        assert stamp > last
+        last = stamp
         texts += text + (b"\n" if stream == b"O" else b"")
     assert texts == b"".join(pieces)
 
 
+def test_times_neither_repeat_nor_go_back():
+    stamps = log.Stamps()
+    times = [MOMENT, MOMENT, MOMENT - 10**12, MOMENT + 1, MOMENT + 10**9, 0]
+    assert [stamps.take(time, 1)[0].decode() for time in times] == [
+        log.timestamp(MOMENT + more) for more in (0, 1, 2, 3, 10**9, 10**9 + 1)
+    ]
+
+
+def test_many_times_at_once_run_into_the_next_second():
+    end = 5 * 10**9 - 2
+    assert [stamp.decode() for stamp in log.Stamps().take(end, 4)] == [
+        log.timestamp(end + more) for more in range(4)
+    ]
+
+
+def test_two_streams_share_their_times():
+    stamps = log.Stamps()
+    out, err = log.Lines(b"O", stamps=stamps), log.Lines(b"E", stamps=stamps)
+    records = out.feed(b"a\nb\n", MOMENT) + err.feed(b"c\n", MOMENT) + out.end(MOMENT)
+    assert [record[27:29] for record in records.splitlines()] == [b"03", b"04", b"05"]
+
+
 def test_an_endless_line_is_cut():
     lines = log.Lines(b"E", limit=4)
-    assert lines.feed(b"abcdefghij", 0).replace(log.timestamp(0).encode() + b" ", b"") == b"E abcd\nE efgh\n"
+    assert [record[31:] for record in lines.feed(b"abcdefghij", 0).split(b"\n")] == [
+        b"E abcd",
+        b"E efgh",
+        b"",
+    ]
     assert lines.end(0).endswith(b" e ij\n")
     assert lines.end(0) == b""
 

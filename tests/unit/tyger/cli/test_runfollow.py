@@ -100,19 +100,34 @@ def lines_of(peer, stop, **options):
     return seen
 
 
-def test_a_log_goes_on_behind_its_last_line(stop):
-    scripts = cut_after(b"1Z a\n2Z b c\n3Z half"), ended_after(b"2Z b c\n", b"3Z half a line\n")
+def at(second, text=b"", fraction=b""):
+    return b"2026-01-31T00:00:%02d%sZ %s" % (second, fraction, text)
+
+
+def test_a_log_goes_on_where_it_was_cut(stop):
+    scripts = (
+        cut_after(at(1, b"a\n"), at(2, b"b c\n"), at(2, b"d\n"), at(2, b"ha")),
+        ended_after(at(2, b"b c\n"), at(2, b"d\n"), at(2, b"half a line\n"), at(3, b"e\n")),
+        ended_after(at(3, b"e\n")),
+    )
     with scripted.Peer(*scripts) as peer:
-        assert lines_of(peer, stop, tail=5, since="0Z") == [b"a", b"b c", b"half a line"]
-    first, second = (request.head.split(b" ")[1] for request in peer.requests)
-    assert first.endswith(b"follow=true&timestamps=true&tailLines=5&since=0Z")
-    assert second.endswith(b"follow=true&timestamps=true&since=2Z")
+        seen = lines_of(peer, stop, tail=5, since="2026-01-30T00:00:00Z")
+    assert seen == [b"a", b"b c", b"d", b"half a line", b"e"]
+    first, second, _ = (request.head.split(b" ")[1] for request in peer.requests)
+    assert first.endswith(b"timestamps=true&tailLines=5&since=2026-01-30T00%3A00%3A00Z")
+    assert second.endswith(b"follow=true&timestamps=true&since=2026-01-31T00%3A00%3A01.999999999Z")
 
 
 def test_a_log_that_ends_before_its_run_is_asked_for_again(stop):
     over = iter([False, True])
-    with scripted.Peer(ended_after(b"1Z a\n"), ended_after(b"2Z b\n")) as peer:
-        assert lines_of(peer, stop, timestamps=True, is_over=lambda: next(over)) == [b"1Z a", b"2Z b"]
+    scripts = (
+        ended_after(at(1, b"a\n")),
+        ended_after(at(1, b"a\n"), at(2, b"b\n")),
+        ended_after(at(2, b"b\n"), at(3, b"c\n")),  # the run ended while nobody followed its log
+    )
+    with scripted.Peer(*scripts) as peer:
+        seen = lines_of(peer, stop, timestamps=True, is_over=lambda: next(over))
+    assert seen == [at(1, b"a"), at(2, b"b"), at(3, b"c")]
 
 
 def test_an_unknown_run(stop):
