@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 import msgspec
+import trio
 
 from tyger import errors, model, units
 from tygerd.api import context, described, paging, params
@@ -16,6 +17,10 @@ from tygerd.http import messages, router
 from tygerd.runs import records, service, states
 
 _MAX_ID = 2**63 - 1
+
+WATCHER_PATIENCE = 60.0
+"""Seconds that a watcher may take to read a snapshot, beyond the hundreds that fit into its socket: one that
+is stopped for so long asks again, one that never reads must not keep its connection for ever."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -44,14 +49,19 @@ async def counts(app: context.App, request: messages.Request) -> messages.Respon
 
 async def show(app: context.App, request: messages.Request) -> messages.Response | messages.StreamResponse:
     """Show a run, or watch it until it has ended."""
+    watched = params.flag(request.query, "watch")
     run_id = _id(request)
-    if not params.flag(request.query, "watch"):
+    if not watched:
         return messages.Response(body=await app.runs.get(run_id))
     await app.runs.require(run_id)
 
     async def run(sink: messages.Sink) -> None:
         async def send(snapshot: model.Run) -> None:
-            await sink.send(_encode(snapshot) + b"\n")
+            # What happens while this waits is told by one more snapshot: no more than one is ever held.
+            with trio.move_on_after(WATCHER_PATIENCE) as waiting:
+                await sink.send(_encode(snapshot) + b"\n")
+            if waiting.cancelled_caught:
+                raise errors.Problem(errors.TRY_AGAIN, "the watcher does not read")
 
         await app.runs.watch(run_id, send)
 
@@ -63,7 +73,6 @@ async def update(app: context.App, request: messages.Request, body: model.RunUpd
     with _without_body():
         run_id = _id(request)
         if body.id is not None and body.id != run_id:
-            await app.runs.require(run_id)
             text = "The run ID in the URL does not match the run ID in the request body."
             return messages.Response(400, text)
         run = await app.runs.update(run_id, body.tags or {}, request.headers.get("If-Match"))
@@ -102,7 +111,7 @@ async def sweep(app: context.App, request: messages.Request) -> messages.Respons
 def _id(request: messages.Request) -> int:
     """The run's id in the path; what is none names no run."""
     text = request.params["runId"]
-    if not (text.isascii() and text.isdecimal()) or int(text) > _MAX_ID:
+    if not re.fullmatch("[0-9]{1,19}", text) or int(text) > _MAX_ID:
         raise errors.not_found()
     return int(text)
 
@@ -139,9 +148,10 @@ def _since(query: messages.Fields) -> datetime | None:
 def _tail(query: messages.Fields) -> int | None:
     if (text := query.get("tailLines")) is None:
         return None
-    if not re.fullmatch(r"\s*[-+]?[0-9]{1,9}\s*", text):
+    value = int(text) if re.fullmatch(r"\s*[-+]?[0-9]{1,10}\s*", text) else None
+    if value is None or not -(2**31) <= value < 2**31:
         raise _unbound("Nullable<int> tailLines", text)
-    return max(0, int(text))
+    return max(0, value)
 
 
 def _unbound(parameter: str, text: str) -> errors.Problem:

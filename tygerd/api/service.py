@@ -12,21 +12,18 @@ import trio
 
 from tyger import errors, model
 from tygerd import clock
-from tygerd.api import context, described, openapi
+from tygerd.api import capabilities, context, described, openapi
 from tygerd.blocks import chain
 from tygerd.catalog import schema
 from tygerd.http import messages, router
 
 logger = logging.getLogger(__name__)
 
-CAPABILITIES = ["LocalBuffers"]
-"""Words of the contract that hold for the process engine and the local store (rest-api.md 3.1)."""
-
 
 async def metadata(app: context.App, _request: messages.Request) -> messages.Response:
     """What a client needs to know before it logs in."""
     answer = model.Metadata(
-        capabilities=CAPABILITIES,
+        capabilities=capabilities.of(app.runs.traits, [store.traits for store in app.places]),
         api_versions=router.API_VERSIONS,
         storage_endpoints=[store.traits.endpoint for store in app.places],
     )

@@ -17,7 +17,11 @@ from tyger import model
 
 
 class Traits(NamedTuple):
-    """What an engine can do, as data. What is False is refused when a run is created."""
+    """What an engine can do, as data. What a run asks for and is False is refused when it is created.
+
+    `node_pools` says that a target may choose among kinds of machines; `docker` that images are those of a
+    Docker or Podman engine on this host, where a client may pull them; `kubernetes` that pods are run.
+    """
 
     name: str
     workers: bool = False
@@ -25,6 +29,9 @@ class Traits(NamedTuple):
     gpu: bool = False
     replicas: bool = False
     ephemeral_buffers: bool = False
+    node_pools: bool = False
+    docker: bool = False
+    kubernetes: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
