@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from tygerd.catalog import schema
+from tygerd.catalog import newest, schema
 from tygerd.catalog import tags as tag_queries
 
 _buffers = schema.buffers
@@ -59,7 +59,7 @@ def insert(connection: sa.Connection, row: BufferRow) -> None:
     """Add a buffer that is not ready."""
     values = {name: getattr(row, name) for name in _COLUMNS}
     connection.execute(sa.insert(_buffers).values({**values, "is_ready": False}))
-    tag_queries.insert(connection, _TAGS, row.id, row.tags)
+    tag_queries.insert(connection, _TAGS, row.id, row.tags, row.created_at)
 
 
 def set_ready(connection: sa.Connection, ids: Collection[str]) -> None:
@@ -93,7 +93,14 @@ def page(
     after: tuple[int, str] | None = None,
 ) -> list[BufferRow]:
     """Newest first; `after` is the (created_at, id) of the last buffer of the page before."""
-    query = _select().where(_buffers.c.is_soft_deleted == soft_deleted, *chosen.conditions())
+    if chosen.tags or chosen.exclude:
+        choice = newest.Choice(
+            ["is_ready = 1 AND is_soft_deleted = :soft_deleted"], {"soft_deleted": soft_deleted}, after
+        )
+        ids = newest.ids(connection, _TAGS, choice, tags=chosen.tags, exclude=chosen.exclude, limit=limit)
+        rows = {row.id: row for row in _rows(connection, _select().where(_buffers.c.id.in_(ids)))}
+        return [rows[buffer_id] for buffer_id in ids]
+    query = _select().where(_buffers.c.is_soft_deleted == soft_deleted)
     if after is not None:
         query = query.where(sa.tuple_(_buffers.c.created_at, _buffers.c.id) < after)
     return _rows(connection, query.order_by(_buffers.c.created_at.desc(), _buffers.c.id.desc()).limit(limit))
@@ -207,6 +214,9 @@ def _lives(now: int) -> sa.ColumnElement[bool]:
 
 
 def _rows(connection: sa.Connection, query: sa.Select[Any]) -> list[BufferRow]:
-    found = connection.execute(query).mappings().all()
-    tags = tag_queries.of(connection, _TAGS, [row["id"] for row in found])
-    return [BufferRow(**row, tags=tags[row["id"]]) for row in found]
+    found = connection.execute(query).all()
+    tags = tag_queries.of(connection, _TAGS, [row[0] for row in found])
+    return [
+        BufferRow(id_, location, created, deleted, expires, uid, owner, epoch, tags[id_], account)
+        for id_, location, created, deleted, expires, uid, owner, epoch, account in found
+    ]

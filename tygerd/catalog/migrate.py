@@ -13,7 +13,7 @@ import alembic.operations
 import sqlalchemy as sa
 
 from tygerd.catalog import schema
-from tygerd.catalog.migrations import r0001, r0002
+from tygerd.catalog.migrations import r0001, r0002, r0003
 
 
 class Step(NamedTuple):
@@ -23,7 +23,11 @@ class Step(NamedTuple):
     upgrade: Callable[[alembic.operations.Operations], None]
 
 
-STEPS: tuple[Step, ...] = (Step("0001", r0001.upgrade), Step("0002", r0002.upgrade))
+STEPS: tuple[Step, ...] = (
+    Step("0001", r0001.upgrade),
+    Step("0002", r0002.upgrade),
+    Step("0003", r0003.upgrade),
+)
 REVISIONS: tuple[str, ...] = tuple(step.revision for step in STEPS)
 
 

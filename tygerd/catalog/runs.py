@@ -6,20 +6,20 @@ affair; what is written here is written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 import sqlalchemy as sa
 
-from tygerd.catalog import schema
+from tygerd.catalog import newest, schema
 from tygerd.catalog import tags as tag_queries
 
 _runs = schema.runs
 _TAGS = schema.run_tags.c.run_id
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class RunRow:
     """One run. `body` is the JSON given to `insert_run`; the other fields are the state as it is now."""
 
@@ -79,13 +79,13 @@ def insert_run(
     (run_id,) = result.inserted_primary_key or (None,)
     if not isinstance(run_id, int):
         raise TypeError(f"the database gave the run no number but {run_id!r}")
-    tag_queries.insert(connection, _TAGS, run_id, tags)
+    tag_queries.insert(connection, _TAGS, run_id, tags, now)
     return run_id
 
 
 def get_run(connection: sa.Connection, run_id: int) -> RunRow | None:
     """The run, or None."""
-    found = _rows(connection, sa.select(_runs).where(_runs.c.id == run_id))
+    found = _rows(connection, _select().where(_runs.c.id == run_id))
     return found[0] if found else None
 
 
@@ -113,9 +113,15 @@ def list_runs(
 
     `after` is the (created_at, id) of the last run of the page before.
     """
-    query = sa.select(_runs).where(*_conditions(since, tags))
-    if statuses:
-        query = query.where(_runs.c.status.in_(statuses))
+    if tags or statuses:
+        kinds = {f"status{number}": status for number, status in enumerate(sorted(set(statuses)))}
+        choice = newest.Choice([f"status = :{name}" for name in kinds], kinds, after, since)
+        ids = newest.ids(connection, _TAGS, choice, tags=tags or {}, exclude={}, limit=limit)
+        rows = {row.id: row for row in _rows(connection, _select().where(_runs.c.id.in_(ids)))}
+        return [rows[run_id] for run_id in ids]
+    query = _select()
+    if since is not None:
+        query = query.where(_runs.c.created_at > since)
     if after is not None:
         query = query.where(sa.tuple_(_runs.c.created_at, _runs.c.id) < after)
     return _rows(connection, query.order_by(_runs.c.created_at.desc(), _runs.c.id.desc()).limit(limit))
@@ -133,7 +139,7 @@ def count_runs(
 
 def unfinished_runs(connection: sa.Connection) -> list[RunRow]:
     """The runs that are not final, oldest first: what a starting daemon must look after."""
-    return _rows(connection, sa.select(_runs).where(sa.not_(_runs.c.final)).order_by(_runs.c.id))
+    return _rows(connection, _select().where(sa.not_(_runs.c.final)).order_by(_runs.c.id))
 
 
 def run_for_key(connection: sa.Connection, key: str) -> int | None:
@@ -152,7 +158,17 @@ def _conditions(since: int | None, tags: Mapping[str, str] | None) -> Iterable[s
     return [*conditions, _runs.c.created_at > since] if since is not None else conditions
 
 
+_COLUMNS = [_runs.c[field.name] for field in dataclasses.fields(RunRow) if field.name != "tags"]
+
+
+def _select() -> sa.Select[Any]:
+    return sa.select(*_COLUMNS)
+
+
 def _rows(connection: sa.Connection, query: sa.Select[Any]) -> list[RunRow]:
-    found = connection.execute(query).mappings().all()
-    tags = tag_queries.of(connection, _TAGS, [row["id"] for row in found])
-    return [RunRow(**row, tags=tags[row["id"]]) for row in found]
+    found = connection.execute(query).all()
+    tags = tag_queries.of(connection, _TAGS, [row[0] for row in found])
+    return [_row(*row, tags[row[0]]) for row in found]
+
+
+_row: Callable[..., RunRow] = RunRow  # a row's columns, in its order, and the tags

@@ -10,9 +10,11 @@ proves that a fresh catalog and a migrated one are the same.
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
-REVISION = "0002"
+REVISION = "0003"
 
 metadata = sa.MetaData()
 
@@ -35,7 +37,14 @@ buffers = sa.Table(
     # Which store holds it: a storage account's name, or "local".
     sa.Column("account", sa.Text, nullable=False, server_default="local"),
 )
-sa.Index("buffers_by_age", buffers.c.is_soft_deleted, buffers.c.created_at.desc(), buffers.c.id.desc())
+sa.Index(
+    "buffers_by_age",
+    buffers.c.is_soft_deleted,
+    buffers.c.created_at.desc(),
+    buffers.c.id.desc(),
+    sqlite_where=sa.text("is_ready = 1"),  # as queries have it, or SQLite does not see that they agree
+    postgresql_where=buffers.c.is_ready,
+)
 sa.Index(
     "buffers_by_expiry",
     buffers.c.expires_at,
@@ -49,8 +58,17 @@ buffer_tags = sa.Table(
     sa.Column("buffer_id", sa.Text, sa.ForeignKey("buffers.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("value", sa.Text, nullable=False),
+    # The buffer's own, which never changes: so that what has a tag can be read in the order of a list.
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
-sa.Index("buffer_tags_by_value", buffer_tags.c.key, buffer_tags.c.value, buffer_tags.c.buffer_id)
+sa.Index(
+    "buffer_tags_by_age",
+    buffer_tags.c.key,
+    buffer_tags.c.value,
+    buffer_tags.c.created_at.desc(),
+    buffer_tags.c.buffer_id.desc(),
+)
 
 codespecs = sa.Table(
     "codespecs",
@@ -98,8 +116,17 @@ run_tags = sa.Table(
     sa.Column("run_id", sa.BigInteger, sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("value", sa.Text, nullable=False),
+    # As of a buffer's tags.
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
-sa.Index("run_tags_by_value", run_tags.c.key, run_tags.c.value, run_tags.c.run_id)
+sa.Index(
+    "run_tags_by_age",
+    run_tags.c.key,
+    run_tags.c.value,
+    run_tags.c.created_at.desc(),
+    run_tags.c.run_id.desc(),
+)
 
 idempotency_keys = sa.Table(
     "idempotency_keys",
@@ -159,3 +186,12 @@ alembic_version = sa.Table(
     metadata,
     sa.Column("version_num", sa.String(32), primary_key=True),
 )
+
+
+def tagged(column: sa.Column[Any]) -> sa.Table:
+    """The table whose rows carry the tags that `column` (`buffer_tags.c.buffer_id`, say) refers to."""
+    (key,) = column.foreign_keys
+    table = key.column.table
+    if not isinstance(table, sa.Table):
+        raise TypeError(f"{column} refers to no table")
+    return table

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from tygerd.catalog import schema
+
 Id = TypeVar("Id", str, int)
 
 
@@ -48,17 +50,25 @@ def of(connection: sa.Connection, column: sa.Column[Any], ids: Iterable[Id]) -> 
 
 
 def insert(
-    connection: sa.Connection, column: sa.Column[Any], id_: str | int, tags: Mapping[str, str]
+    connection: sa.Connection,
+    column: sa.Column[Any],
+    id_: str | int,
+    tags: Mapping[str, str],
+    created_at: int,
 ) -> None:
-    """Give a row without tags these."""
+    """Give a row without tags these; `created_at` is the row's own."""
     if tags:
-        rows = [{column.name: id_, "key": key, "value": value} for key, value in tags.items()]
+        owner = {column.name: id_, "created_at": created_at}
+        rows = [{**owner, "key": key, "value": value} for key, value in tags.items()]
         connection.execute(sa.insert(column.table), rows)
 
 
 def replace(
     connection: sa.Connection, column: sa.Column[Any], id_: str | int, tags: Mapping[str, str]
 ) -> None:
-    """Give a row these tags instead of all that it has."""
+    """Give an existing row these tags instead of all that it has."""
     connection.execute(sa.delete(column.table).where(column == id_))
-    insert(connection, column, id_, tags)
+    if tags:
+        owner = schema.tagged(column)
+        created_at = connection.execute(sa.select(owner.c.created_at).where(owner.c.id == id_)).scalar_one()
+        insert(connection, column, id_, tags, created_at)

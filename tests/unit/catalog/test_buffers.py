@@ -51,7 +51,7 @@ async def test_what_has_expired_is_claimed_once(catalog):
     claimed += await catalog.write(buffers.claim_purgeable, now=10, limit=9)
     assert sorted(claimed) == [("early", "local"), ("late", "local")]
     assert await catalog.read(buffers.get, "late") is None
-    assert await catalog.read(buffers.unready) == claimed
+    assert sorted(await catalog.read(buffers.unready)) == sorted(claimed)
     assert await catalog.write(buffers.soft_delete_expired, now=10, expires_at=20) == 1
     moved = await catalog.read(buffers.get, "active")
     assert (moved.is_soft_deleted, moved.expires_at) == (True, 20)
