@@ -20,13 +20,14 @@ test *args: setup-tests check
 test-faults *args: setup-tests
     @pytest -n 6 --dist worksteal -m long tests/crash tests/faults "$@"
 
-# static checks: lint, format, types, and that the man pages are what the parsers make
+# static checks: lint, format, types, and that man pages and compatibility.md are what the programs say
 check: setup
     @ruff check
     @ruff format --check
     @mypy
     @mypy examples/*.py packaging/*.py bench/*.py
     @python packaging/man.py --check
+    @python packaging/compatibility.py --check
 
 # what every store and engine must do
 conformance *args: setup-tests
@@ -44,9 +45,10 @@ compat *args: setup-tests
 bench *args: setup-tests
     @python bench/bench.py "$@"
 
-# make man/ from the parsers and from tygerd's configuration
+# make man/ and a part of docs/compatibility.md from the parsers, the route table and tygerd's configuration
 man: setup
     @python packaging/man.py
+    @python packaging/compatibility.py
 
 # dist/tyger/: tyger and tygerd in one directory that needs no Python
 build: setup
