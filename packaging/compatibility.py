@@ -45,7 +45,7 @@ def endpoints() -> Things:
 
 
 def flag_of(option: click.Parameter) -> str:
-    """A flag as the data have it: `-f/--file`; and one of ours that can be denied as `--follow/--no-follow`."""
+    """A flag as the data have it: `-f/--file`; one of ours that can be denied: `--follow/--no-follow`."""
     short = [name for name in option.opts if not name.startswith("--")]
     long = [name for name in option.opts if name.startswith("--")]
     return "/".join([*short[:1], *long[:1], *option.secondary_opts[:1]])
