@@ -4,6 +4,8 @@ import contextlib
 import email.utils
 import glob
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -38,6 +40,23 @@ class Clock:
         os.replace(draft, self.path)
 
 
+def faked(library, clock):
+    """The environment of a program whose wall clock is `clock`, and no other clock of it.
+
+    Without the last, libfaketime 0.9.10 ends every timed wait for a condition of the monotonic clock at once.
+    Such is Python's for its interpreter lock: each thread that waits for it spins, reading `clock`'s file all
+    the time, and a daemon on a busy machine comes down to a hundredth of its pace, now and then.
+    `time.sleep` stays broken (EINVAL).
+    """
+    return {
+        "LD_PRELOAD": library,
+        "FAKETIME_TIMESTAMP_FILE": str(clock.path),
+        "FAKETIME_NO_CACHE": "1",
+        "DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_FORCE_MONOTONIC_FIX": "0",
+    }
+
+
 @pytest.fixture
 def site(azurite, library):
     """A daemon whose clock is ours to set; nobody else's."""
@@ -48,12 +67,7 @@ def site(azurite, library):
         streams = stack.enter_context(streaming.streaming(it, block=clouds.BLOCK))
         streams.environment = dict(it.env)
         it.clock = Clock(it.path / "clock")
-        it.env |= {
-            "LD_PRELOAD": library,
-            "FAKETIME_TIMESTAMP_FILE": str(it.clock.path),
-            "FAKETIME_NO_CACHE": "1",
-            "DONT_FAKE_MONOTONIC": "1",
-        }
+        it.env |= faked(library, it.clock)
         it.start()
         yield clouds.Cloud(proxy, it, streams, azurite)
 
@@ -65,6 +79,35 @@ def check_signed_dates(cloud):
     assert signed
     for date in signed:
         assert abs(email.utils.parsedate_to_datetime(date).timestamp() - now) < SKEW
+
+
+WAITING = """
+import ctypes, time
+libc = ctypes.CDLL(None)
+attributes, condition, mutex = (ctypes.create_string_buffer(64) for _ in range(3))
+libc.pthread_condattr_init(attributes)
+libc.pthread_condattr_setclock(attributes, time.CLOCK_MONOTONIC)
+libc.pthread_cond_init(condition, attributes)
+libc.pthread_mutex_init(mutex, None)
+libc.pthread_mutex_lock(mutex)
+began = time.monotonic()
+until = (ctypes.c_long * 2)(*divmod(int((began + 0.2) * 1e9), 10**9))
+libc.pthread_cond_timedwait(condition, mutex, until)
+print(time.time(), time.monotonic() - began)
+"""
+"""Wait for 0.2 s as Python's threads wait for the interpreter lock."""
+
+
+@pytest.mark.parametrize("offset", [0, 3600, -3600])
+def test_waiting_takes_its_time_whatever_the_clock_says(library, tmp_path, offset):
+    """What these tests fake is the wall clock, and nothing that a daemon waits by."""
+    clock = Clock(tmp_path / "clock")
+    clock.set(offset)
+    env = os.environ | faked(library, clock)
+    done = subprocess.run([sys.executable, "-c", WAITING], env=env, capture_output=True, check=True)
+    said, waited = map(float, done.stdout.split())
+    assert abs(said - time.time() - offset) < streaming.PATIENCE
+    assert 0.2 <= waited < streaming.PATIENCE
 
 
 @pytest.mark.parametrize("jump", [3600, -3600])
