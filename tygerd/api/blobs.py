@@ -268,17 +268,27 @@ _SIGNED = {
     "sig": router.Parameter("the signature"),
 }
 _CODE = {"x-ms-error-code": router.Parameter("what is wrong, a word")}
-_REFUSALS = [router.Reply(403, headers=_CODE), router.Reply(404, headers=_CODE)]
+# A request that gets no further than the router has the usual error body; the document cannot say "or none".
+_REFUSALS = [router.Reply(400), *(router.Reply(status, headers=_CODE) for status in (400, 403, 404))]
+_TOO_LARGE = router.Reply(413, headers=_CODE)
 _MD5 = {"Content-MD5": router.Parameter("base64 of the body's MD5")}
 
 
 def _row(
-    method: str, path: str, handler: _Handler, summary: str, operation: str, status: int = 200, **more: Any
+    method: str,
+    path: str,
+    handler: _Handler,
+    summary: str,
+    operation: str,
+    status: int = 200,
+    *refusals: router.Reply,
+    **more: Any,
 ) -> router.Route:
     # Who comes with a valid signature needs no role.
     return router.Route(
         method, path, handler, summary,
-        operation=operation, access="anonymous", status=status, query=_SIGNED, also=_REFUSALS, **more,
+        operation=operation, access="anonymous", status=status, query=_SIGNED, also=[*_REFUSALS, *refusals],
+        **more,
     )  # fmt: skip
 
 
@@ -288,5 +298,5 @@ ROUTES = [
     _row("DELETE", _CONTAINER, delete_container, "Remove a container", "deleteContainer"),
     _row("HEAD", _BLOB, get_blob, "Get a blob's headers", "headBlob", headers=_MD5),
     _row("GET", _BLOB, get_blob, "Get a blob", "getBlob", headers=_MD5),
-    _row("PUT", _BLOB, put_blob, "Create a blob", "putBlob", 201, streams_body=True, asks=_MD5),
+    _row("PUT", _BLOB, put_blob, "Create a blob", "putBlob", 201, _TOO_LARGE, streams_body=True, asks=_MD5),
 ]
