@@ -102,14 +102,18 @@ def test_pages(talk):
     """)
 
 
+def zbase32(data):
+    """As the contract has it: the most significant bit first, no padding."""
+    bits = "".join(f"{byte:08b}" for byte in data.encode())
+    bits += "0" * (-len(bits) % 5)
+    alphabet = "ybndrfg8ejkmcpqxot1uwisza345h769"
+    return "".join(alphabet[int(bits[at : at + 5], 2)] for at in range(0, len(bits), 5))
+
+
 def test_a_token_is_the_originals(talk):
     """z-base-32 of `[ticks,"id"]`; either server continues the other's list."""
     moment = datetime.fromisoformat(talk["d_made"]) - datetime.fromisoformat("0001-01-01T00:00:00+00:00")
-    data = json.dumps([moment // timedelta(microseconds=1) * 10, talk["d"]], separators=(",", ":")).encode()
-    bits = "".join(f"{byte:08b}" for byte in data)
-    bits += "0" * (-len(bits) % 5)
-    alphabet = "ybndrfg8ejkmcpqxot1uwisza345h769"
-    token = "".join(alphabet[int(bits[at : at + 5], 2)] for at in range(0, len(bits), 5))
+    token = zbase32(f'[{moment // timedelta(microseconds=1) * 10},"{talk["d"]}"]')
     talk.hold(
         LIST + "&limit=2" + page(*items("ed"), link="/buffers?api-version=1.0&limit=2&_ct=[[token]]"),
         token=token,
@@ -159,24 +163,61 @@ def test_a_limit_above_what_is_allowed_is_that(talk):
     talk.hold(LIST + "&limit=2147483647" + page(*items("edcba")))
 
 
+BUFFERS, RUNS, CODESPECS = '[638418036499512620,"x"]', "[638418036499512620,123]", '["klamath"]'
+NOBODYS = [
+    "",
+    "null",
+    "{}",
+    "[]",
+    "[1]",
+    "[null,null]",
+    '[1,"x",2]',
+    '["1","x"]',
+    '[1.5,"x"]',
+    '[-1,"x"]',
+    "[1e30,1]",
+    '[3155378976000000000,"x"]',
+    '[99999999999999999999,"x"]',
+    "[" * 3000,
+    '[1,"x"',
+    '[1,"x"] 2',
+    '[1,"\\ud800"]',
+]
+
+
 @pytest.mark.parametrize(
-    "token",
+    ("resource", "tokens"),
     [
-        "",  # runs ignore an empty one
-        "y",
-        "0",
-        "l",
-        "MCTGS5DBPIOZE4BNMW",
-        "mctgs5dbpioze4bnmw",  # ["klamath"], of codespecs
-        "mc5dgqbwgrhdyc3sgohu1pjtge5drcbcgr3dgze",  # [638418036499512620,123], of runs
-        "%C3%A4",
-        "%00",
-        "mctgs5dbpioze4bnmw=",
-        "y" * 5000,
+        ("buffers", [RUNS, CODESPECS, *NOBODYS]),
+        ("runs", [BUFFERS, CODESPECS, *NOBODYS[1:]]),
+        ("codespecs", [BUFFERS, RUNS, *NOBODYS]),
     ],
 )
-def test_tokens_made_up_and_of_other_lists(talk, token):
-    talk.hold(f"{LIST}&_ct={token}\n{BAD_TOKEN}")
+def test_tokens_made_up_and_of_other_lists(talk, resource, tokens):
+    for token in tokens:
+        talk.hold(f"> GET /{resource}?api-version=1.0&_ct={zbase32(token)}\n{BAD_TOKEN}")
+
+
+@pytest.mark.parametrize(
+    "token", ["y", "0", "l", "MCTGS5DBPIOZE4BNMW", "mctgs5dbpioze4bnmw=", "%C3%A4", "%00", "..", "y" * 5000]
+)
+def test_tokens_that_are_not_z_base_32(talk, token):
+    for resource in ("buffers", "runs", "codespecs"):
+        talk.hold(f"> GET /{resource}?api-version=1.0&_ct={token}\n{BAD_TOKEN}")
+
+
+def test_tokens_of_nobody_are_a_place_in_the_list(talk):
+    """Behind all, before all; an empty one is none to the list of runs."""
+    talk.hold(f"""
+        {LIST}&_ct={zbase32('[0,"x"]')}
+        {page()}
+        {LIST}&_ct={zbase32('[3155378975999999999,"x"]')}
+        {page(*items("edcba"))}
+        > GET /runs?api-version=1.0&_ct=
+        {page()}
+        > GET /codespecs?api-version=1.0&_ct={zbase32('["klamath"]')}
+        {page()}
+    """)
 
 
 # --- filters -----------------------------------------------------------------------------------------------
