@@ -111,7 +111,7 @@ class FakeDaemon:
         self.program, self.version = program, version
         self.requests, self.answers = [], {}
         self.buffers, self.codespecs, self.runs, self.outcomes, self.logs = {}, {}, {}, {}, {}
-        self.access, self.transfers = {}, {}
+        self.access, self.transfers, self.made = {}, {}, {}
         self.changed = threading.Condition()
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(self.path)
@@ -257,7 +257,14 @@ class FakeDaemon:
 
     def _resource(self, name):
         self.buffers.setdefault(name, Buffer(name))
-        return {"id": name, "location": "local", "createdAt": CREATED, "eTag": "1", "isSoftDeleted": False}
+        tags = {"tags": {"bufferName": self.made[name]}} if name in self.made else {}
+        return {
+            "id": name,
+            "location": "local",
+            "createdAt": CREATED,
+            "eTag": "1",
+            "isSoftDeleted": False,
+        } | tags
 
     def _end(self, request, trailer=b""):
         request.sock.sendall(b"0\r\n" + trailer + b"\r\n")
@@ -398,7 +405,9 @@ class FakeDaemon:
         names = codespec.get("buffers", {})
         mapped = run["job"].setdefault("buffers", {})
         for name in [*names.get("inputs", []), *names.get("outputs", [])]:
-            mapped.setdefault(name, f"run{number}-{name}")
+            if mapped.get(name, "_") == "_":
+                mapped[name] = f"run{number}-{name}"
+                self.made[mapped[name]] = name
             self.buffers.setdefault(mapped[name], Buffer(mapped[name]))
         self.runs[number] = {**run, "id": number, "status": "Running", "createdAt": CREATED}
         inputs = [self.buffers[mapped[name]] for name in names.get("inputs", [])]

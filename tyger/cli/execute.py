@@ -159,7 +159,7 @@ def _standard_streams(invocation: session.Session, job: Mapping[str, Any]) -> tu
     """
     codespec = job["codespec"]
     if isinstance(codespec, str):
-        codespec = _fetched(invocation, codespec)
+        codespec = fetched(invocation, codespec)
     parameters = codespec.get("buffers") or {}
     mapped = job.get("buffers") or {}
     return (
@@ -168,7 +168,7 @@ def _standard_streams(invocation: session.Session, job: Mapping[str, Any]) -> tu
     )
 
 
-def _fetched(invocation: session.Session, reference: str) -> dict[str, Any]:
+def fetched(invocation: session.Session, reference: str) -> dict[str, Any]:
     """The codespec that `NAME` or `NAME/versions/N` stands for; the daemon's own 404 would not name it."""
     name, _, version = reference.partition("/versions/")
     path, called = f"/codespecs/{session.segment(name, 'codespec name')}", f"codespec '{name}'"

@@ -1,4 +1,4 @@
-"""One `run exec` in progress: the run, its streams, its log, and what becomes of them when one of them ends.
+"""One `run exec` or `run attach` in progress: the run, its streams, its log, and what becomes of them.
 
 Theory of operation. Everything that happens is put into one queue: a signal, a snapshot of the run, the
 end of a transfer. The main thread takes from it and decides; threads only move bytes and lines. However
@@ -55,6 +55,10 @@ class Settings(NamedTuple):
     flush_interval: float
     on_exit: str
     retry_for: float | None
+    part: tuple[int, int | None] = (0, None)
+    """Which bytes of the output: from which one on, and how many."""
+    input_may_be_written: bool = False
+    """Whether it is fine that somebody else has written the input, or writes it: then ours is not used."""
 
 
 class Signal(NamedTuple):
@@ -87,7 +91,7 @@ Event = Signal | Snapshot | Ended | Question
 
 
 class Execution:
-    """One `run exec` from the submitted run to the end. Used once, in the main thread."""
+    """One run followed to its end, from its submission or from the middle. Used once, in the main thread."""
 
     def __init__(self, invocation: session.Session, settings: Settings) -> None:
         self._invocation = invocation
@@ -116,15 +120,22 @@ class Execution:
             Problem: the run could not be created.
         """
         with signals.Interrupts(lambda number: self._events.put(Signal(number))) as self._interrupts:
-            created = runrequest.submit(self._invocation, request)
-            self._run_id = int(created["id"])
-            self._console.log("info", "Run created", runId=self._run_id)
-            self._board.set("run", f"run {self._run_id}")
-            try:
-                self._start(session.as_object(created["job"]).get("buffers") or {})
-                self._follow()
-            finally:
-                self._leave()
+            self._see_through(runrequest.submit(self._invocation, request), "Run created")
+
+    def attach(self, run: Mapping[str, Any]) -> None:
+        """See a run through that is there already; the same ends as `run`. Raises as `run` does."""
+        with signals.Interrupts(lambda number: self._events.put(Signal(number))) as self._interrupts:
+            self._see_through(run, "Attached to the run")
+
+    def _see_through(self, run: Mapping[str, Any], said: str) -> None:
+        self._run_id = int(run["id"])
+        self._console.log("info", said, runId=self._run_id)
+        self._board.set("run", f"run {self._run_id}")
+        try:
+            self._start(session.as_object(run["job"]).get("buffers") or {})
+            self._follow()
+        finally:
+            self._leave()
 
     # --- threads ----------------------------------------------------------------------------------------
 
@@ -186,6 +197,8 @@ class Execution:
             access.Access(buffer=buffers[settings.sink_name]),
             settings.sink,
             stop=self._stop,
+            offset=settings.part[0],
+            length=settings.part[1],
             on_progress=meter,
             patience=data.patience(settings.retry_for, settings.sink),
         )
@@ -260,7 +273,11 @@ class Execution:
 
     def _ended(self, what: str, result: streams.Result | None, error: BaseException | None) -> None:
         self._transferring.discard(what)
-        if result is not None and result.state == "complete":
+        if what == "input" and self._settings.input_may_be_written and _was_written(result, error):
+            self._input_comes = False
+            text = "The run's input has a writer already; standard input is not used"
+            self._console.log("info", text, runId=self._run_id)
+        elif result is not None and result.state == "complete":
             self._meters[what].complete(result.bytes)
         elif result is not None:
             self._failure = self._failure or (_FAILED[what], data.failure(result))
@@ -320,3 +337,10 @@ class Execution:
             self._console.log("error", "Failed to cancel the run", runId=self._run_id, error=str(problem))
         else:
             self._console.log("info", "Run status changed", runId=self._run_id, status=run.get("status"))
+
+
+def _was_written(result: streams.Result | None, error: BaseException | None) -> bool:
+    """Whether a write was refused because the buffer has, or had, another writer."""
+    if result is not None:
+        return result.state == "failed" and result.code == errors.CONFLICT.code
+    return isinstance(error, errors.Problem) and error.kind is errors.CONFLICT

@@ -16,7 +16,7 @@ NO_SUCH = "0 on success, 66 when there is no such run"
 @click.group(
     cls=groups.Group,
     name="run",
-    lazy={"exec": groups.Lazy("tyger.cli.execute")},
+    lazy={"exec": groups.Lazy("tyger.cli.execute"), "attach": groups.Lazy("tyger.cli.attach")},
     aliases={"get": "show", "count": "counts", "stop": "cancel"},
     help="Execute codespecs, and look at their executions.",
     short_help="Manage runs.",
