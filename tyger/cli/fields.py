@@ -6,7 +6,7 @@ empty optional ones left out, maps sorted, times with `Z`. Pure; no input or out
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 
@@ -53,13 +53,13 @@ class Table:
 
     def __call__(self, value: object) -> object:
         """The projection of `value`; what is not an object stays as it is (a codespec reference, say)."""
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             return value
         projected: dict[str, object] = {}
         for name, always, shape in self.fields:
             content = value.get(name)
-            if always or not _empty(content):
-                projected[name] = shape(content)
+            if content or always:
+                projected[name] = content if shape is plain else shape(content)
         return projected
 
 
@@ -70,12 +70,6 @@ def each(table: Table) -> Callable[[object], object]:
         return [table(item) for item in value] if isinstance(value, list) else value
 
     return shape
-
-
-def _empty(value: object) -> bool:
-    return (
-        value is None or value is False or value in ("", 0) or (isinstance(value, (dict, list)) and not value)
-    )
 
 
 BUFFER = Table(

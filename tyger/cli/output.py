@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import itertools
 import json
 import os
 import select
@@ -19,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tyger import errors
-from tyger.cli import fields
+from tyger.cli import fields, jsontext
 
 if TYPE_CHECKING:
     from tyger.cli import layouts
@@ -29,13 +30,21 @@ STDIN, STDOUT, STDERR = 0, 1, 2
 LEVELS = ("trace", "debug", "info", "warn", "error", "fatal")
 FORMATS = ("pretty", "plain", "json")
 
+AT_ONCE = 250
+"""Items of a long list that are printed at once."""
+
 _CLEAR_LINE = "\r\x1b[2K"
 
 
 def dumps(value: object, *, indent: int | None = None, prefix: str = "") -> str:
-    """JSON as the contract prints it; every line but the first begins with `prefix`. No final newline."""
-    separators = (",", ":") if indent is None else (",", ": ")
-    text = json.dumps(value, indent=indent, separators=separators, ensure_ascii=False)
+    """JSON as the contract prints it; every line but the first begins with `prefix`. No final newline.
+
+    `indent` is None for a compact line, else 2.
+    """
+    if indent is None:
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    else:
+        text = jsontext.pretty(value, "\n" + prefix)
     # These occur in JSON only inside strings, so replacing them in the whole text is safe.
     for character, escape in (
         ("<", "\\u003c"),
@@ -45,7 +54,7 @@ def dumps(value: object, *, indent: int | None = None, prefix: str = "") -> str:
         ("\u2029", "\\u2029"),
     ):
         text = text.replace(character, escape)
-    return text.replace("\n", "\n" + prefix) if prefix else text
+    return text
 
 
 class Console:
@@ -128,10 +137,10 @@ class Console:
         if self.printer is not None:
             self.printer.several(table, values)
             return
-        separator = "[\n  "
-        for value in values:
-            self.data(separator + dumps(table(value), indent=2, prefix="  "))
-            separator = ",\n  "
+        source, separator = iter(values), "["
+        while some := [table(value) for value in itertools.islice(source, AT_ONCE)]:
+            self.data(separator + dumps(some, indent=2)[1:-2])  # the array, without its brackets
+            separator = ","
         self.data("\n]\n")
 
     def width(self) -> int | None:

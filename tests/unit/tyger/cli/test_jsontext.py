@@ -1,0 +1,31 @@
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tyger.cli import jsontext
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
+)
+
+
+@given(values)
+def test_it_is_the_text_of_the_standard_library(value):
+    assert jsontext.pretty(value) == json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def test_lines_begin_as_they_are_told():
+    assert jsontext.pretty({"a": [1, {}]}, "\n\t") == '{\n\t  "a": [\n\t    1,\n\t    {}\n\t  ]\n\t}'
+
+
+@given(st.lists(st.none() | st.booleans() | st.integers() | st.text() | st.just({"a": []}), max_size=5))
+def test_a_long_list_is_the_same_text(some):
+    many = [*some, {"list": some}] * jsontext.MANY
+    assert jsontext.pretty(many, "\n ") == json.dumps(many, indent=2, ensure_ascii=False).replace("\n", "\n ")
+
+
+def test_a_lone_surrogate_in_a_long_list():
+    many = ["\ud800"] * jsontext.MANY
+    assert json.loads(jsontext.pretty(many)) == many
