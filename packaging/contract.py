@@ -186,7 +186,10 @@ DIFFERS: dict[str, str] = {
     "GET /runs/{runId}/logs since": "strictly later, to the nanosecond, also while the run goes on",
     "GET /runs/{runId}/logs tailLines": "the last lines of all streams, also while the run goes on",
     "tyger": "exit codes; see *Commands*",
+    "tyger login": "Unix sockets only so far; see *Which daemon a command speaks to*",
     "tyger login status": "without a login it names the daemon that the commands would speak to",
+    "tyger login --proxy": "kept for other programs; a Unix socket is never reached through a proxy",
+    "tyger login --tls-certificates": "kept for other programs; a Unix socket has no TLS",
     "tyger buffer read": "an unknown id fails at once; a failed buffer ends with 74",
     "tyger buffer write": "an unknown id fails at once; a daemon that is away is waited for",
     "tyger buffer delete": "what was done is printed although a later id fails",
@@ -228,7 +231,17 @@ NO_EFFECT: dict[str, str] = {
 
 _WORKERS = "sent; the process engine has no workers and refuses the run"
 
+_IDENTITY = "with the original's checks and messages; identities of Azure are not there yet"
+
 REFUSED: dict[str, str] = {
+    "tyger login -s/--service-principal": _IDENTITY,
+    "tyger login -c/--cert-file": _IDENTITY,
+    "tyger login -t/--cert-thumbprint": _IDENTITY,
+    "tyger login -d/--use-device-code": _IDENTITY,
+    "tyger login --identity": _IDENTITY,
+    "tyger login --identity-client-id": _IDENTITY,
+    "tyger login --github": _IDENTITY,
+    "tyger login --federated-identity": _IDENTITY,
     "tyger run create --worker-codespec": _WORKERS,
     "tyger run create --worker-version": _WORKERS,
     "tyger run create --worker-replicas": _WORKERS,

@@ -15,7 +15,7 @@ import click
 
 import tyger
 from tyger import errors, paths
-from tyger.cli import root
+from tyger.cli import login, root
 from tygerd import __main__ as daemon
 from tygerd import config
 from tygerd.conformance import command
@@ -23,7 +23,21 @@ from tygerd.conformance import command
 MAN = pathlib.Path(__file__).resolve().parents[1] / "man"
 
 ENVIRONMENT = [
-    ("TYGER_SOCKET", "The daemon's socket, in place of the system's or the user's own."),
+    ("TYGER_SOCKET", "The daemon's socket, whatever the login says."),
+    (
+        "TYGER_SOCKET_PATH",
+        (
+            "Where nobody has logged in: the socket of this machine's server, in place of the system's or the"
+            " user's own. No daemon is started there. It is also what tyger login --local takes."
+        ),
+    ),
+    (
+        "TYGER_CACHE_FILE, XDG_CACHE_HOME",
+        (
+            "The login file, or the directory that has it as tyger/.tyger. Without one the commands use"
+            " this machine's daemon."
+        ),
+    ),
     ("TYGER_AUTOSTART", "0 forbids that a command starts a daemon when none answers."),
     ("NO_COLOR", "When set, messages have no colours."),
     (
@@ -138,7 +152,7 @@ def tyger_page(top: click.Context) -> list[str]:
         ".SH ENVIRONMENT",
         *terms(ENVIRONMENT),
         ".SH FILES",
-        *terms(FILES),
+        *terms([*FILES, ("~/.cache/tyger/.tyger", "The login file, see tyger-login(1).")]),
         ".SH SEE ALSO",
         escape(", ".join(f"tyger-{noun.info_name}(1)" for noun in nouns) + ", tygerd(8), tygerd.toml(5)"),
     ]
@@ -156,8 +170,11 @@ def noun_page(noun: click.Context) -> list[str]:
     """tyger-NOUN(1): all commands of one noun, or the one command that has no noun."""
     page = heading(f"tyger-{noun.info_name}", 1, clause(summary_of(noun.command)))
     commands = leaves_of(noun)
-    page += [".SH SYNOPSIS", *(line for leaf in commands for line in usage_of(leaf))]
+    acts = isinstance(noun.command, login.Login)
+    page += [".SH SYNOPSIS", *(usage_of(noun) if acts else ())]
+    page += [line for leaf in commands for line in usage_of(leaf)]
     page += [".SH DESCRIPTION", *prose(noun.command.help or "")]
+    page += [".SH OPTIONS", *terms(options_of(noun))] if acts else []
     if commands == [noun]:
         page += [".SH OPTIONS", *terms(options_of(noun))] if options_of(noun) else []
     else:

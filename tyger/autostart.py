@@ -71,9 +71,9 @@ def ensure(where: paths.Paths) -> str:
         ) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if _answers(where.socket):
+        if answers(where.socket):
             return where.socket
-        if not where.named and (other := paths.recorded_socket(where.state)) and _answers(other):
+        if not where.named and (other := paths.recorded_socket(where.state)) and answers(other):
             return other
         _start(where)
     finally:
@@ -81,7 +81,8 @@ def ensure(where: paths.Paths) -> str:
     return where.socket
 
 
-def _answers(socket_path: str) -> bool:
+def answers(socket_path: str) -> bool:
+    """Whether somebody accepts connections there. Raises `Problem` where the user may not connect."""
     try:
         sockets.connect(socket_path).close()
     except sockets.Disconnected:

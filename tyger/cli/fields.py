@@ -187,6 +187,16 @@ TRANSFER = Table(
     finishedAt=time,
 )
 
-METADATA = Table("capabilities?", "apiVersions?", "storageEndpoints?")
+METADATA = Table(
+    "authority?",
+    "audience?",
+    "cliAppUri?",
+    "cliAppId?",
+    "dataPlaneProxy?",
+    "capabilities?",
+    "apiVersions?",
+    "storageEndpoints?",
+    "rbacEnabled?",
+)
 
-LOGIN = Table("serverUrl", "principal?", "metadata", metadata=METADATA)
+LOGIN = Table("serverUrl", "principal?", "proxy?", "metadata", metadata=METADATA)

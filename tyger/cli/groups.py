@@ -66,8 +66,8 @@ def persistent_options(*, hidden: bool) -> list[click.Option]:
             expose_value=False,
             hidden=hidden,
             callback=_setting("socket"),
-            help="The daemon's Unix socket. Default: $TYGER_SOCKET, else the system's socket where there is"
-            " one, else the user's own.",
+            help="The daemon's Unix socket. Default: $TYGER_SOCKET, else where you are logged in, else"
+            " $TYGER_SOCKET_PATH, else the system's socket where there is one, else the user's own.",
         ),
         click.Option(
             ["--baggage"],

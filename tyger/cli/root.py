@@ -14,6 +14,7 @@ NOUNS = {
     "transfer": groups.Lazy("tyger.cli.transfer"),
     "status": groups.Lazy("tyger.cli.daemon", "status"),
     "login": groups.Lazy("tyger.cli.login"),
+    "logout": groups.Lazy("tyger.cli.login", "logout"),
     "version": groups.Lazy("tyger.cli.daemon", "version"),
     "completion": groups.Lazy("tyger.cli.completion"),
 }

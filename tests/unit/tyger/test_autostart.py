@@ -75,6 +75,21 @@ def test_a_command_starts_a_daemon_and_returns(place):
     assert (place / "xdg-state/tyger").stat().st_mode & 0o777 == 0o700
 
 
+def test_a_login_at_this_machines_daemon_starts_it(place):
+    environ = daemon.environment(place)
+    for word in ("--local", f"unix://{environ['XDG_RUNTIME_DIR']}/tyger/tyger.sock"):
+        done = subprocess.run(
+            [*daemon.TYGER, "login", word], env=environ, capture_output=True, timeout=WAIT, check=True
+        )
+        assert (done.stdout, done.stderr) == (b"", b"")
+        (pid,) = daemons(place)
+        assert pid_of(place) == pid
+        ended = os.pidfd_open(pid)
+        os.kill(pid, signal.SIGKILL)
+        signal_end(ended)
+    assert pid_of(place) != pid, "a command starts it again: it is the user's own"
+
+
 def test_a_daemon_inherits_neither_descriptors_nor_the_shells_variables(place):
     reading, writing = os.pipe()
     os.set_inheritable(writing, True)

@@ -44,6 +44,7 @@ def test_the_commands_that_there_are():
             *(f"tyger transfer {verb}" for verb in ("cancel", "list", "pause", "resume", "show", "watch")),
             "tyger status",
             "tyger login status",
+            "tyger logout",
             "tyger version",
             *(f"tyger completion {shell}" for shell in ("bash", "zsh", "fish")),
         ]
