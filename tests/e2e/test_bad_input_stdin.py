@@ -134,7 +134,8 @@ def test_a_named_input_that_cannot_be_read(commands, tmp_path, path, code, said)
     file = run_file(tmp_path, "cat $IN_PIPE > $OUT_PIPE")
     for arguments in (["buffer", "write", buffer], ["run", "exec", "-f", file]):
         done = commands.run(*arguments, "--input", path)
-        assert (done.returncode, complaint(done)) == (code, f"Error: {said}")
+        assert done.returncode == code
+        assert said in complaint(done)
     assert commands.run("buffer", "write", buffer, data=b"still unwritten").returncode == 0
 
 
