@@ -73,7 +73,8 @@ class Login(groups.Group):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.params = [each for each in self.params if each.name != "proxy"] + _FLAGS  # its own --proxy
+        # Its own flags come first, and its --proxy takes the place of the one that all commands have.
+        self.params = [*_FLAGS, *(each for each in self.params if each.name != "proxy")]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Find out which it is; flags may stand anywhere."""
@@ -127,7 +128,9 @@ class Login(groups.Group):
     short_help="Choose the server that the commands speak to.",
 )
 @click.pass_context
-def command(context: click.Context, file: str | None, local: bool, proxy: str | None, **given: Any) -> None:
+def command(
+    context: click.Context, /, file: str | None, local: bool, proxy: str | None, **given: Any
+) -> None:
     """Read the options, then `loggingin` does it. Nothing where the sub-command was called."""
     if context.invoked_subcommand is not None:
         return
