@@ -287,7 +287,7 @@ def _shown(row: queries.BufferRow, *, always_tags: bool = False) -> model.Buffer
     return model.Buffer(
         id=row.id,
         location=row.location,
-        created_at=units.format_timestamp(units.from_micros(row.created_at)),
+        created_at=units.format_micros(row.created_at),
         is_soft_deleted=row.is_soft_deleted,
         expires_at=_printed(row.expires_at),
         tags=row.tags if row.tags or always_tags else None,
@@ -296,4 +296,4 @@ def _shown(row: queries.BufferRow, *, always_tags: bool = False) -> model.Buffer
 
 
 def _printed(micros: int | None) -> str | None:
-    return None if micros is None else units.format_timestamp(units.from_micros(micros))
+    return None if micros is None else units.format_micros(micros)

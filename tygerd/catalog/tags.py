@@ -44,7 +44,7 @@ def of(connection: sa.Connection, column: sa.Column[Any], ids: Iterable[Id]) -> 
         return found
     tags = column.table.c
     query = sa.select(column, tags.key, tags.value).where(column.in_(list(found))).order_by(column, tags.key)
-    for id_, key, value in connection.execute(query):
+    for id_, key, value in connection.execute(query).all():
         found[id_][key] = value
     return found
 

@@ -128,4 +128,4 @@ def _canonical(text: str | None, path: str) -> str | None:
 
 
 def _printed(micros: int | None) -> str | None:
-    return None if micros is None else units.format_timestamp(units.from_micros(micros))
+    return None if micros is None else units.format_micros(micros)

@@ -22,6 +22,7 @@ FOLLOWERS: dict[model.RunStatus, frozenset[model.RunStatus]] = {
 }
 
 ALL: tuple[model.RunStatus, ...] = get_args(model.RunStatus)
+_KNOWN: dict[str, model.RunStatus] = {status: status for status in ALL}
 
 
 def parse(text: str) -> model.RunStatus | None:
@@ -35,7 +36,7 @@ def known(text: str) -> model.RunStatus:
     Raises:
         ValueError: it is none of ours.
     """
-    if (status := parse(text)) is None:
+    if (status := _KNOWN.get(text)) is None:
         raise ValueError(f"{text!r} is not the status of a run")
     return status
 

@@ -259,3 +259,10 @@ def test_timestamps_round_trip(moment):
 
 def test_micros():
     assert units.to_micros(datetime(1970, 1, 1, 0, 0, 1, 5, tzinfo=UTC)) == 1_000_005
+
+
+@given(st.datetimes(min_value=datetime(1, 1, 1), max_value=datetime(9999, 12, 31), timezones=st.just(UTC)))  # noqa: DTZ001
+@example(datetime(1970, 1, 1, tzinfo=UTC))
+@example(datetime(2026, 1, 2, 3, 4, 50, 120_000, tzinfo=UTC))
+def test_microseconds_are_printed_as_moments_are(moment):
+    assert units.format_micros(units.to_micros(moment)) == units.format_timestamp(moment)
