@@ -26,8 +26,8 @@ def refused(commands, arguments, code, said):
         ("job: [1, 2\n", "line 2: did not find expected ',' or ']'"),
         ("job:\n\tcodespec: x", "line 2: found character that cannot start any token"),
         (HEAD + "  codespec: twice\n", "line 5: job.codespec: duplicate key, first on line 2"),
-        (HEAD + "    imagee: x\n", "line 5: job.codespec.imagee: unknown field (did you mean image?)"),
-        (HEAD + "jobb: {}\n", "line 5: jobb: unknown field (did you mean job?)"),
+        (HEAD + "    imagee: x\n", 'line 5: job.codespec: unknown field "imagee" (did you mean image?)'),
+        (HEAD + "jobb: {}\n", 'line 5: unknown field "jobb" (did you mean job?)'),
         (HEAD + "    args: one\n", "line 5: job.codespec.args: expected a list, found 'one'"),
         (HEAD + "    env: [a]\n", "line 5: job.codespec.env: expected a mapping, found a list"),
         (
@@ -37,7 +37,7 @@ def refused(commands, arguments, code, said):
         (HEAD + "timeoutSeconds: soon\n", "line 5: timeoutSeconds: expected a whole number, found text"),
         (HEAD + "  replicas: '1'\n", "line 5: job.replicas: expected a whole number, found text in quotes"),
         ("[" * 200_000, "line 1: nested too deep"),
-        ("job: &a {codespec: *a}", "line 1: job.codespec.codespec: unknown field"),
+        ("job: &a {codespec: *a}", 'line 1: job.codespec: unknown field "codespec"'),
         ("job: x\n---\njob: y", "line 2: but found another document"),
         ("just text", "line 1: expected a mapping, found 'just text'"),
         ("job:\n  codespec: a\0b", "line 2: control characters are not allowed"),
@@ -78,7 +78,7 @@ def test_a_codespec_file(commands, tmp_path):
     path = tmp_path / "codespec.yml"
     for text, said in (
         ("image: [a]", "line 1: image: expected text, found a list"),
-        ("imagee: a", "line 1: imagee: unknown field (did you mean image?)"),
+        ("imagee: a", 'line 1: unknown field "imagee" (did you mean image?)'),
         (
             "image: a\nresources:\n  requests:\n    cpu: yes\n",
             "line 4: resources.requests.cpu: expected a quant",
@@ -137,4 +137,4 @@ def test_a_wrong_file_starts_no_daemon(tmp_path):
             env=it.env, capture_output=True, timeout=30, check=False,
         )  # fmt: skip
     assert done.returncode == 65
-    assert "jobb: unknown field" in complaint(done)
+    assert 'unknown field "jobb"' in complaint(done)

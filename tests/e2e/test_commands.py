@@ -252,7 +252,7 @@ def test_what_is_refused_before_a_run_exists(tyger, tmp_path):
         (
             ["-f", tmp_path / "bad.yml"],
             65,
-            b"line 3: job.codespec.imagee: unknown field (did you mean image?)",
+            b'line 3: job.codespec: unknown field "imagee" (did you mean image?)',
         ),
         (["-f", tmp_path / "missing.yml"], 66, b"No such file or directory"),
         (["-c", "unknown"], 66, b"NotFound"),

@@ -30,7 +30,8 @@ def command() -> None:
 
 
 def _quantity_option(name: str, what: str) -> Callable[[flags.F], flags.F]:
-    return click.option(name, metavar="QUANTITY", help=f"{what}, as a Kubernetes quantity.")
+    kind = flags.quantity(name.strip("-").replace("-", " "))
+    return click.option(name, type=kind, metavar="QUANTITY", help=f"{what}, as a Kubernetes quantity.")
 
 
 @command.command(

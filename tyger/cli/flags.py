@@ -19,6 +19,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 STATUSES = ("canceled", "canceling", "failed", "pending", "running", "succeeded")
 
+_QUANTITY = re.compile(
+    r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]+)?", re.ASCII
+)
 _BUFFER_TTL = re.compile(r"\d+[.]\d\d:\d\d(:\d\d)?", re.ASCII)
 
 
@@ -134,6 +137,17 @@ def _ports(text: str) -> list[tuple[str, int]]:
 
 def _csv(text: str) -> list[str]:
     return gotext.csv_record(text) if text else []
+
+
+def quantity(what: str) -> Value:
+    """A Kubernetes quantity; `what` is in front of the complaint. The daemon makes it canonical."""
+
+    def parse(text: str) -> str:
+        if text and not _QUANTITY.fullmatch(text):
+            raise ValueError(f"{what} value is invalid: {text} is not a quantity such as 2, 500m or 1.5Gi")
+        return text
+
+    return Value("quantity", parse, bare=True)
 
 
 def _statuses(text: str) -> list[str]:

@@ -111,10 +111,7 @@ def read(path: str, *, dash: bool = False) -> tuple[Options, str]:
     try:
         values = yamlfile.read(path, kind, _KEYS, dash=dash)
     except errors.Problem as problem:
-        # What is wrong with its text is always said with INVALID_INPUT.
-        doing = "parse" if problem.kind is errors.INVALID_INPUT else "read"
-        detail = problem.message.removeprefix(f"cannot read {kind} ")
-        raise errors.Problem(problem.kind, f"failed to {doing} {kind}: {detail}") from None
+        raise errors.Problem(problem.kind, problem.message.replace(f"{kind} ", f"{kind}: ", 1)) from None
     url, older = values.get("serverUrl", ""), values.pop("serverUri", "")
     if url and older and url != older:
         raise errors.Problem(

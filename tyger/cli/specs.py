@@ -77,12 +77,12 @@ RUN = yamlfile.record(
 
 def read_codespec(path: str) -> dict[str, Any]:
     """The codespec in a file. Raises `Problem`."""
-    return yamlfile.read(path, "codespec file", CODESPEC)
+    return yamlfile.read(path, "file", CODESPEC)
 
 
 def read_run(path: str) -> dict[str, Any]:
     """The run in a file; inline codespecs get the kind their place asks for. Raises `Problem`."""
-    run = yamlfile.read(path, "run file", RUN)
+    run = yamlfile.read(path, "file", RUN)
     for place, kind in (("job", "job"), ("worker", "worker")):
         codespec = run.get(place, {}).get("codespec")
         if isinstance(codespec, dict):

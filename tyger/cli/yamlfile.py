@@ -2,8 +2,8 @@
 
 The rules are the contract's (cli.md 5.2): duplicate and unknown keys are errors, a key's letter case may
 differ, scalars become text where text is expected. The tables of the two files stand in `specs`. Every
-failure is a `Problem` of one line, `cannot read run file x.yml: line 7: job.codespec.imagee: unknown
-field`. PyYAML is imported only when a file is read.
+failure is a `Problem` of one line, `failed to parse file x.yml: line 7: job.codespec: unknown field "imagee"`.
+PyYAML is imported only when a file is read.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Place(NamedTuple):
             text = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
         raise errors.Problem(
             errors.INVALID_INPUT,
-            f"cannot read {self.kind} {self.file}: line {node.start_mark.line + 1}: {text}",
+            f"failed to parse {self.kind} {self.file}: line {node.start_mark.line + 1}: {text}",
         )
 
 
@@ -74,14 +74,14 @@ def read(path: str, kind: str, shape: Shape, *, dash: bool = False) -> dict[str,
         odd = yaml.reader.Reader.NON_PRINTABLE.search(content)
         where = f"line {content.count(chr(10), 0, odd.start()) + 1}: " if odd else ""
         raise errors.Problem(
-            errors.INVALID_INPUT, f"cannot read {kind} {path}: {where}control characters are not allowed"
+            errors.INVALID_INPUT, f"failed to parse {kind} {path}: {where}control characters are not allowed"
         ) from None
     except yaml.YAMLError as error:
         raise errors.Problem(
-            errors.INVALID_INPUT, f"cannot read {kind} {path}: {_complaint(error)}"
+            errors.INVALID_INPUT, f"failed to parse {kind} {path}: {_complaint(error)}"
         ) from None
     except (RecursionError, ValueError) as error:
-        raise errors.Problem(errors.INVALID_INPUT, f"cannot read {kind} {path}: {error}") from None
+        raise errors.Problem(errors.INVALID_INPUT, f"failed to parse {kind} {path}: {error}") from None
     if root is None or _is_null(root):
         return {}
     value: dict[str, Any] = shape(root, place)
@@ -109,18 +109,20 @@ def _text(path: str, kind: str, *, dash: bool) -> str:
     except OSError as error:
         kinds = {FileNotFoundError: errors.NOT_FOUND, PermissionError: errors.FORBIDDEN}
         raise errors.Problem(
-            kinds.get(type(error), errors.IO_ERROR), f"cannot read {kind} {path}: {error.strerror}"
+            kinds.get(type(error), errors.IO_ERROR), f"failed to read {kind} {path}: {error.strerror}"
         ) from None
     except ValueError:
-        raise errors.Problem(errors.INVALID_INPUT, f"cannot read {kind}: its name has a null byte") from None
+        raise errors.Problem(
+            errors.INVALID_INPUT, f"failed to read {kind}: its name has a null byte"
+        ) from None
     if len(data) > LARGEST_FILE:
-        raise errors.Problem(errors.INVALID_INPUT, f"cannot read {kind} {path}: it is longer than 4 MiB")
+        raise errors.Problem(errors.INVALID_INPUT, f"failed to read {kind} {path}: it is longer than 4 MiB")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise errors.Problem(
-            errors.INVALID_INPUT, f"cannot read {kind} {path}: line {line}: it is not UTF-8 text"
+            errors.INVALID_INPUT, f"failed to parse {kind} {path}: line {line}: it is not UTF-8 text"
         ) from None
 
 
@@ -288,7 +290,7 @@ def _field_name(key: Any, shapes: Mapping[str, Shape], place: Place) -> str:
 
         near = difflib.get_close_matches(typed, shapes, n=1)
         suggestion = f" (did you mean {near[0]}?)" if near else ""
-        place.within(typed).refuse(key, f"unknown field{suggestion}")
+        place.refuse(key, f'unknown field "{typed}"{suggestion}')
     return name
 
 

@@ -123,10 +123,14 @@ def test_a_missing_image_is_for_the_daemon_to_refuse(tyger, codespecs):
         (["a", "--endpoint", "x=1"], 65, "job codespecs cannot have endpoints"),
         (["a", "-k", "worker", "-i", "x"], 65, "worker codespecs cannot have use buffers"),
         (["a", "-r", "many"], 65, "max-replicas must be an integer, got many"),
+        (["a", "--cpu-request", "many"], 64, "cpu request value is invalid: many is not a quantity"),
+        (["a", "--memory-limit", "1KiB"], 64, "memory limit value is invalid: 1KiB is not a quantity"),
+        (["a", "--gpu", "1 "], 64, "gpu value is invalid: 1  is not a quantity"),
+        (["a", "--shm", "."], 64, "shm value is invalid: . is not a quantity"),
         (
             ["a", "-f", "/nonexistent.yml"],
             66,
-            "cannot read codespec file /nonexistent.yml: No such file or directory",
+            "failed to read file /nonexistent.yml: No such file or directory",
         ),
     ],
 )

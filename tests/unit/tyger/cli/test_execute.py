@@ -97,7 +97,7 @@ def test_a_named_file_as_input(daemon, tmp_path):
             66,
             "cannot open input file /nonexistent: No such file or directory",
         ),
-        (["-f", "/nonexistent.yml"], 66, "cannot read run file /nonexistent.yml: No such file or directory"),
+        (["-f", "/nonexistent.yml"], 66, "failed to read file /nonexistent.yml: No such file or directory"),
     ],
 )
 def test_refused_before_a_run_exists(tyger, daemon, arguments, code, said):

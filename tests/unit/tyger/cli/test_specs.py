@@ -93,7 +93,7 @@ def test_all_fields_of_a_run(tmp_path):
     [
         (
             "job:\n  codespec:\n    imagee: x",
-            "line 3: job.codespec.imagee: unknown field (did you mean image?)",
+            'line 3: job.codespec: unknown field "imagee" (did you mean image?)',
         ),
         (
             "job:\n  codespec: {image: x}\n  replicas: two",
@@ -102,14 +102,14 @@ def test_all_fields_of_a_run(tmp_path):
         ("job: negate", "line 1: job: expected a mapping, found 'negate'"),
         ("kind: system", "line 1: kind: expected user, found 'system'"),
         ("timeoutSeconds: '60'", "line 1: timeoutSeconds: expected a whole number, found text in quotes"),
-        ("worker: {buffers: {}}", "line 1: worker.buffers: unknown field"),
+        ("worker: {buffers: {}}", 'line 1: worker: unknown field "buffers"'),
     ],
 )
 def test_mistakes_are_told_with_field_and_line(tmp_path, text, said):
     (tmp_path / "r.yml").write_text(text)
     with pytest.raises(errors.Problem) as caught:
         specs.read_run(str(tmp_path / "r.yml"))
-    assert str(caught.value) == f"cannot read run file {tmp_path}/r.yml: {said}"
+    assert str(caught.value) == f"failed to parse file {tmp_path}/r.yml: {said}"
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def read(tmp_path):
     def call(text):
         path = tmp_path / "x.yml"
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return yamlfile.read(str(path), "run file", SHAPE)
+        return yamlfile.read(str(path), "file", SHAPE)
 
     return call
 
@@ -107,8 +107,8 @@ def test_anchors_and_merges(read):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("word: a\nwrod: b", "line 2: wrod: unknown field (did you mean word?)"),
-        ("inner:\n  word: a\n  zzz: b", "line 3: inner.zzz: unknown field"),
+        ("word: a\nwrod: b", 'line 2: unknown field "wrod" (did you mean word?)'),
+        ("inner:\n  word: a\n  zzz: b", 'line 3: inner: unknown field "zzz"'),
         ("word: a\nword: b", "line 2: word: duplicate key, first on line 1"),
         ("word: a\n\nWord: b", "line 3: word: duplicate field, first on line 1"),
         ("map:\n  a: 1\n  a: 2", "line 3: map.a: duplicate key, first on line 2"),
@@ -146,7 +146,7 @@ def test_anchors_and_merges(read):
 def test_each_mistake_is_told_with_its_place(read, tmp_path, text, said):
     with pytest.raises(errors.Problem) as caught:
         read(text)
-    assert str(caught.value) == f"cannot read run file {tmp_path}/x.yml: {said}"
+    assert str(caught.value) == f"failed to parse file {tmp_path}/x.yml: {said}"
     assert caught.value.kind is errors.INVALID_INPUT
 
 
@@ -173,13 +173,13 @@ def test_a_file_that_contains_itself(read):
 )
 def test_files_that_cannot_be_read(tmp_path, name, kind, said):
     with pytest.raises(errors.Problem, match=said) as caught:
-        yamlfile.read(f"{tmp_path}/{name}", "run file", SHAPE)
+        yamlfile.read(f"{tmp_path}/{name}", "file", SHAPE)
     assert caught.value.kind is kind
 
 
 def test_a_file_without_an_end():
     with pytest.raises(errors.Problem, match="longer than 4 MiB"):
-        yamlfile.read("/dev/zero", "run file", SHAPE)
+        yamlfile.read("/dev/zero", "file", SHAPE)
 
 
 @given(st.text(alphabet="abcwordlistmap:,[]{}&*!|>'\"#-? \n\t01.<~%@`", max_size=60))
@@ -188,7 +188,7 @@ def test_whatever_the_text_is_it_is_read_or_refused_in_one_line(tmp_path_factory
     path.write_text(text)
     try:
         said = ""
-        yamlfile.read(str(path), "run file", SHAPE)
+        yamlfile.read(str(path), "file", SHAPE)
     except errors.Problem as problem:
         said = str(problem)
     assert "\n" not in said
