@@ -42,17 +42,18 @@ def run(argv: Sequence[str]) -> int:
     closed = _occupy_standard_descriptors()
     console = None
     try:
-        from tyger.cli import output
+        from tyger.cli import failures, output
 
         console = output.Console(os.environ, closed)
+        console.failures_as_json = failures.asked_for(argv)
         code = _invoke(list(argv), console)
         if sys.stdout is not None:
             sys.stdout.flush()
     except KeyboardInterrupt:
-        return 128 + SIGINT
+        return _ended(console, 128 + SIGINT)
     except BrokenPipeError:
         _discard_stdout()
-        return 128 + SIGPIPE
+        return _ended(console, 128 + SIGPIPE)
     except Exception as error:  # noqa: BLE001 - the one place where a defect becomes an exit code
         return _report_unexpected(error, console)
     return code
@@ -62,7 +63,7 @@ def _invoke(argv: list[str], console: output.Console) -> int:
     import click
 
     from tyger import errors
-    from tyger.cli import gotext, root, session
+    from tyger.cli import failures, gotext, root, session
 
     if instruction := os.environ.get("_TYGER_COMPLETE"):
         from click import shell_completion
@@ -76,31 +77,24 @@ def _invoke(argv: list[str], console: output.Console) -> int:
     except click.exceptions.Exit as done:
         code = done.exit_code
     except session.Exit as done:
-        code = done.code
+        code = failures.ended(console, done.code)
     except click.ClickException as error:
-        console.error(gotext.one_line(error.format_message().rstrip(".")))
         context_of_error = getattr(error, "ctx", None)
         path = context_of_error.command_path if context_of_error else "tyger"
-        console.hint(f"Run '{path} --help' for usage.")
-        return errors.USAGE.exit_code
-    except session.Fatal as fatal:
-        why = _problem_text(fatal.cause)
-        console.log("fatal", fatal.message, **({"error": why} if why else {}), **fatal.fields)
-        code = fatal.cause.exit_code
-    except errors.Problem as problem:
-        console.error(_problem_text(problem))
-        code = problem.exit_code
+        return failures.usage(console, gotext.one_line(error.format_message().rstrip(".")), path)
+    except (session.Fatal, errors.Problem) as failure:
+        invocation.warn_of_other_version()
+        if isinstance(failure, errors.Problem):
+            return failures.problem(console, failure)
+        return failures.fatal(console, failure)
     invocation.warn_of_other_version()
     return code
 
 
-def _problem_text(problem: Exception) -> str:
-    """What the daemon said carries its code, as the contract has it (cli.md 1.8)."""
-    from tyger import errors
+def _ended(console: output.Console | None, code: int) -> int:
+    from tyger.cli import failures
 
-    if isinstance(problem, errors.Problem) and problem.remote:
-        return f"{problem.kind.code}: {problem.message}"
-    return str(problem)
+    return code if console is None else failures.ended(console, code)
 
 
 def _report_unexpected(error: Exception, console: output.Console | None) -> int:
@@ -113,16 +107,18 @@ def _report_unexpected(error: Exception, console: output.Console | None) -> int:
         sys.stderr.flush()
     if isinstance(error, OSError) and error.strerror:
         named = f"{error.filename}: " if error.filename else ""
-        text, code = f"{named}{error.strerror}", errors.IO_ERROR.exit_code
+        text, kind = f"{named}{error.strerror}", errors.IO_ERROR
     else:
         where = _last_frame(error)
         text = (
             f"this is a defect of tyger: {type(error).__name__}: {error} ({where}); TYGER_DEBUG=1 shows more"
         )
-        code = errors.INTERNAL.exit_code
-    if console is not None:
-        console.error(text)
-    return code
+        kind = errors.INTERNAL
+    if console is None:
+        return kind.exit_code
+    from tyger.cli import failures
+
+    return failures.unexpected(console, kind, text)
 
 
 def _last_frame(error: BaseException) -> str:

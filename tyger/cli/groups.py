@@ -60,6 +60,31 @@ def persistent_options(*, hidden: bool) -> list[click.Option]:
             " otherwise) or json.",
         ),
         click.Option(
+            ["-q", "--quiet"],
+            is_flag=True,
+            expose_value=False,
+            hidden=hidden,
+            callback=_setting("quiet"),
+            help="On standard error only warnings and errors, and no progress.",
+        ),
+        click.Option(
+            ["--verbose"],
+            is_flag=True,
+            expose_value=False,
+            hidden=hidden,
+            callback=_setting("verbose"),
+            help="On standard error also what helps to find a fault: --log-level debug.",
+        ),
+        click.Option(
+            ["--errors"],
+            metavar="FORM",
+            expose_value=False,
+            hidden=hidden,
+            callback=_setting("errors"),
+            help="Form in which a failure is told: text (default), or json, a last line on standard error"
+            " with code, message, exitStatus and hint.",
+        ),
+        click.Option(
             ["--socket"],
             type=click.Path(readable=False),
             metavar="PATH",

@@ -63,12 +63,14 @@ class Console:
     def __init__(self, environ: Mapping[str, str], closed: frozenset[int] = frozenset()) -> None:
         self.closed = closed
         self.level = "info"
+        self.failures_as_json = False
+        """Whether a failure is told to programs (`failures`), not to people."""
         self.layout: str | None = None
         """What `--output` said, None without it; `printer` is what it means, None for JSON."""
         self.printer: layouts.Printer | None = None
         self.stderr_is_terminal = STDERR not in closed and os.isatty(STDERR)
         self.format = "pretty" if self.stderr_is_terminal else "plain"
-        self._colours = not environ.get("NO_COLOR")
+        self._colours = not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
         self._can_redraw = self.stderr_is_terminal and environ.get("TERM", "") not in ("", "dumb")
         self._live = ""
         self._lock = threading.RLock()
@@ -160,6 +162,10 @@ class Console:
         """What a failed command ends with: one line, unless the daemon shows lines to copy."""
         self._above(f"Error: {text.rstrip()}\n")
 
+    def failure(self, line: str) -> None:
+        """What a failed command ends with, for programs: one line."""
+        self._above(line + "\n")
+
     def hint(self, text: str) -> None:
         """A further line for a person, behind an error."""
         self._above(text + "\n")
@@ -186,7 +192,7 @@ class Console:
 
     def log(self, level: str, message: str, /, **values: object) -> None:
         """A log record; dropped when below the level in force."""
-        if LEVELS.index(level) < LEVELS.index(self.level):
+        if LEVELS.index(level) < LEVELS.index(self.level) or (level == "fatal" and self.failures_as_json):
             return
         from tyger.cli import records
 
@@ -206,6 +212,11 @@ class Console:
             self._erase()
             self._live = text[: width - 1]
             self._redraw()
+
+    def draw_nothing(self) -> None:
+        """Show no live line from now on, as where there is no terminal."""
+        self.live("")
+        self._can_redraw = False
 
     @property
     def has_live_line(self) -> bool:

@@ -51,6 +51,8 @@ class Session:
         self.named_socket: str | None = None
         self._paths: paths.Paths | None = None
         self._headers: dict[str, str] = {}
+        self._level_is_given = False
+        self._volume = ""
         self._client: client_module.Client | None = None
 
     def configure(self, name: str, value: Any, parameter: click.Parameter, context: click.Context) -> None:
@@ -62,6 +64,12 @@ class Session:
         match name:
             case "log_level":
                 self.console.level = _choice(value, output.LEVELS[:-1], parameter, context)
+                self._level_is_given = True
+            case "quiet" | "verbose" if value:
+                self._set_volume(name, context)
+            case "errors":
+                chosen = _choice(value, ("text", "json"), parameter, context)
+                self.console.failures_as_json = chosen == "json"
             case "log_format" if value:
                 self.console.format = _choice(value, output.FORMATS, parameter, context)
             case "socket":
@@ -70,6 +78,16 @@ class Session:
                 self._headers["baggage"] = _baggage(value, context)
             case _:
                 pass
+
+    def _set_volume(self, name: str, context: click.Context) -> None:
+        """`--quiet` or `--verbose`; a level that is given with `--log-level` counts more."""
+        if self._volume not in ("", name):
+            raise click.UsageError("--quiet and --verbose exclude each other", context)
+        self._volume = name
+        if not self._level_is_given:
+            self.console.level = "warn" if name == "quiet" else "debug"
+        if name == "quiet":
+            self.console.draw_nothing()
 
     @property
     def paths(self) -> paths.Paths:

@@ -32,7 +32,7 @@ BUFFER = [
     "storage-account list",
     "write",
 ]
-RUN = ["cancel", "counts", "create", "exec", "list", "logs", "set", "show", "watch"]
+RUN = ["attach", "cancel", "counts", "create", "exec", "list", "logs", "set", "show", "watch"]
 
 
 def test_the_commands_that_there_are():
