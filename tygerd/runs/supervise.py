@@ -78,7 +78,8 @@ class Caretaker:
                 changes = {"status": seen.status, "status_reason": seen.reason}
                 if seen.finished_at is not None:
                     changes["finished_at"] = seen.finished_at
-            if seen.started_at is not None and row.started_at is None:
+            # Of what has ended nothing changes: whoever saw the end, and its ETag, has seen all of it.
+            if seen.started_at is not None and row.started_at is None and not states.is_terminal(row.status):
                 changes["started_at"] = seen.started_at
             if not changes:
                 return row, False

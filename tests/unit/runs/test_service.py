@@ -144,6 +144,15 @@ async def test_cancelling_what_is_being_started(runs, shop):
     assert shop.engine.removed == [run.id]
 
 
+async def test_nothing_of_an_end_changes_any_more(runs, shop):
+    """Not even by a start that is heard of later: a watcher has seen the end, and its ETag."""
+    run = await runs.create(wanted(), 0)
+    await shop.engine.wait_started(run.id)
+    cancelled = await runs.cancel(run.id)
+    assert await ended(runs, run.id, "Canceled") == cancelled
+    assert cancelled.started_at is None
+
+
 async def test_an_end_is_never_changed(runs, shop):
     run = await runs.create(wanted(), 0)
     await shop.engine.wait_started(run.id)
