@@ -251,6 +251,23 @@ def test_filters(talk, query, found):
     talk.hold(f"{LIST}{query}{page(*items(found))}{COUNT}{query}{number(len(found))}")
 
 
+def test_filters_with_a_great_many_tags(talk):
+    """As many as a buffer can have, and more; a filter that no statement could hold is refused."""
+    tags, excluded = ("".join(f"&{name}[k{at}]=v" for at in range(200)) for name in ("tag", "excludeTag"))
+    talk.hold(f"""
+        {LIST}{tags}{excluded}
+        {page()}
+        {COUNT}{tags}{excluded}
+        {number(0)}
+        > DELETE /buffers?api-version=1.0{tags}{excluded}
+        {number(0)}
+        > POST /buffers/restore?api-version=1.0{tags}{excluded}
+        {number(0)}
+        {LIST}{tags}&tag[more]=v
+        {refusal("400 Bad Request", "BadRequest", "no more than 200 tag parameters may be given")}
+    """)
+
+
 def test_a_state_that_is_none_is_refused_by_the_list_and_ignored_by_the_count(talk):
     bad = refusal("400 Bad Request", "BadRequest", "softDeleted must be true or false")
     for text in ("", "1", "yes"):

@@ -13,6 +13,9 @@ from tygerd.http import messages
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 2000
+MAX_TAGS = 200
+"""Tags in one filter: twice what a buffer is created with; SQLite takes 1000 conditions in one statement."""
+
 _INTEGER = re.compile(r"[-+]?[0-9]{1,20}")
 
 
@@ -70,11 +73,16 @@ def tags(query: messages.Fields, prefix: str = "tag") -> dict[str, str]:
     """`tag[key]=value` pairs (or another `prefix`); of one key given twice the first value counts.
 
     Keys keep their case: `tag[a]` and `tag[A]` are two filters, as they are two tags.
+
+    Raises:
+        Problem: BAD_REQUEST for more than MAX_TAGS.
     """
     found: dict[str, str] = {}
     for name, value in query:
         if name.startswith(f"{prefix}[") and name.endswith("]"):
             found.setdefault(name[len(prefix) + 1 : -1], value)
+    if len(found) > MAX_TAGS:
+        raise errors.Problem(errors.BAD_REQUEST, f"no more than {MAX_TAGS} {prefix} parameters may be given")
     return found
 
 

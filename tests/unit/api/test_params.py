@@ -92,3 +92,12 @@ def test_tags():
     ]
     assert params.tags(query(*pairs)) == {"a": "1", "A": "3", "": "5"}
     assert params.tags(query(*pairs), "excludeTag") == {"c": "7"}
+
+
+def test_a_filter_of_too_many_tags():
+    many = [(f"tag[k{i}]", "v") for i in range(201)]
+    assert len(params.tags(query(*many[:-1], many[0]))) == 200
+    assert refused(params.tags, query(*many)) == (
+        errors.BAD_REQUEST,
+        "no more than 200 tag parameters may be given",
+    )
