@@ -73,7 +73,7 @@ def asked_for(argv: Sequence[str]) -> bool:
     """Whether `--errors json` stands on a command line that may be too wrong to be parsed."""
     words = list(argv[: argv.index("--")] if "--" in argv else argv)
     wanted = False
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words, ""][1:], strict=True):
         name, equals, value = word.partition("=")
         if name == "--errors":
             wanted = (value if equals else following).lower() == "json"

@@ -17,6 +17,8 @@ NOUNS = {
     "logout": groups.Lazy("tyger.cli.login", "logout"),
     "version": groups.Lazy("tyger.cli.daemon", "version"),
     "completion": groups.Lazy("tyger.cli.completion"),
+    "help": groups.Lazy("tyger.cli.help"),
+    "__complete": groups.Lazy("tyger.cli.completion", "complete"),
 }
 
 

@@ -2,7 +2,7 @@
 
 The rules are the contract's (cli.md 5.2): duplicate and unknown keys are errors, a key's letter case may
 differ, scalars become text where text is expected. The tables of the two files stand in `specs`. Every
-failure is a `Problem` of one line, `failed to parse file x.yml: line 7: job.codespec: unknown field "imagee"`.
+failure is a `Problem` of one line, `failed to parse file x.yml: line 7: job.codespec: unknown field "a"`.
 PyYAML is imported only when a file is read.
 """
 

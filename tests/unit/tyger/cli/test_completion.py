@@ -51,3 +51,31 @@ def test_bash_accepts_the_script():
         [bash, "-n"], input=completion.script("bash"), text=True, capture_output=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "out"),
+    [
+        (
+            ["run", "c"],
+            "cancel\tCancel a run: its program",
+        ),
+        (["run", "exec", "--on-exit", ""], "cancel\ndetach\n:4\n"),
+        (["buffer", "storage"], "storage-account\t"),
+        (["codespec", "create", "--file", ""], ":0\n"),
+        (["run", "list", "--sta"], "--status\t"),
+        ([], "buffer\t"),
+        (["nonsense", "x"], ":"),
+    ],
+)
+def test_what_the_original_s_scripts_ask(tyger, words, out):
+    done = tyger("__complete", *words)
+    assert done.code == 0
+    assert out.rstrip("\n").split("\n")[0] in done.out
+    *_, last = done.out.splitlines()
+    directive = {":0": "ShellCompDirectiveDefault", ":4": "ShellCompDirectiveNoFileComp"}[last]
+    assert done.err == f"Completion ended with directive: {directive}\n"
+
+
+def test_nothing_is_described_where_nothing_is_asked_to_be(tyger):
+    assert tyger("completion", "bash", "--no-descriptions").out == tyger("completion", "bash").out

@@ -46,6 +46,8 @@ def test_the_commands_that_there_are():
             "tyger login status",
             "tyger logout",
             "tyger version",
+            "tyger help",
+            "tyger __complete",
             *(f"tyger completion {shell}" for shell in ("bash", "zsh", "fish")),
         ]
     )
