@@ -235,6 +235,8 @@ def test_tags_are_not_looked_at_by_put(talk):
         {shown(',"tags":{"":"x y","ä":""}')}
         {put(json.dumps({"tags": many}))}
         {shown(',"tags":{[[:any]]}')}
+        {put(json.dumps({"tags": {f"k{i}": "" for i in range(1001)}}))}
+        {invalid("No more than 1000 tags can be set")}
     """)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tyger import errors, model
 from tygerd.api import context, described, paging, params
-from tygerd.buffers import service, states
+from tygerd.buffers import service, states, tags
 from tygerd.http import messages, router
 
 
@@ -40,6 +40,7 @@ async def show(app: context.App, request: messages.Request) -> messages.Response
 
 async def update(app: context.App, request: messages.Request, body: model.BufferUpdate) -> messages.Response:
     """Replace a buffer's tags and set its expiry."""
+    tags.check_amount(body.tags)
     changed = await app.buffers.update(
         request.params["id"],
         body,

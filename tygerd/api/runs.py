@@ -13,6 +13,7 @@ import trio
 
 from tyger import errors, model, units
 from tygerd.api import context, described, paging, params
+from tygerd.buffers import tags
 from tygerd.http import messages, router
 from tygerd.runs import records, service, states
 
@@ -33,7 +34,11 @@ async def create(app: context.App, request: messages.Request, body: model.Run) -
 
 async def index(app: context.App, request: messages.Request) -> messages.Response:
     """List runs, newest first."""
-    after = paging.after_moment(request.query, tuple[int, int]) if request.query.get(paging.NAME) else None
+    after = (
+        paging.after_moment(request.query, tuple[int, model.Int64])
+        if request.query.get(paging.NAME)
+        else None
+    )
     found = await app.runs.page(
         _chosen(request, with_statuses=True), limit=params.limit(request.query), after=after
     )
@@ -75,6 +80,7 @@ async def update(app: context.App, request: messages.Request, body: model.RunUpd
         if body.id is not None and body.id != run_id:
             text = "The run ID in the URL does not match the run ID in the request body."
             return messages.Response(400, text)
+        tags.check_amount(body.tags)
         run = await app.runs.update(run_id, body.tags or {}, request.headers.get("If-Match"))
     return messages.Response(200, run, [("ETag", run.e_tag or "")])
 

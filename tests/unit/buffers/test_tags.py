@@ -30,3 +30,10 @@ def test_bad(bad, words):
     with pytest.raises(errors.Problem, match=words) as caught:
         tags.check(bad)
     assert caught.value.kind is errors.INVALID_INPUT
+
+
+def test_an_absurd_number():
+    tags.check_amount(None)
+    tags.check_amount({f"k{i}": "" for i in range(1000)})
+    with pytest.raises(errors.Problem, match="No more than 1000 tags can be set"):
+        tags.check_amount({f"k{i}": "" for i in range(1001)})
