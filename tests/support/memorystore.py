@@ -26,6 +26,9 @@ class MemoryStore:
         self.removed = trio.Event()
 
     async def create(self, id: str) -> None:  # noqa: A002 - the contract's word
+        self.make(id)
+
+    def make(self, id: str) -> None:  # noqa: A002
         self._ask()
         self.names.add(id)
 

@@ -2,7 +2,9 @@
 
 A change is one transaction with its checks inside (`If-Match` too). A row is written before its container is
 made, and shows once both are there; when a buffer is removed it ceases to show before its container goes.
-What a crash leaves half-made or half-gone, the reaper removes. Which store a buffer is in says its row.
+What a crash leaves half-made or half-gone, the reaper removes. A container of the embedded store is made
+inside the transaction that writes its row, because that takes a third of the time. Which store a buffer is
+in says its row.
 """
 
 from __future__ import annotations
@@ -93,11 +95,15 @@ class Buffers:
             for one, store in zip(wanted, stores, strict=True)
         ]
         new_ids = [row.id for row in rows]
+        embedded = [store for store in stores if base.is_embedded(store)]
         try:
-            await self._catalog.write(_insert_all, rows)
-            for row, store in zip(rows, stores, strict=True):
-                await store.create(row.id)
-            await self._catalog.write(queries.set_ready, new_ids)
+            if len(embedded) == len(stores):
+                await self._catalog.write(_make_all, rows, embedded)
+            else:
+                await self._catalog.write(_insert_all, rows)
+                for row, store in zip(rows, stores, strict=True):
+                    await store.create(row.id)
+                await self._catalog.write(queries.set_ready, new_ids)
         except BaseException:
             self._reaper.discard(queries.Kept(row.id, row.account) for row in rows)
             raise
@@ -255,6 +261,15 @@ class Buffers:
         return [
             model.StorageAccount(name=one.name, location=one.location, endpoint=one.endpoint) for one in every
         ]
+
+
+def _make_all(
+    connection: sa.Connection, rows: Sequence[queries.BufferRow], stores: Sequence[base.EmbeddedStore]
+) -> None:
+    """Rows and containers in one transaction. A crash before its end leaves at worst an empty container."""
+    for row, store in zip(rows, stores, strict=True):
+        queries.insert(connection, row, ready=True)
+        store.make(row.id)
 
 
 def _insert_all(connection: sa.Connection, rows: Sequence[queries.BufferRow]) -> None:

@@ -18,6 +18,7 @@ from tygerd.catalog import tags as tag_queries
 
 _buffers = schema.buffers
 _TAGS = schema.buffer_tags.c.buffer_id
+_INSERT = sa.insert(_buffers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +56,10 @@ class Filter:
         return tag_queries.filters(_buffers.c.id, _TAGS, tags=self.tags, exclude=self.exclude)
 
 
-def insert(connection: sa.Connection, row: BufferRow) -> None:
-    """Add a buffer that is not ready."""
+def insert(connection: sa.Connection, row: BufferRow, *, ready: bool = False) -> None:
+    """Add a buffer, which shows if it is ready."""
     values = {name: getattr(row, name) for name in _COLUMNS}
-    connection.execute(sa.insert(_buffers).values({**values, "is_ready": False}))
+    connection.execute(_INSERT, {**values, "is_ready": ready})
     tag_queries.insert(connection, _TAGS, row.id, row.tags, row.created_at)
 
 

@@ -15,6 +15,8 @@ from tygerd.catalog import schema
 
 Id = TypeVar("Id", str, int)
 
+_INSERTS = {table.name: sa.insert(table) for table in (schema.buffer_tags, schema.run_tags)}
+
 
 def carries(
     tagged: sa.ColumnElement[Any], column: sa.Column[Any], key: str, value: str
@@ -60,7 +62,7 @@ def insert(
     if tags:
         owner = {column.name: id_, "created_at": created_at}
         rows = [{**owner, "key": key, "value": value} for key, value in tags.items()]
-        connection.execute(sa.insert(column.table), rows)
+        connection.execute(_INSERTS[column.table.name], rows)
 
 
 def replace(

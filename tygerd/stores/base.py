@@ -79,6 +79,10 @@ class Store(Protocol):
 class EmbeddedStore(Store, Protocol):
     """One whose containers this process opens itself."""
 
+    def make(self, id: str) -> None:  # noqa: A002
+        """`create` for a thread: it blocks. Raises as `create`."""
+        ...
+
     async def open(self, id: str) -> container.Container:  # noqa: A002
         """The container, one object for all who ask in this process.
 

@@ -75,6 +75,11 @@ class LocalStore:
         path = self._path(id)
         await self._run(lambda: self._make(path))
 
+    def make(self, id: str) -> None:  # noqa: A002
+        """See `base.EmbeddedStore`."""
+        with disk_problems():
+            self._make(self._path(id))
+
     async def exists(self, id: str) -> bool:  # noqa: A002
         """See `base.Store`."""
         path = self._path(id)

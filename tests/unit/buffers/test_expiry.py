@@ -92,13 +92,25 @@ async def test_what_a_crash_interrupted_is_removed_after_the_next_start(buffers,
     assert memory.names == {kept}
 
 
-async def test_what_could_not_be_made_leaves_nothing(buffers, memory, catalog):
+async def test_what_could_not_be_made_here_leaves_nothing(buffers, memory, catalog):
     memory.problem = errors.Problem(errors.STORAGE_FULL, "No space left on device")
     with pytest.raises(errors.Problem, match="No space left"):
         await make(buffers)
-    assert len(await catalog.read(queries.unready)) == 1
+    assert await catalog.read(queries.unready) == []
+    assert await buffers.count(soft_deleted=None, chosen=service.Filter()) == 0
     memory.problem = None
+    await memory.create(next(iter(buffers._reaper._doomed)))  # as if the last of several had failed
     assert await buffers._reaper.work()
+    assert memory.names == set()
+
+
+async def test_what_could_not_be_made_elsewhere_is_removed(both, remote, catalog):
+    remote.problem = errors.Problem(errors.UNAVAILABLE, "no route to host")
+    with pytest.raises(errors.Problem, match="no route"):
+        await both.create(model.Buffer(location=remote.traits.location), 0)
+    assert len(await catalog.read(queries.unready)) == 1
+    remote.problem = None
+    assert await both._reaper.work()
     assert await catalog.read(queries.unready) == []
 
 
