@@ -154,7 +154,10 @@ class Sent:
         if 200 <= status < 300:
             return stream
         with stream:
-            raise errors.from_wire(status, _error_body(self._method, stream))
+            body = _error_body(self._method, stream)
+            problem = errors.from_wire(status, _decoded(body))
+            problem.answer = (status, headers, body)
+            raise problem
 
     def close(self) -> None:
         """Close the connection. Idempotent."""
@@ -339,8 +342,16 @@ def _body(method: str, stream: Stream) -> bytes:
     return b"" if method == "HEAD" or stream.status == 204 else b"".join(stream.pieces())
 
 
-def _error_body(method: str, stream: Stream) -> object:
+def _error_body(method: str, stream: Stream) -> bytes:
+    """All of it, or nothing where it was cut."""
     try:
-        return json.loads(_body(method, stream) or b"null")
-    except (ValueError, sockets.Disconnected):
+        return _body(method, stream)
+    except sockets.Disconnected:
+        return b""
+
+
+def _decoded(body: bytes) -> object:
+    try:
+        return json.loads(body or b"null")
+    except ValueError:
         return None

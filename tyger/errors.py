@@ -8,6 +8,7 @@ table still means failure.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 
@@ -45,6 +46,30 @@ FORBIDDEN = Kind("Forbidden", 403, 77, "permission denied")
 ACCESS_EXPIRED = Kind("AccessExpired", 403, 77, "the access URL has expired and nobody renews it")
 CONFIG = Kind("Config", 500, 78, "tygerd.toml is wrong, or the state directory cannot be used")
 
+PHRASES = {
+    200: "OK",
+    201: "Created",
+    202: "Accepted",
+    204: "No Content",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    409: "Conflict",
+    412: "Precondition Failed",
+    413: "Request Entity Too Large",
+    415: "Unsupported Media Type",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+    507: "Insufficient Storage",
+}
+"""What the original's messages say behind a status (contract cli.md 1.8)."""
+
 KINDS: tuple[Kind, ...] = tuple(value for value in globals().copy().values() if isinstance(value, Kind))
 BY_CODE: dict[str, Kind] = {kind.code: kind for kind in KINDS}
 
@@ -69,6 +94,8 @@ class Problem(Exception):  # noqa: N818 - a Problem is what the user is told; no
         self.message = message
         self.details = details or {}
         self.empty_body = empty_body
+        self.answer: tuple[int, Mapping[str, str], bytes] | None = None
+        """Status, headers and body of the answer that said it, where one did."""
         self.remote = False
         """Whether the daemon said it; its code is then shown to the user (contract cli.md 1.8)."""
 
@@ -96,7 +123,12 @@ def from_wire(status: int, body: object) -> Problem:
         problem.remote = True
         return problem
     kind = next((kind for kind in KINDS if kind.status == status), Kind("Unexpected", status, 1, ""))
-    return Problem(kind, f"unexpected status code {status}")
+    return Problem(kind, f"unexpected status code {status_line(status)}")
+
+
+def status_line(status: int) -> str:
+    """`404 Not Found`."""
+    return f"{status} {PHRASES.get(status, '')}".rstrip()
 
 
 def not_found() -> Problem:

@@ -251,9 +251,13 @@ FILE = click.Path(readable=False, allow_dash=True)
 """A path: for the shells' completion only; whoever opens the file says what is wrong with it."""
 
 
-def _merged(_context: click.Context, _parameter: click.Parameter, values: Sequence[Any]) -> dict[str, Any]:
+def merged(values: Sequence[Any]) -> dict[str, Any]:
     """Repeated map flags as one map; the last one wins."""
     return {key: value for pairs in values for key, value in pairs}
+
+
+def _merged(_context: click.Context, _parameter: click.Parameter, values: Sequence[Any]) -> dict[str, Any]:
+    return merged(values)
 
 
 def _joined(_context: click.Context, _parameter: click.Parameter, values: Sequence[Any]) -> list[Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from tyger.cli import flags
 from tyger.cli import parser as parser_module
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def persistent_options(*, hidden: bool) -> list[click.Option]:
         ),
         click.Option(
             ["--baggage"],
+            type=flags.PAIRS,
             metavar="KEY=VALUE",
             expose_value=False,
             multiple=True,
@@ -202,7 +204,7 @@ class Group(click.Group):
 
         A flag that we do not know is taken to have a value, unless that is the only name of a sub-command.
         """
-        flags = _parser(self, ctx)
+        here = _parser(self, ctx)
         own: list[str] = []
         rest: list[str] = []
         doubtful: int | None = None  # the first word that may be a flag's value or our sub-command
@@ -213,7 +215,7 @@ class Group(click.Group):
                 if doubtful is not None and not self._knows(word):
                     break
                 return own, place, rest + args[place + 1 :]
-            known = flags.flag(word.partition("=")[0])
+            known = here.flag(word.partition("=")[0])
             alone = "=" in word or (len(word) > 2 and not word.startswith("--"))
             takes = not alone and (known is None or known.takes_value)
             mine = own if known is not None else rest

@@ -6,8 +6,9 @@ hands to each command (`context.obj`).
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -16,11 +17,14 @@ import click
 import tyger
 from tyger import client as client_module
 from tyger import errors, target
-from tyger.cli import flags, output
+from tyger.cli import flags, gotext, output, parser, wirelog
 
 if TYPE_CHECKING:
     from tyger import paths
     from tyger.cli import signals
+
+
+_NOT_IN_TOKENS = frozenset(' "(),/:;<=>?@[\\]{}')
 
 
 class Fatal(Exception):  # noqa: N818 - it is a way to end, not a kind of error
@@ -54,6 +58,7 @@ class Session:
         self._level_is_given = False
         self._volume = ""
         self._client: client_module.Client | None = None
+        self._clock_was_seen = False
 
     def configure(self, name: str, value: Any, parameter: click.Parameter, context: click.Context) -> None:
         """Apply one persistent flag.
@@ -75,7 +80,7 @@ class Session:
             case "socket":
                 self.named_socket = value
             case "baggage":
-                self._headers["baggage"] = _baggage(value, context)
+                self._headers["baggage"] = _baggage(flags.merged(value))
             case _:
                 pass
 
@@ -121,44 +126,51 @@ class Session:
     ) -> client_module.Answer:
         """One request to the daemon, with this invocation's headers. Raises `Problem`."""
         everything = {**self._headers, **(headers or {})}
-        self._before(method, path, query, everything, body)
-        answer = self.client.request(method, path, query=query, body=body, headers=everything)
-        self._after(answer.status, answer.headers, answer.body)
+        _check_sayable(path, query, everything, body)
+        with self._told(method, path, query):
+            answer = self.client.request(method, path, query=query, body=body, headers=everything)
+        self._answered(answer.status, answer.headers, answer.body)
         return answer
 
     def stream(
         self, method: str, path: str, *, query: Sequence[tuple[str, str]] = (), wake: int | None = None
     ) -> client_module.Stream:
         """One request whose answer is read as it comes. Raises `Problem`."""
-        self._before(method, path, query, self._headers)
-        stream = self.client.stream(method, path, query=query, headers=self._headers, wake=wake)
-        self._after(stream.status, stream.headers, b"")
+        _check_sayable(path, query, self._headers)
+        with self._told(method, path, query):
+            stream = self.client.stream(method, path, query=query, headers=self._headers, wake=wake)
+        self._answered(stream.status, stream.headers, None)
         return stream
 
-    def _before(
-        self,
-        method: str,
-        path: str,
-        query: Sequence[tuple[str, str]],
-        headers: Mapping[str, str],
-        body: object | None = None,
-    ) -> None:
-        """Refuse what cannot be said in HTTP, and tell those who trace."""
-        said = "".join([path, *(part for pair in query for part in pair)])
-        if body is not None:
-            said += json.dumps(body, ensure_ascii=False)
-        _check_text(said)
-        for value in headers.values():
-            if not value.isascii() or not value.isprintable():
-                raise errors.Problem(errors.INVALID_INPUT, f"invalid argument {value!r}: not printable ASCII")
-        self.console.log("trace", "Sending request", method=method, url=path)
-
-    def _after(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """The whole answer, for those who trace (contract cli.md 1.8)."""
+    @contextlib.contextmanager
+    def _told(self, method: str, path: str, query: Sequence[tuple[str, str]]) -> Iterator[None]:
+        """Tell those who trace of one request, and why it failed; say of a lost connection what it is."""
+        it = self.client
+        fields = {"method": method, "proxy": "", "url": ""}
         if self.console.level == "trace":
-            lines = [f"HTTP/1.1 {status}", *(f"{name.title()}: {value}" for name, value in headers.items())]
-            text = "\r\n".join([*lines, "", body.decode("utf-8", "replace")])
-            self.console.log("trace", "Incoming response", response=text)
+            fields["url"] = wirelog.url(it.socket_path, path, query)
+            self.console.log("trace", "Sending request", **fields)
+        try:
+            yield
+        except errors.Problem as problem:
+            if problem.answer is not None:
+                self._answered(*problem.answer)
+            else:
+                self.console.log("trace", "Error sending request", error=problem.message, **fields)
+                if problem.kind is errors.UNAVAILABLE:
+                    problem.message = f"unable to connect to server: {problem.message}"
+                    problem.args = (problem.message,)
+            raise
+
+    def _answered(self, status: int, headers: Mapping[str, str], body: bytes | None) -> None:
+        """The whole answer, for those who trace; a clock that is wrong, for all, at the first answer."""
+        if self.console.level == "trace":
+            self.console.log("trace", "Received response", status=status)
+            self.console.log("trace", "Incoming response", response=wirelog.response(status, headers, body))
+        if not self._clock_was_seen:
+            self._clock_was_seen = True
+            if wirelog.is_skewed(headers.get("date"), self.console.now()):
+                self.console.log("warn", wirelog.SKEWED)
 
     def ask(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         """One request that is answered with a JSON object.
@@ -203,6 +215,19 @@ def segment(text: str, what: str) -> str:
     return text
 
 
+def _check_sayable(
+    path: str, query: Sequence[tuple[str, str]], headers: Mapping[str, str], body: object | None = None
+) -> None:
+    """Refuse what cannot be said in HTTP."""
+    said = "".join([path, *(part for pair in query for part in pair)])
+    if body is not None:
+        said += json.dumps(body, ensure_ascii=False)
+    _check_text(said)
+    for value in headers.values():
+        if not value.isascii() or not value.isprintable():
+            raise errors.Problem(errors.INVALID_INPUT, f"invalid argument {value!r}: not printable ASCII")
+
+
 def _check_text(text: str) -> None:
     try:
         text.encode()
@@ -213,15 +238,21 @@ def _check_text(text: str) -> None:
 def _choice(value: str, choices: Sequence[str], parameter: click.Parameter, context: click.Context) -> str:
     if (chosen := value.lower()) not in choices:
         names = ", ".join(f"'{choice}'" for choice in sorted(choices))
+        flag = gotext.quote(parser.spelt(parameter))
         raise click.UsageError(
-            f'invalid argument "{value}" for "{parameter.opts[0]}" flag: must be {names}', context
+            f"invalid argument {gotext.quote(value)} for {flag} flag: must be {names}", context
         )
     return chosen
 
 
-def _baggage(entries: Sequence[str], context: click.Context) -> str:
-    try:
-        pairs = [pair for entry in entries for pair in flags.parse_pairs(entry)]
-    except ValueError as error:
-        raise click.UsageError(f"invalid baggage entry: {error}", context) from None
-    return ",".join(f"{quote(key, safe='')}={quote(value, safe='')}" for key, value in pairs)
+def _baggage(pairs: Mapping[str, str]) -> str:
+    """The header's value.
+
+    Raises:
+        Fatal: a key is none that the header can have.
+    """
+    for key in pairs:
+        if not key.isascii() or not key.isprintable() or not key or set(key) & _NOT_IN_TOKENS:
+            why = f"{gotext.quote(key)} is not a key of letters, digits and !#$%&'*+-.^_`|~"
+            raise Fatal("invalid baggage entry", errors.Problem(errors.USAGE, why))
+    return ",".join(f"{key}={quote(value, safe='')}" for key, value in pairs.items())

@@ -79,7 +79,7 @@ def test_what_the_daemon_says_carries_its_code(tyger, daemon):
 def test_an_answer_that_is_no_error_body(tyger, daemon):
     daemon.answers["GET", "/runs/7"] = (404, b"")
     done = tyger("run", "show", "7")
-    assert (done.code, done.err) == (66, "Error: unexpected status code 404\n")
+    assert (done.code, done.err) == (66, "Error: unexpected status code 404 Not Found\n")
 
 
 def test_an_answer_that_is_not_json(tyger, daemon):
