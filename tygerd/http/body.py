@@ -7,6 +7,9 @@ absent).
 
 from __future__ import annotations
 
+import collections
+import functools
+import json
 import re
 import typing
 from typing import Any
@@ -15,8 +18,23 @@ import msgspec
 
 from tyger import errors
 
-MAX_DEPTH = 64
-"""Levels of nesting that are looked at: System.Text.Json's own limit, and far below Python's."""
+
+def check_type(content_type: str | None) -> None:
+    """Refuse what is said to be no JSON; without a word it is taken for JSON.
+
+    Raises:
+        Problem: UNSUPPORTED_MEDIA_TYPE.
+    """
+    if content_type is None:
+        return
+    kind, _, rest = content_type.lower().partition(";")
+    is_json = re.fullmatch(r"\s*(application|text)/(\S+\+)?json\s*", kind) is not None
+    charset = re.search(r"charset\s*=\s*\"?([^\s\";]*)", rest)
+    if not is_json or (charset and charset[1] not in ("utf-8", "utf8", "us-ascii")):
+        raise errors.Problem(
+            errors.UNSUPPORTED_MEDIA_TYPE,
+            f"the body is said to be {content_type[:100]}; send JSON in UTF-8, as application/json",
+        )
 
 
 def decode(data: bytes, kind: Any, *, normalized: bool) -> Any:
@@ -29,7 +47,7 @@ def decode(data: bytes, kind: Any, *, normalized: bool) -> Any:
     if value is None:
         raise errors.Problem(errors.INVALID_INPUT, "null is not a valid input value")
     try:
-        fitted = _fit(value, kind, "$", normalized, MAX_DEPTH)
+        fitted = _fit(value, kind, "$", normalized)
         if fitted is None and isinstance(value, dict):
             raise errors.Problem(errors.INVALID_INPUT, "An empty object is not a valid input value")
         return msgspec.convert(value if fitted is None else fitted, kind, strict=False)
@@ -43,61 +61,85 @@ def _refusal(detail: str) -> errors.Problem:
 
 # --- JSON, a little more tolerant --------------------------------------------------------------------------
 
-# A text, or a comma with nothing but blanks between it and a closing bracket.
-_TEXT_OR_TRAILING_COMMA = re.compile(rb'("(?:[^"\\]|\\.)*+")|,(?=\s*[}\]])', re.DOTALL)
+# A text, be it cut short, or a comma with nothing but blanks between it and a closing bracket. From any quote
+# on it matches at once, so that a long body takes no longer than its length.
+_TEXT_OR_TRAILING_COMMA = re.compile(rb'("(?:[^"\\]|\\.?)*+(?:"|\Z))|,(?=\s*[}\]])', re.DOTALL)
+
+_BOM = b"\xef\xbb\xbf"
 
 
 def _parse(data: bytes) -> object:
+    data = data.removeprefix(_BOM)
     try:
-        return msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        first = error
-    try:
-        return msgspec.json.decode(_TEXT_OR_TRAILING_COMMA.sub(lambda match: match[1] or b"", data))
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        detail = str(first) if isinstance(first, msgspec.DecodeError) else "the JSON is malformed"
-        raise _refusal(detail) from None
+        try:
+            value = msgspec.json.decode(data)
+        except msgspec.DecodeError as error:
+            if "trailing comma" not in str(error):
+                raise
+            data = _TEXT_OR_TRAILING_COMMA.sub(rb"\1", data)
+            value = msgspec.json.decode(data)
+        # Which of two values counts must not depend on who reads. Numbers, which may be huge, stay text here.
+        json.loads(data, object_pairs_hook=_refuse_twins, parse_int=str, parse_float=str)
+    except msgspec.DecodeError as error:
+        raise _refusal(str(error)) from None
+    except RecursionError:
+        raise _refusal("The JSON is nested too deeply") from None
+    except UnicodeDecodeError:
+        raise _refusal("The JSON is not UTF-8") from None
+    return value
+
+
+def _refuse_twins(pairs: list[tuple[str, object]]) -> None:
+    if len(dict(pairs)) < len(pairs):
+        counted = collections.Counter(name for name, _ in pairs)
+        raise _given_twice(counted.most_common(1)[0][0])
+
+
+def _given_twice(name: str) -> errors.Problem:
+    return _refusal(f"The property '{name}' is given twice")
 
 
 # --- the walk: names, unknown names, normalisation ---------------------------------------------------------
 
 
-def _fit(value: object, kind: Any, path: str, normalized: bool, depth: int) -> object:
-    """`value` with the names that `kind` uses and, if `normalized`, without what is empty: None then."""
-    if depth == 0:
-        raise _refusal(f"The JSON is nested too deeply. Path: {path}")
-    if isinstance(value, dict):
-        struct = _struct_for(value, kind, path)
-        if struct is None:
-            inner = _item_type(kind)
-            fitted = {
-                name: _fit(item, inner, f"{path}.{name}", False, depth - 1) for name, item in value.items()
-            }
-            return fitted if fitted or not normalized else None
-        return _fit_struct(value, struct, path, normalized, depth)
+def _fit(value: object, kind: Any, path: str, normalized: bool) -> object:
+    """`value` with the names that `kind` uses and, if `normalized`, without what is empty: None then.
+
+    No deeper than `kind` has names: what is below, or is of another type, is msgspec's to refuse.
+    """
+    if isinstance(value, dict) and (struct := _struct_for(value, kind, path)) is not None:
+        return _fit_struct(value, struct, path, normalized)
+    if normalized and value in ("", [], {}):
+        return None
+    inner = _item_type(kind)
+    if isinstance(value, dict) and _has_names(inner):
+        return {name: _fit(item, inner, f"{path}.{name}", False) for name, item in value.items()}
     if isinstance(value, list):
-        inner = _item_type(kind)
-        items = [_fit(item, inner, f"{path}[{i}]", False, depth - 1) for i, item in enumerate(value)]
         if inner is str:  # where Go reads it, as Docker and Kubernetes do, null among texts is an empty one
-            items = ["" if item is None else item for item in items]
-        return items if items or not normalized else None
-    return None if normalized and value == "" else value
+            return ["" if item is None else item for item in value]
+        if _has_names(inner):
+            return [_fit(item, inner, f"{path}[{i}]", False) for i, item in enumerate(value)]
+    return value
 
 
 def _fit_struct(
-    value: dict[str, object], struct: type[msgspec.Struct], path: str, normalized: bool, depth: int
+    value: dict[str, object], struct: type[msgspec.Struct], path: str, normalized: bool
 ) -> object:
     info = struct.__struct_config__
-    known = {field.encode_name.lower(): field for field in msgspec.structs.fields(struct)}
+    known = _fields(struct)
     fitted: dict[str, object] = {}
     unknown = []
     for name, item in value.items():
         if info.tag_field is not None and name.lower() == info.tag_field:
+            if info.tag_field in fitted:
+                raise _given_twice(name)
             fitted[info.tag_field] = item
         elif (field := known.get(name.lower())) is None:
             unknown.append(name)
+        elif field.encode_name in fitted:
+            raise _given_twice(name)
         else:
-            inner = _fit(item, field.type, f"{path}.{field.encode_name}", normalized, depth - 1)
+            inner = _fit(item, field.type, f"{path}.{field.encode_name}", normalized)
             # A required value keeps what it is, however empty: its own rule refuses a text of nothing.
             kept = "" if item is None and field.type is str else item
             fitted[field.encode_name] = kept if inner is None and field.required else inner
@@ -108,6 +150,13 @@ def _fit_struct(
     return None if empty else fitted
 
 
+@functools.cache
+def _fields(struct: type[msgspec.Struct]) -> dict[str, Any]:
+    """The fields of a struct by their names in lower case."""
+    return {field.encode_name.lower(): field for field in msgspec.structs.fields(struct)}
+
+
+@functools.cache
 def _may_be_empty(struct: type[msgspec.Struct]) -> bool:
     """Whether an object can hold nothing at all: a value that is never null, or a tag, always counts."""
     if struct.__struct_config__.tag is not None:
@@ -127,6 +176,16 @@ def _is_union(kind: Any) -> bool:
     return typing.get_origin(kind) is typing.Union or isinstance(kind, type(int | str))
 
 
+@functools.cache
+def _has_names(kind: Any) -> bool:
+    """Whether there is a struct in what a value of this type holds."""
+    return any(
+        any(_has_names(argument) for argument in typing.get_args(choice)) or bool(_structs(choice))
+        for choice in _choices(kind)
+    )
+
+
+@functools.cache
 def _structs(kind: Any) -> list[type[msgspec.Struct]]:
     return [
         choice for choice in _choices(kind) if isinstance(choice, type) and issubclass(choice, msgspec.Struct)
@@ -150,6 +209,7 @@ def _struct_for(value: dict[str, object], kind: Any, path: str) -> type[msgspec.
     return chosen
 
 
+@functools.cache
 def _item_type(kind: Any) -> Any:
     """What a list or a map of this type holds."""
     for choice in _choices(kind):

@@ -10,7 +10,9 @@ connection.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
+import re
 import socket
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +36,9 @@ answer.
 
 MAX_HEAD = 64 * 1024
 """Bytes of a request's line and headers; the longest known, a listing by 100 tags, has about 40 KiB."""
+
+SHORT = 16 * 1024
+"""Bytes of a JSON body that is decoded at once; a longer one in a thread. Clients send shorter ones."""
 
 PIPELINED = 64 * 1024
 """Bytes of following requests that are kept while a stream runs."""
@@ -148,7 +153,7 @@ class Connection:
             try:
                 event = self._framing.next_event()
             except h11.RemoteProtocolError as error:
-                raise errors.Problem(errors.BAD_REQUEST, f"this is not HTTP/1.1: {error}") from None
+                raise errors.Problem(errors.BAD_REQUEST, f"this is not HTTP/1.1: {_reason(error)}") from None
             if isinstance(event, h11.Request):
                 if not event.http_version.startswith(b"1."):
                     raise errors.Problem(errors.BAD_REQUEST, "this is not HTTP/1.1: it is another version")
@@ -190,8 +195,14 @@ class Connection:
         self._take_fds(request, route)
         if route.body is None:
             return await route.handler(self._site.app, request)
-        value = body.decode(data, route.body, normalized=route.normalized)
+        value = await self._decode(data, request, route)
         return await route.handler(self._site.app, request, value)
+
+    async def _decode(self, data: bytes, request: messages.Request, route: router.Route) -> Any:
+        body.check_type(request.headers.get("Content-Type"))
+        decode = functools.partial(body.decode, data, route.body, normalized=route.normalized)
+        # Made to be slow, a long body takes a second, in which all others must be served.
+        return decode() if len(data) <= SHORT else await trio.to_thread.run_sync(decode)
 
     def _take_fds(self, request: messages.Request, route: router.Route) -> None:
         """Give the request its descriptors, if as many came as it says and its route takes.
@@ -227,7 +238,7 @@ class Connection:
                     await self._fill()
                     continue
             except h11.RemoteProtocolError as error:
-                raise errors.Problem(errors.BAD_REQUEST, f"the body is malformed: {error}") from None
+                raise errors.Problem(errors.BAD_REQUEST, f"the body is malformed: {_reason(error)}") from None
             except (_Closed, sending.PeerGone):
                 raise errors.Problem(errors.BAD_REQUEST, "the request's body was cut short") from None
             return bytes(event.data) if isinstance(event, h11.Data) else None
@@ -334,6 +345,11 @@ class Connection:
 
 
 _CLOSE = ("Connection", "close")
+
+
+def _reason(error: h11.RemoteProtocolError) -> str:
+    """Why h11 refuses; not what it was sent, which may be long and binary."""
+    return re.split(r":? (?=b'|bytearray)", str(error))[0]
 
 
 class _Body:

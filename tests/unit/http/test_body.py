@@ -123,3 +123,106 @@ def test_null_where_a_text_belongs_is_an_empty_one():
     text = '{"kind":"job","image":null,"args":["a",null],"buffers":{"inputs":[null]}}'
     found = decode(text, model.Codespec)
     assert (found.image, found.args, found.buffers.inputs) == ("", ["a", ""], [""])
+
+
+# --- what nobody sends by accident -------------------------------------------------------------------------
+
+
+def test_a_byte_order_mark_is_no_mistake():
+    assert decode(b"\xef\xbb\xbf" + b'{"tags":{"a":"b"}}', model.Buffer).tags == {"a": "b"}
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('{"tags":{"a":"1"},"tags":{"a":"2"}}', "tags"),
+        ('{"tags":{"a":"1"},"Tags":{"a":"2"}}', "Tags"),
+        ('{"tags":{"a":"1"},"\\u0074ags":null}', "tags"),
+        ('{"tags":{"a":"1","a":"2"}}', "a"),
+        ('{"tags":{"a":"1","a":"2",},}', "a"),
+    ],
+)
+def test_nothing_is_given_twice(text, name):
+    assert refusal(text, model.Buffer) == f"Error deserializing input: The property '{name}' is given twice"
+
+
+def test_a_kind_is_not_given_twice():
+    assert "'Kind' is given twice" in refusal('{"kind":"job","Kind":"worker","image":"i"}', model.Codespec)
+
+
+def test_tags_that_differ_in_case_are_two():
+    assert decode('{"tags":{"a":"1","A":"2"}}', model.Buffer).tags == {"a": "1", "A": "2"}
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"[" * 100_000, "The JSON is nested too deeply"),
+        (b'{"tags":' * 100_000, "The JSON is nested too deeply"),
+        (
+            b'{"tags":{"a":' + b"[" * 500 + b"]" * 500 + b"}}",
+            "Expected `str`, got `array`. Path: $.tags[...]",
+        ),
+        (b'{"tags":{"a":"\xff"}}', "The JSON is not UTF-8"),
+        (b'{"tags":{"a":"\xed\xa0\x80"}}', "The JSON is not UTF-8"),
+        ('{"tags":{}}'.encode("utf-16"), "JSON is malformed: invalid character (byte 0)"),
+        (b'{"tags":{}', "Input data was truncated"),
+        (b'{"tags":{}}{}', "JSON is malformed: trailing characters (byte 12)"),
+        (b"9" * 100_000, "Integer value out of range"),
+        (b"1e999", "Number out of range"),
+    ],
+    ids=range(10),
+)
+def test_bodies_that_are_made_to_hurt(data, said):
+    assert refusal(data, model.Buffer) == f"Error deserializing input: {said}"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'[1,]"' + b'\\"' * 500_000,
+        b'[1,]"' + b'\\"' * 500_000 + b"\\",
+        b"[1,]" + b'"' * 1_000_000,
+        b"[1,]" + b", " * 500_000,
+        b"[" + b"[]," * 300_000 + b"[]]",
+        b"{" + b",".join(b'"%d":1' % i for i in range(90_000)) + b',"1":1}',
+    ],
+    ids=["quoted quotes", "and a backslash", "quotes", "commas", "lists", "names"],
+)
+def test_a_long_body_takes_no_longer_than_its_length(data):
+    """Seconds, where it was minutes: the suite would not end."""
+    assert refusal(data, model.Buffer).startswith("Error deserializing input: ")
+
+
+@pytest.mark.parametrize("number", [2**31, -(2**31) - 1, 10**30, '"99999999999"'])
+def test_numbers_beyond_their_range(number):
+    text = f'{{"job":{{"codespec":"a"}},"timeoutSeconds":{number}}}'
+    assert refusal(text, model.Run).endswith(
+        "2147483647. Path: $.timeoutSeconds"
+    ) or "-2147483648" in refusal(text, model.Run)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        None,
+        "application/json",
+        "application/json; charset=utf-8",
+        ' Application/JSON ; charset="UTF-8"',
+        "text/json",
+        "application/merge-patch+json",
+    ],
+)
+def test_what_is_said_to_be_json(kind):
+    body.check_type(kind)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-16", "", "json"],
+)
+def test_what_is_said_to_be_none(kind):
+    with pytest.raises(errors.Problem) as caught:
+        body.check_type(kind)
+    assert (caught.value.status, caught.value.kind.code) == (415, "UnsupportedMediaType")
+    assert "application/json" in caught.value.message

@@ -6,6 +6,7 @@ import socket
 import pytest
 
 from tests.support.site import code
+from tygerd.http import connection
 
 # --- whole answers -----------------------------------------------------------------------------------------
 
@@ -168,3 +169,25 @@ async def test_garbage_behind_a_good_request(peer):
     assert (await peer.answer()).status == 200
     assert code(await peer.answer()) == (400, "BadRequest")
     assert await peer.closed()
+
+
+# --- bodies ------------------------------------------------------------------------------------------------
+
+
+async def test_a_body_that_is_said_to_be_none_is_refused(peer):
+    answer = await peer.ask("POST", "/things", b'{"name":"n"}', headers="Content-Type: text/plain\r\n")
+    assert code(answer) == (415, "UnsupportedMediaType")
+    assert (await peer.ask("GET", "/plain/1", headers="Content-Type: text/plain\r\n")).status == 200
+
+
+async def test_a_long_body_is_decoded_too(peer, monkeypatch):
+    monkeypatch.setattr(connection, "SHORT", 100)
+    name = "n" * 500
+    answer = await peer.ask("POST", "/things", json.dumps({"name": name}).encode())
+    assert (answer.status, json.loads(answer.body)) == (201, {"name": name})
+
+
+async def test_a_refusal_does_not_repeat_what_was_said(peer):
+    await peer.say(b"GET /a b\xff HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = await peer.answer()
+    assert json.loads(answer.body)["error"]["message"] == "this is not HTTP/1.1: illegal request line"
