@@ -1,5 +1,8 @@
 """The reaper: what has expired is soft-deleted, what was soft-deleted and has expired is removed.
 
+An expired buffer that nobody has deleted is left for `REVIVAL` as it is: clients of the contract rely on that
+time, in which operations do not find it and a later expiry revives it (rest-api.md 4.6, 4.7).
+
 Driven by a timer that is set to the next expiry, and by `wake` when an earlier one was given. To remove is to
 claim the row, so that it does not show any more, then the container, then the row. What a crash leaves of
 that, `discard` is told at the next start. A store that cannot be reached delays only what it holds itself.
@@ -10,6 +13,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 
 import trio
 
@@ -23,6 +27,7 @@ from tygerd.stores import places
 logger = logging.getLogger(__name__)
 
 PAGE = 1000  # rows a transaction, so that other writers get their turn
+REVIVAL = timedelta(seconds=30)  # the contract's worker looks so often
 LONGEST_SLEEP = 60.0  # seconds: the clock may be set, or the machine have slept, while we wait
 AFTER_FAILURE = 30.0  # seconds: as long as a client of the contract has to expect anyway
 PARALLEL = 8  # deletions under way at a store: a remote one takes tens of milliseconds for each
@@ -39,6 +44,8 @@ class Reaper:
         self._stores = stores
         self._lifetimes = lifetimes
         self._woken = trio.Event()
+        self._looked = units.EPOCH
+        """The moment of the last pass."""
         self._doomed: dict[str, str] = {}
         """Account by id."""
         self._said: dict[str, str] = {}
@@ -73,7 +80,10 @@ class Reaper:
             return AFTER_FAILURE
         if moment is None:
             return math.inf
-        remaining = (units.from_micros(moment) - clock.now()).total_seconds()
+        due = units.from_micros(moment)
+        if due <= self._looked:  # what a pass leaves overdue only waits to be revived
+            due += REVIVAL
+        remaining = (due - clock.now()).total_seconds()
         return min(max(remaining, 0.0), LONGEST_SLEEP)
 
     async def work(self) -> bool:
@@ -81,10 +91,11 @@ class Reaper:
 
         Raises Problem when the catalog cannot be used.
         """
-        now = clock.now()
+        now = self._looked = clock.now()
         moment = units.to_micros(now)
         grace = states.later(now, self._lifetimes.soft_deleted)
-        count = await self._catalog.write(queries.soft_delete_expired, now=moment, expires_at=grace)
+        overdue = units.to_micros(now - REVIVAL)
+        count = await self._catalog.write(queries.soft_delete_expired, now=overdue, expires_at=grace)
         if count:
             logger.info("%d buffers expired", count)
         while True:
