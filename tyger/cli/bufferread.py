@@ -96,6 +96,7 @@ def read(
     if head is not None and part is not None:
         raise errors.Problem(errors.USAGE, "--head and --range exclude each other")
     offset, length = part or (0, head)
+    data.warn_of_powershell(invocation.console, os.getppid())
     target = bufferref.resolve(buffer, invocation.paths, has_ttl=access_ttl is not None)
     with (
         data.opened(

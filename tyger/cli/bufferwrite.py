@@ -121,6 +121,7 @@ def write(
     """Hand the input to the daemon; end with how the buffer ended."""
     del dop  # the daemon decides, by what the link does
     invocation: session.Session = context.obj
+    data.warn_of_powershell(invocation.console, os.getppid())
     target = bufferref.resolve(buffer, invocation.paths, has_ttl=access_ttl is not None)
     words: Sequence[str] | None = context.meta[groups.Command.WORDS]
     with (

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 Opened = TypeVar("Opened")
 
+POWERSHELLS = ("pwsh", "pwsh.exe", "powershell.exe")
+POWERSHELL_CORRUPTS = (
+    "PowerShell I/O redirection may corrupt binary data. See"
+    " https://github.com/PowerShell/PowerShell/issues/1908. Consider using a different shell."
+)
+
 PATIENCE_WITH_FILES = 600.0
 """Seconds that a daemon is waited for where both ends can be begun again: then telling somebody is better."""
 
@@ -64,6 +70,17 @@ def opened(manager: contextlib.AbstractContextManager[Opened], fatal: str | None
                 raise
             raise session.Fatal(fatal, problem) from problem
         yield it
+
+
+def warn_of_powershell(console: output.Console, parent: int) -> None:
+    """Tell who called us from PowerShell (`parent` is the caller's process) what it may do to bytes."""
+    try:
+        with open(f"/proc/{parent}/comm", encoding="utf-8", errors="replace") as file:
+            name = file.read().strip()
+    except OSError:
+        return
+    if name in POWERSHELLS:
+        console.log("warn", POWERSHELL_CORRUPTS)
 
 
 def patience(retry_for: float | None, fd: int | None) -> streams.Patience:

@@ -6,6 +6,7 @@ Arguments, and which of the job's buffers are joined to the standard streams; th
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +117,7 @@ def command(
     del write_dop, read_dop  # the daemon decides, by what the link does
     invocation: session.Session = context.obj
     words: Sequence[str] | None = context.meta[groups.Command.WORDS]
+    data.warn_of_powershell(invocation.console, os.getppid())
     request = runrequest.build(invocation, given)
     source_name, sink_name = _standard_streams(invocation, request["job"])
     for given_as, there in (("--input", input_path is not None), ("a command behind --", words is not None)):

@@ -24,12 +24,14 @@ def plain(value: object) -> object:
 
 
 def time(value: object) -> object:
-    """A timestamp: `Z` for UTC, another offset as it came."""
-    if isinstance(value, str):
-        for suffix in ("+00:00", "-00:00"):
-            if value.endswith(suffix):
-                return value.removesuffix(suffix) + "Z"
-    return value
+    """A timestamp: `Z` for UTC, another offset as it came; no zeros at the end of a fraction."""
+    if not isinstance(value, str):
+        return value
+    place = -1 if value.endswith(("Z", "z")) else -6
+    moment, zone = value[:place], value[place:]
+    if "." in moment and moment.endswith(("0", ".")):
+        moment = moment.rstrip("0").removesuffix(".")
+    return moment + ("Z" if zone in ("+00:00", "-00:00", "z") else zone)
 
 
 def count(value: object) -> object:

@@ -13,6 +13,7 @@ import datetime as dt
 import itertools
 import json
 import os
+import re
 import select
 import threading
 import time
@@ -81,7 +82,10 @@ class Console:
         """Write to standard output, all of it, at once."""
         if STDOUT in self.closed:
             raise errors.Problem(errors.IO_ERROR, "standard output is closed")
-        content = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+        try:
+            content = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+        except UnicodeEncodeError:  # half a surrogate pair, which JSON may hold: as Go prints it
+            content = re.sub("[\ud800-\udfff]", "\ufffd", str(text)).encode()
         try:
             _write(STDOUT, content)
         except BrokenPipeError:

@@ -6,6 +6,7 @@ Nothing here prints by itself; `output` does.
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
@@ -160,4 +161,5 @@ def _scaled(value: float, base: int, names: tuple[str, ...]) -> str:
     while value >= base and power + 1 < len(names):
         value /= base
         power += 1
+    value = math.floor(value * 10 + 0.5) / 10  # as the original rounds, first to a tenth
     return f"{value:.1f}{names[power]}" if power and value < 10 else f"{value:.0f}{names[power]}"

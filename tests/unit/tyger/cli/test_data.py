@@ -1,11 +1,13 @@
 """What the commands that move bytes share: patience, verdicts, what a failure is for the user."""
 
 import os
+import shutil
+import subprocess
 
 import pytest
 
 from tyger import errors, streams
-from tyger.cli import data
+from tyger.cli import data, output
 
 
 @pytest.fixture
@@ -47,3 +49,20 @@ def test_a_failure_without_a_name():
 def test_words_about_signals():
     assert data.interrupted(15) == "the writer was interrupted by SIGTERM"
     assert data.stopped(2) == "interrupted by SIGINT"
+
+
+@pytest.mark.parametrize(("name", "warned"), [("pwsh", True), ("bash", False)])
+def test_who_is_called_from_powershell_is_told_what_it_may_do(tmp_path, capfd, name, warned):
+    program = tmp_path / name
+    program.symlink_to(shutil.which("sleep"))
+    with subprocess.Popen([program, "10"]) as parent:
+        data.warn_of_powershell(output.Console({}), parent.pid)
+        parent.kill()
+    said = capfd.readouterr().err
+    assert (" WRN PowerShell I/O redirection may corrupt binary data. See https://github.com/" in said) is warned
+    assert said.endswith("Consider using a different shell.\n") is warned
+
+
+def test_a_caller_that_has_gone_is_not_powershell(capfd):
+    data.warn_of_powershell(output.Console({}), 2**30)
+    assert capfd.readouterr().err == ""

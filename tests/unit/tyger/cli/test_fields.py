@@ -1,5 +1,7 @@
 """The order of fields, and what is left out."""
 
+import pytest
+
 from tyger.cli import fields
 
 
@@ -32,8 +34,22 @@ def test_empty_fields_are_left_out_unless_they_are_always_there():
     }
 
 
-def test_another_offset_stays():
-    assert fields.time("2024-01-25T18:20:49+02:00") == "2024-01-25T18:20:49+02:00"
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ("2024-01-25T18:20:49.951262+00:00", "2024-01-25T18:20:49.951262Z"),
+        ("2024-01-25T18:20:49.9500000+00:00", "2024-01-25T18:20:49.95Z"),
+        ("2024-01-25T18:20:49.000+00:00", "2024-01-25T18:20:49Z"),
+        ("2024-01-25T18:20:50-00:00", "2024-01-25T18:20:50Z"),
+        ("2024-01-25T18:20:50Z", "2024-01-25T18:20:50Z"),
+        ("2024-01-25T18:20:49.10+02:00", "2024-01-25T18:20:49.1+02:00"),
+        ("2024-01-25T18:20:40+02:00", "2024-01-25T18:20:40+02:00"),
+        ("now", "now"),
+        (None, None),
+    ],
+)
+def test_times(sent, shown):
+    assert fields.time(sent) == shown
 
 
 def test_a_run_with_its_inline_codespec():

@@ -153,3 +153,7 @@ def test_a_non_blocking_standard_output_is_waited_for(console):
         os.dup2(saved, 1)
         os.close(saved)
         os.close(reader)
+
+
+def test_half_a_surrogate_pair_is_printed_as_what_it_is_not(console, capfd):
+    assert printed(capfd, console.json, ["a\ud800b"]) == '[\n  "a\ufffdb"\n]\n'
