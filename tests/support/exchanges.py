@@ -210,22 +210,13 @@ class Talk:
     def line(self) -> str:
         """The next line of a chunked body, without its newline. "" at the end of the body."""
         data = b""
-        while not data.endswith(b"\n") and (byte := self._next_byte()):
-            data += byte
+        while not data.endswith(b"\n") and (piece := self._next_piece(to_newline=True)):
+            data += piece
         return data.decode().removesuffix("\n")
 
     def rest(self) -> str:
         """What is left of the body, until the stream's proper end."""
-        data = b""
-        while byte := self._next_byte():
-            data += byte
-            while self._chunk:
-                piece = self._stream.read(self._chunk)
-                assert piece, "the answer is cut"
-                data, self._chunk = data + piece, self._chunk - len(piece)
-                if not self._chunk:
-                    assert self._stream.readline() == b"\r\n"
-        return data.decode()
+        return b"".join(iter(self._next_piece, b"")).decode()
 
     def closed(self) -> bool:
         """Whether the daemon closes without a further word. Waits for it."""
@@ -271,7 +262,8 @@ class Talk:
         assert line.endswith(b"\r\n"), f"the answer is cut: {line!r}"
         return line[:-2].decode("latin-1")
 
-    def _next_byte(self) -> bytes:
+    def _next_piece(self, *, to_newline: bool = False) -> bytes:
+        """What is left of a chunk, or its bytes up to a newline; nothing at the end of the body."""
         if self._chunks_end:
             return b""
         if not self._chunk:
@@ -282,12 +274,12 @@ class Talk:
                 while trailer := self._line_of_head():
                     raise AssertionError(f"a trailer: {trailer}")
                 return b""
-        byte = self._stream.read(1)
-        assert byte, "the answer is cut"
-        self._chunk -= 1
+        piece = self._stream.readline(self._chunk) if to_newline else self._stream.read(self._chunk)
+        assert piece, "the answer is cut"
+        self._chunk -= len(piece)
         if not self._chunk:
             assert self._stream.readline() == b"\r\n"
-        return byte
+        return piece
 
     def _match(self, expected: str, actual: str) -> None:
         """Compare, and remember what the placeholders stand for."""
