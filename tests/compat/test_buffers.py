@@ -1,8 +1,11 @@
 """One buffer at a time, contract rest-api.md sections 2.1, 2.4, 2.5 and 4."""
 
+import concurrent.futures
 import json
 
 import pytest
+
+from tests.support import exchanges
 
 JSON = "Content-Type: application/json; charset=utf-8"
 ID = "nosuchbuffernosuchbuffer22"
@@ -310,6 +313,18 @@ def test_if_match(talk):
         {put('{"tags":{"a":"5"}}', "If-Match: [[etag]]", "If-Match: 5")}
         {shown(',"tags":{"a":"5"}')}
     """)
+
+
+def test_of_many_that_have_one_etag_one_wins(talk):
+    make(talk)
+
+    def change(_):
+        with exchanges.talk(talk.path) as one:
+            one.values.update(talk.values)
+            return one.look(put('{"tags":{"a":"1"}}', "If-Match: [[etag]]"))[0]
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(change, range(8))) == [200] + [412] * 7
 
 
 def test_an_etag_is_of_the_state_and_not_of_the_way_there(talk):
