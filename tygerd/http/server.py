@@ -26,6 +26,13 @@ a parent directory that was renamed, unmounted or mounted over, which a watch on
 SEND_BUFFER = 1024 * 1024
 """Bytes asked for a connection's send buffer (the kernel caps it): fewer wake-ups a block."""
 
+TURNED_AWAY = 64
+"""Connections that are turned away and whose first request is waited for: a client takes an answer to nothing
+for a broken connection. More of them are answered at once, so that they cost nothing."""
+
+TURNED_AWAY_PATIENCE = 2.0
+"""Seconds that it is waited for."""
+
 OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 RESOURCE_PAUSE = 0.1
 """Seconds without accepting after the kernel had no descriptor for us; trio's own listeners wait as long."""
@@ -60,6 +67,7 @@ class Server:
         self._stop_deadline = stop_deadline
         self._path_check = path_check
         self._accepting = trio.CancelScope()
+        self._turning_away = 0
         self._overflow_uid = _overflow_uid()
         self.quiet_since = clock.boottime()
         """When the last connection ended (`clock.boottime`)."""
@@ -166,10 +174,21 @@ class Server:
         ]
         with sock:
             try:
+                if self._turning_away < TURNED_AWAY:
+                    await self._first_words(sock)
                 # A fresh socket's buffer has room for this.
                 await sock.send("\r\n".join([*lines, "", body]).encode())
             except OSError:
                 logger.debug("a client that was turned away did not wait for the reason")
+
+    async def _first_words(self, sock: trio.socket.SocketType) -> None:
+        """Wait a little for what a client that is turned away has to say, and throw it away."""
+        self._turning_away += 1
+        try:
+            with trio.move_on_after(TURNED_AWAY_PATIENCE):
+                await sock.recv(connection.MAX_HEAD)
+        finally:
+            self._turning_away -= 1
 
 
 def _overflow_uid() -> int:

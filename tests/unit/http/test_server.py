@@ -101,7 +101,7 @@ async def test_a_user_with_too_many_connections_is_turned_away(place):
         first = connect(place)
         assert (await first.ask("GET", "/quick")).status == 200
         second = connect(place)
-        answer = await second.answer()
+        answer = await second.ask("GET", "/quick")
         assert (answer.status, json.loads(answer.body)["error"]["code"]) == (503, "TryAgain")
         assert answer.headers["request-id"].startswith("test:")
         assert {"date", "tyger-version"} <= set(answer.headers)
@@ -112,6 +112,22 @@ async def test_a_user_with_too_many_connections_is_turned_away(place):
         third = connect(place)
         assert (await third.ask("GET", "/quick")).status == 200
         for peer in (second, third):
+            peer.sock.close()
+
+
+async def test_who_is_turned_away_is_heard_first(place, monkeypatch):
+    """An answer to nothing is a broken connection to a client. Those that say nothing do not pile up."""
+    monkeypatch.setattr(server, "TURNED_AWAY", 1)
+    async with running(place, connections=1):
+        first = connect(place)
+        assert (await first.ask("GET", "/quick")).status == 200
+        second, third = connect(place), connect(place)
+        assert (await third.answer()).status == 503
+        assert (await second.ask("GET", "/quick")).status == 503
+        monkeypatch.setattr(server, "TURNED_AWAY_PATIENCE", 0.1)
+        fourth = connect(place)
+        assert (await fourth.answer()).status == 503
+        for peer in (first, second, third, fourth):
             peer.sock.close()
 
 
