@@ -164,4 +164,4 @@ def test_a_lifetime_past_the_end_of_the_calendar(commands):
     commands.run("codespec", "create", "life", "--image", "host", "--output", "out", "--", "true")
     done = commands.run("run", "create", "-c", "life", "--buffer-ttl", "9999999.00:00")
     assert done.returncode == 65
-    assert "past the end of the calendar" in complaint(done)
+    assert "bufferTtl 9999999.00:00:00 is out of the calendar" in complaint(done)
