@@ -35,14 +35,14 @@ def log_in(
     proxy, roots = loginoptions.transport(options, directory)
     if options.server_url == addresses.LOCAL:
         where = target.own(environ, socket=socket)
-        address = addresses.of_socket(_answering(where))
+        address = addresses.of_socket(answering(where))
     else:
         address = addresses.parse(options.server_url, os.getcwd())
         if not address.is_unix:
             raise target.unreachable(address)
         paths.check_socket_path(address.socket)
         if address.socket == paths.locate(environ).socket:
-            _answering(paths.locate(environ))
+            answering(paths.locate(environ))
     told = metadata(address)
     if told.get("authority"):
         raise errors.Problem(
@@ -59,7 +59,7 @@ def log_in(
     loginstate.write(file, {**_kept_of(file, address), **values, "serverUrl": address.url})
 
 
-def _answering(where: paths.Paths) -> str:
+def answering(where: paths.Paths) -> str:
     """The socket of this machine's daemon, which is started where it does not run."""
     return where.socket if autostart.answers(where.socket) else autostart.ensure(where)
 

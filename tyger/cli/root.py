@@ -16,6 +16,7 @@ NOUNS = {
     "login": groups.Lazy("tyger.cli.login"),
     "logout": groups.Lazy("tyger.cli.login", "logout"),
     "version": groups.Lazy("tyger.cli.daemon", "version"),
+    "stdio-proxy": groups.Lazy("tyger.cli.stdioproxy"),
     "completion": groups.Lazy("tyger.cli.completion"),
     "help": groups.Lazy("tyger.cli.help"),
     "__complete": groups.Lazy("tyger.cli.completion", "complete"),

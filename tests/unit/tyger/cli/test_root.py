@@ -45,6 +45,8 @@ def test_the_commands_that_there_are():
             "tyger status",
             "tyger login status",
             "tyger logout",
+            "tyger stdio-proxy login",
+            "tyger stdio-proxy sleep",
             "tyger version",
             "tyger help",
             "tyger __complete",
