@@ -38,9 +38,16 @@ class Stream:
         self.writing = cloud.streams.write(target, seed, size, *options, rate=max(1000, size / 4))
         self.readings = [cloud.streams.read(self.buffer, seed) for _ in range(chance.randrange(2))]
 
-    def check(self):
-        """Whether it is complete; then it is whole."""
+    def wait_attached(self):
+        """Wait until the daemon knows them all: a command that has not met one does not wait for one."""
+        self.streams.wait_transfer(self.buffer, bool)
+        for _ in self.readings:
+            self.streams.wait_transfer(self.buffer, bool, kind="read")
+
+    def check(self, *, complete):
+        """It has ended as it should, for its readers too; a complete one is whole."""
         code = self.writing.command.wait(90)
+        assert (code == 0) is complete, self.writing.command.said
         whole = (self.size, producer.digest(self.seed, self.size), "end") if code == 0 else None
         for reading in [*self.readings, self.streams.read(self.buffer, self.seed)]:
             if reading.command.wait(60) == 0:
@@ -48,7 +55,6 @@ class Stream:
             else:
                 assert code != 0, reading.command.said
                 reading.fail()
-        return code == 0
 
 
 def happen(cloud, chance):
@@ -92,6 +98,8 @@ def test_what_is_complete_is_whole(seed, tmp_path):
         cloud.proxy.fault(faults.corrupt(up=0), "PUT", "??/*", container=lost.buffer)
         cancelled = Stream(cloud, chance, 1001, 1 << 40)
         others = [Stream(cloud, chance, 2000 + number, size) for number, size in enumerate(SIZES)]
+        for stream in (lost, cancelled, *others):
+            stream.wait_attached()
         for number in range(EVENTS):
             time.sleep(chance.uniform(0, 0.7))
             happen(cloud, chance)
@@ -100,7 +108,7 @@ def test_what_is_complete_is_whole(seed, tmp_path):
         transfer = cloud.streams.wait_transfer(cancelled.buffer, lambda it: it["bytes"])
         assert cloud.streams.run("transfer", "cancel", transfer["id"]).returncode == 0
         for stream in (*others, lost, cancelled):
-            assert stream.check() is (stream in others)
+            stream.check(complete=stream in others)
         deadline = time.monotonic() + 30
         while left := os.listdir(f"{cloud.daemon.state}/spool"):
             assert time.monotonic() < deadline, left
