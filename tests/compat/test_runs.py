@@ -495,6 +495,37 @@ def test_names_of_pipes_are_in_upper_case_and_no_more(talk):
     assert {"[main] MY-INPUT_PIPE", "[main] 0_PIPE", "[main] TYGER_RUN_ID"} <= names
 
 
-def test_a_job_that_touches_none_of_its_pipes_succeeds(talk):
-    made = runs.create(talk, run({**GOOD, "buffers": IO}))
-    assert runs.ended(talk, made["id"])["status"] == "Succeeded"
+def test_the_working_directory(talk):
+    _, log = printed(talk, "pwd; touch here", workingDir="/dev/shm/..")
+    assert log == "/dev\n"
+
+
+def test_what_this_engine_ignores_is_kept_and_shown(talk):
+    spec = runs.script(
+        "true",
+        identity="somebody",
+        maxReplicas=7,
+        resources={"requests": {"cpu": "1"}, "limits": {"memory": "1Gi"}, "gpu": "0", "shm": "1Mi"},
+    )
+    target = {"codespec": spec, "nodePool": "pool", "replicas": 1}
+    made = runs.create(talk, {"job": target, "cluster": "anywhere"})
+    last = runs.ended(talk, made["id"])
+    assert (last["status"], last["job"]) == ("Succeeded", target)
+    assert "cluster" not in last  # as in the original's Docker mode
+
+
+ENDS = {"complete": "dDGK6tOTr1krU6jOyYJ/Rw==", "failed": "l4FjUUeaw1N1wQ5zVGyUWQ=="}
+"""What may stand at the end of a buffer, and its MD5: contract buffers.md section 5."""
+
+
+def test_outputs_that_a_job_never_touched(talk):
+    """Whole and empty where it succeeds, failed where it fails."""
+    for text, status, mark in (("true", "Succeeded", "complete"), ("exit 1", "Failed", "failed")):
+        made = runs.create(talk, runs.shell(text, inputs=["in"], outputs=["out"]))
+        assert runs.ended(talk, made["id"])["status"] == status
+        talk.hold(
+            ask("POST", f"/buffers/{made['job']['buffers']['out']}/access?{V}")
+            + answer("201 Created", '{"uri":"http+unix://[[:any]]:[[path:path]]?[[signature:any]]"}')
+            + ask("GET", "[[path]]/.bufferend?[[signature]]")
+            + f'< 200 OK\n< Content-MD5: {ENDS[mark]}\n<\n< {{"status":"{mark}"}}\n'
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import msgspec
@@ -11,7 +12,7 @@ import pytest
 import trio
 
 from tests.support import fakeengine, parts, served
-from tygerd import config
+from tygerd import clock, config
 from tygerd.api import runs as runs_api
 from tygerd.buffers import service as buffers_service
 from tygerd.codespecs import service as codespecs_service
@@ -135,6 +136,45 @@ async def test_showing_and_listing(client, engine):
         "Invalid status: done",
     )
     assert (await client.call("GET", f"/runs?since=today&{V}")).error[1] == "BadRequest"
+
+
+async def test_clocks_that_jump(client, engine, monkeypatch):
+    """Runs are in the order of the moments they were given, each on one page, whatever the clock does."""
+    hours = iter([12, 11, 13, 13, 10, 14, 9])
+    now = []
+
+    async def create_at_next_hour():
+        now[:] = [datetime(2024, 1, 25, next(hours), tzinfo=UTC)]
+        return await create(client)
+
+    monkeypatch.setattr(clock, "now", lambda: now[0])
+    for _ in range(4):
+        await create_at_next_hour()
+    target, found = f"/runs?limit=1&{V}", []
+    while target:
+        page = (await client.call("GET", target)).json()
+        found += [run["id"] for run in page["items"]]
+        target = page.get("nextLink")
+        if len(found) in {1, 3}:
+            await create_at_next_hour()  # one that is older than all, and one that is newer
+    assert found == [4, 3, 1, 2, 5]
+    assert [run["id"] for run in (await client.call("GET", f"/runs?{V}")).json()["items"]] == [
+        6,
+        4,
+        3,
+        1,
+        2,
+        5,
+    ]
+    since = await client.call("GET", f"/runs?since=2024-01-25T12:00:00Z&{V}")
+    assert [run["id"] for run in since.json()["items"]] == [6, 4, 3]
+    assert (await client.call("GET", f"/runs/counts?since=2024-01-25T13:00:00Z&{V}")).json() == {"pending": 1}
+    # An end before the beginning is told as it was seen, and is an end.
+    await create_at_next_hour()
+    now[:] = [datetime(2023, 1, 1, tzinfo=UTC)]
+    run = (await client.call("POST", f"/runs/7/cancel?{V}")).json()
+    assert (run["createdAt"], run["finishedAt"]) == ("2024-01-25T09:00:00+00:00", "2023-01-01T00:00:00+00:00")
+    assert (await client.call("GET", f"/runs/7?watch=true&{V}")).body.count(b"\n") == 1
 
 
 async def test_watching(client, engine):

@@ -1,7 +1,10 @@
+from datetime import UTC, datetime
+
 import pytest
 import trio
 
 from tyger import errors, model
+from tygerd import clock
 from tygerd.catalog import db
 from tygerd.codespecs import service
 
@@ -40,6 +43,14 @@ async def test_versions(codespecs):
     assert await codespecs.latest("n") == third
     assert await codespecs.get("n", 1) == first
     assert await codespecs.get("n", 2) == second
+
+
+async def test_the_newest_version_is_the_one_with_the_highest_number(codespecs, monkeypatch):
+    for version, hour in ((1, 12), (2, 11), (3, 13), (4, 10)):
+        monkeypatch.setattr(clock, "now", lambda hour=hour: datetime(2024, 1, 25, hour, tzinfo=UTC))
+        assert (await codespecs.put("n", job(f"i{version}"), UID)).version == version
+    assert (await codespecs.latest("n")).image == "i4"
+    assert await listed(codespecs) == [("n", 4)]
 
 
 async def test_quantities_are_stored_canonical(codespecs):
