@@ -83,14 +83,16 @@ def warn_of_powershell(console: output.Console, parent: int) -> None:
         console.log("warn", POWERSHELL_CORRUPTS)
 
 
-def patience(retry_for: float | None, fd: int | None) -> streams.Patience:
+def patience(retry_for: float | None, fd: int | None, *, is_file: bool = False) -> streams.Patience:
     """How long to wait for a daemon: as the user says, else by what `fd`, our end of the stream, is.
 
-    What was read from a pipe cannot be read again, nor what was written to one be taken back.
+    What was read from a pipe cannot be read again, nor what was written to one be taken back. `is_file`:
+    behind the pipe that `fd` is there are files.
     """
     if retry_for is not None:
         return streams.Patience(None if math.isinf(retry_for) else retry_for, first=True)
-    return streams.Patience(PATIENCE_WITH_FILES if fd is not None and stdio.is_regular(fd) else None)
+    is_file = is_file or (fd is not None and stdio.is_regular(fd))
+    return streams.Patience(PATIENCE_WITH_FILES if is_file else None)
 
 
 def verdict(interrupts: signals.Interrupts) -> tuple[str, str | None]:
