@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
+    import click
+
     from tyger.cli import output
+
+    Program = tuple[str, click.Command]
 
 SIGINT, SIGPIPE = 2, 13
 
 
-def main() -> NoReturn:
+def main(program: Program | None = None) -> NoReturn:
     """The process: run what `sys.argv` says and end with the exit code.
 
     After a Ctrl-C it ends by the signal itself, which a shell reports as 128 + 2 too: only then does the
@@ -29,7 +33,7 @@ def main() -> NoReturn:
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever has something to lose sets a handler
-    code = run(sys.argv[1:])
+    code = run(sys.argv[1:], program)
     if code == 128 + SIGINT:
         from tyger.cli import signals
 
@@ -37,8 +41,11 @@ def main() -> NoReturn:
     os._exit(code)
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run one command; returns the exit code (`tyger.errors`, or 128 + n after signal n)."""
+def run(argv: Sequence[str], program: Program | None = None) -> int:
+    """Run one command; returns the exit code (`tyger.errors`, or 128 + n after signal n).
+
+    `program` is another one than `tyger`, with its name.
+    """
     closed = _occupy_standard_descriptors()
     console = None
     try:
@@ -46,7 +53,7 @@ def run(argv: Sequence[str]) -> int:
 
         console = output.Console(os.environ, closed)
         console.failures_as_json = failures.asked_for(argv)
-        code = _invoke(list(argv), console)
+        code = _invoke(list(argv), console, program)
         if sys.stdout is not None:
             sys.stdout.flush()
     except KeyboardInterrupt:
@@ -59,7 +66,7 @@ def run(argv: Sequence[str]) -> int:
     return code
 
 
-def _invoke(argv: list[str], console: output.Console) -> int:
+def _invoke(argv: list[str], console: output.Console, program: Program | None) -> int:
     import click
 
     from tyger import errors
@@ -70,9 +77,10 @@ def _invoke(argv: list[str], console: output.Console) -> int:
 
         return shell_completion.shell_complete(root.command, {}, "tyger", "_TYGER_COMPLETE", instruction)
     invocation = session.Session(console, os.environ)
+    name, command = ("tyger", root.command) if program is None else program
     try:
-        with root.command.make_context("tyger", argv, obj=invocation) as context:
-            root.command.invoke(context)
+        with command.make_context(name, argv, obj=invocation) as context:
+            command.invoke(context)
         code = 0
     except click.exceptions.Exit as done:
         code = done.exit_code
@@ -80,7 +88,7 @@ def _invoke(argv: list[str], console: output.Console) -> int:
         code = failures.ended(console, done.code)
     except click.ClickException as error:
         context_of_error = getattr(error, "ctx", None)
-        path = context_of_error.command_path if context_of_error else "tyger"
+        path = context_of_error.command_path if context_of_error else name
         return failures.usage(console, gotext.one_line(error.format_message().rstrip(".")), path)
     except (session.Fatal, errors.Problem) as failure:
         invocation.warn_of_other_version()

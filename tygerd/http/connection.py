@@ -180,7 +180,7 @@ class Connection:
         request.headers = messages.Fields(
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers
         )
-        target = router.parse_target(head.target.decode("latin-1"))
+        target = self._site.router.target(request.method, head.target.decode("latin-1"))
         request.path, request.query = target.path, target.query
         route, request.params = self._site.router.match(request.method, target)
         limits = self._site.limits

@@ -154,6 +154,14 @@ class Router:
             check(route)
             self._root.add(route)
 
+    def target(self, _method: str, text: str) -> Target:
+        """A request's target. Another table may know further forms, or refuse some in words of its own.
+
+        Raises:
+            Problem: as `parse_target`.
+        """
+        return parse_target(text)
+
     def match(self, method: str, target: Target) -> Match:
         """The route for this request.
 

@@ -170,3 +170,13 @@ def test_the_app_need_not_be_importable():
 def test_two_rows_for_the_same_are_refused(first, second):
     with pytest.raises(TypeError, match="two routes"):
         router.Router([Route("GET", first, handler, ""), Route("GET", second, handler, "")])
+
+
+def test_a_table_may_know_other_targets() -> None:
+    class Tunnels(router.Router):
+        def target(self, method: str, text: str) -> router.Target:
+            raise errors.Problem(errors.FORBIDDEN, f"{method} {text}")
+
+    assert TABLE.target("GET", "/buffers?a=b") == router.parse_target("/buffers?a=b")
+    with pytest.raises(errors.Problem, match="CONNECT host:443"):
+        Tunnels(ROUTES).target("CONNECT", "host:443")
