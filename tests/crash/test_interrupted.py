@@ -6,6 +6,8 @@ import pty
 import random
 import subprocess
 
+import pytest
+
 from tests.support import daemon
 from tyger import client
 from tygerd.blocks import container
@@ -37,6 +39,7 @@ def drain(terminal):
     os.close(terminal)
 
 
+@pytest.mark.long
 def test_never_a_complete_buffer():
     chance = random.Random(0)
     all_buffers = []

@@ -85,6 +85,7 @@ def hold_back(cloud, seconds):
         time.sleep(seconds)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1])
 def test_what_is_complete_is_whole(seed, tmp_path):
     chance = random.Random(seed)

@@ -58,6 +58,7 @@ def test_a_write_survives_every_kill(running, seed):
     assert read.hexdigest() == digest.hexdigest()
 
 
+@pytest.mark.long
 def test_a_read_survives_every_kill(running):
     buffer = new_buffer(running)
     data = random.Random(3).randbytes(PIECE * 100)

@@ -46,6 +46,7 @@ def test_a_cut_while_data_keep_coming(cloud, how, seconds):
     assert reading.finish(seconds + 90) == made
 
 
+@pytest.mark.long
 def test_azurite_stopped_and_started(make_cloud, tmp_path):
     with azurites.azurite(str(tmp_path / "azurite")) as server:
         streams = make_cloud(server).streams
