@@ -10,7 +10,11 @@ Nothing here decides; nothing here knows buffers or runs.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import functools
+import logging
+import os
 import secrets
 import sqlite3
 from collections.abc import Callable
@@ -23,6 +27,10 @@ import trio
 
 from tyger import errors
 from tygerd.catalog import schema
+from tygerd.osutil import durable
+
+logger = logging.getLogger(__name__)
+logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of its plugins as soon as it is imported
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,6 +60,9 @@ class Catalog:
     def open(cls, path: str, *, sync: bool = False, make_room: Callable[[], bool] = lambda: False) -> Catalog:
         """Open the catalog at `path`, making or upgrading it first.
 
+        An upgrade is one transaction: whatever interrupts it, the next `open` begins with it again. Before,
+        the catalog is copied to `path.<revision>`, with which the version that made it can be used again.
+
         With `sync` a write that has returned also survives the loss of power; without, the death of any
         process. `make_room` is called in a worker thread when a write finds the disk full; where it returns
         True, that write is tried once more.
@@ -61,13 +72,22 @@ class Catalog:
         """
         engine = _engine(path, sync=sync)
         try:
+            with engine.begin() as connection:
+                found = _revision(connection, path)
+            if found not in {None, schema.REVISION}:
+                _keep_copy(engine, f"{path}.{found}")
             with engine.execution_options(begin="BEGIN IMMEDIATE").begin() as connection:
-                _bring_up_to_date(connection, path)
+                _bring_up_to_date(connection, found)
                 installation = _installation(connection)
         except sa.exc.DBAPIError as error:
             engine.dispose()
             problem = _problem(error)
             raise errors.Problem(problem.kind, f"{problem} ({path})") from error
+        except OSError as error:
+            engine.dispose()
+            kind = errors.STORAGE_FULL if error.errno == errno.ENOSPC else errors.IO_ERROR
+            why = os.strerror(error.errno or 0)
+            raise errors.Problem(kind, f"cannot copy the catalog {path} before its upgrade: {why}") from error
         except BaseException:
             engine.dispose()
             raise
@@ -145,20 +165,21 @@ def _on_connect(dbapi: sqlite3.Connection, _record: object, *, sync: bool) -> No
 
 
 def _on_begin(connection: sa.Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+    statement = connection.get_execution_options().get("begin", "BEGIN")
+    if statement is not None:
+        connection.exec_driver_sql(statement)
 
 
-def _bring_up_to_date(connection: sa.Connection, path: str) -> None:
+def _revision(connection: sa.Connection, path: str) -> str | None:
+    """The revision of the catalog, None while it is empty. Refuses what this version does not know."""
     tables = set(sa.inspect(connection).get_table_names())
     if not tables:
-        schema.metadata.create_all(connection)
-        connection.execute(sa.insert(schema.alembic_version).values(version_num=schema.REVISION))
-        return
+        return None
     found = None
     if schema.alembic_version.name in tables:
         found = connection.scalar(sa.select(schema.alembic_version.c.version_num))
     if found == schema.REVISION:
-        return
+        return schema.REVISION
     # Alembic costs 10 MiB and 0.2 s: it is imported only when there is something to upgrade.
     from tygerd.catalog import migrate
 
@@ -169,7 +190,30 @@ def _bring_up_to_date(connection: sa.Connection, path: str) -> None:
             f" (its revision is {found}, this version knows up to {schema.REVISION});"
             " start the version that made it, or give --state another directory",
         )
-    migrate.upgrade(connection, found)
+    return str(found)
+
+
+def _keep_copy(engine: sa.Engine, copy: str) -> None:
+    """Copy the catalog, so that there is the whole copy or none of this name."""
+    unfinished = f"{copy}.unfinished"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(unfinished)
+    with engine.execution_options(begin=None).connect() as connection:  # not possible in a transaction
+        connection.exec_driver_sql("VACUUM INTO ?", (unfinished,))
+    durable.sync_path(unfinished)
+    os.replace(unfinished, copy)
+    durable.sync_path(os.path.dirname(copy) or ".")
+
+
+def _bring_up_to_date(connection: sa.Connection, found: str | None) -> None:
+    if found is None:
+        schema.metadata.create_all(connection)
+        connection.execute(sa.insert(schema.alembic_version).values(version_num=schema.REVISION))
+    elif found != schema.REVISION:
+        from tygerd.catalog import migrate
+
+        migrate.upgrade(connection, found)
+        logger.info("the catalog was upgraded from revision %s to %s", found, schema.REVISION)
 
 
 def _installation(connection: sa.Connection) -> str:

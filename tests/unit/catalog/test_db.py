@@ -5,6 +5,7 @@ import pytest
 import sqlalchemy as sa
 import trio
 
+from tests.support import oldstate
 from tyger import errors
 from tygerd.catalog import db, schema
 
@@ -159,3 +160,29 @@ async def test_a_write_is_tried_again_when_room_was_made(tmp_path):
     assert len(await catalog.read(get, "k")) == 1_000_000
     assert asked == [False]
     catalog.close()
+
+
+def test_what_was_there_is_copied_before_an_upgrade(tmp_path):
+    path = tmp_path / "c"
+    oldstate.catalog("0001", path)
+    (tmp_path / "c.0001.unfinished").write_text("left by a crash")
+    db.Catalog.open(str(path)).close()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["c", "c.0001"]
+    with sqlite3.connect(tmp_path / "c.0001") as copy:
+        assert copy.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+        assert copy.execute("SELECT count(*) FROM runs").fetchall() == [(3,)]
+    copy.close()
+
+
+def test_without_a_copy_there_is_no_upgrade(tmp_path):
+    path = tmp_path / "c"
+    oldstate.catalog("0001", path)
+    (tmp_path / "c.0001.unfinished").mkdir()
+    with pytest.raises(
+        errors.Problem, match=r"cannot copy the catalog .*c before its upgrade: Is a dir"
+    ) as caught:
+        db.Catalog.open(str(path))
+    assert caught.value.kind is errors.IO_ERROR
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+    connection.close()
