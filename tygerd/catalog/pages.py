@@ -1,7 +1,7 @@
 """Pages of a list that are bounded in bytes as well as in items. Pure but for the reading it is given.
 
-A client may ask for 2000 items, and an item may hold a codespec of a megabyte: such a page would take gigabytes
-of memory, and seconds in which nobody else is served. It is shorter then; its link leads to the rest.
+A client may ask for 2000 items, and an item may hold a codespec of a megabyte: such a page would take
+gigabytes of memory, and seconds in which nobody else is served. It is shorter then; its link leads to the rest.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ async def collect(
 ) -> tuple[list[Row], bool]:
     """At most `limit` rows behind `after`, in order, and whether more follow.
 
-    `read` gives so many rows behind a place, `place` says where a row stands, `size` how many bytes it has. One
-    row is on every page that may have any, however large it is.
+    `read` gives so many rows behind a place, `place` says where a row stands, `size` how many bytes it has.
+    One row is on every page that may have any, however large it is.
     """
     rows: list[Row] = []
     total = 0

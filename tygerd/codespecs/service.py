@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from tyger import errors, model, units
 from tygerd import clock
 from tygerd.catalog import codespecs as queries
-from tygerd.catalog import db
+from tygerd.catalog import db, pages
 from tygerd.codespecs import rules
 
 _NAME = re.compile(r"[a-z0-9\-._]*")
@@ -86,7 +86,10 @@ class Codespecs:
         return _shown(row)
 
     async def page(self, *, limit: int, prefix: str | None, after: str | None) -> Page:
-        """The newest version of each name, in byte order of names; `prefix` is a pattern (`queries.page`)."""
+        """The newest version of each name, in byte order of names; `prefix` is a pattern (`queries.page`).
+
+        Fewer than `limit` where they are huge (`pages`).
+        """
         # Names have no capitals; some databases would not tell them apart in a LIKE pattern.
         if prefix is not None and prefix != prefix.lower():
             return Page([], None)
@@ -94,8 +97,13 @@ class Codespecs:
             raise errors.Problem(
                 errors.INVALID_INPUT, f"The prefix is longer than {_LONGEST_PREFIX} characters."
             )
-        rows = await self._catalog.read(queries.page, limit=limit + 1, prefix=prefix, after=after)
-        more, rows = limit < len(rows), rows[:limit]
+
+        async def read(count: int, place: str | None) -> list[queries.CodespecRow]:
+            return await self._catalog.read(queries.page, limit=count, prefix=prefix, after=place)
+
+        rows, more = await pages.collect(
+            read, limit=limit, after=after, place=lambda row: row.name, size=lambda row: len(row.body)
+        )
         return Page([_shown(row) for row in rows], rows[-1].name if more and rows else None)
 
     async def resolve(self, wanted: str | model.Codespec, path: str = "$.job.codespec") -> model.Codespec:

@@ -16,7 +16,7 @@ import trio
 from tyger import errors, model, units
 from tygerd import clock, events
 from tygerd.buffers import service as buffers_service
-from tygerd.catalog import db
+from tygerd.catalog import db, pages
 from tygerd.catalog import runs as queries
 from tygerd.codespecs import service as codespecs_service
 from tygerd.engines import base
@@ -121,17 +121,22 @@ class Runs:
         return resource.shown(await self._row(run_id))
 
     async def page(self, chosen: Chosen, *, limit: int, after: tuple[int, int] | None) -> Page:
-        """Newest first."""
-        rows = await self._catalog.read(
-            queries.list_runs,
-            limit=limit + 1,
-            since=_micros(chosen.since),
-            statuses=chosen.statuses,
-            tags=chosen.tags,
-            after=after,
+        """Newest first; fewer than `limit` where they are huge (`pages`)."""
+
+        async def read(count: int, place: tuple[int, int] | None) -> list[queries.RunRow]:
+            return await self._catalog.read(
+                queries.list_runs,
+                limit=count,
+                since=_micros(chosen.since),
+                statuses=chosen.statuses,
+                tags=chosen.tags,
+                after=place,
+            )
+
+        rows, more = await pages.collect(
+            read, limit=limit, after=after, place=_place, size=lambda row: len(row.body)
         )
-        more, rows = limit < len(rows), rows[:limit]
-        last = (rows[-1].created_at, rows[-1].id) if more and rows else None
+        last = _place(rows[-1]) if more and rows else None
         return Page([resource.shown(row) for row in rows], last)
 
     async def counts(self, chosen: Chosen) -> dict[str, int]:
@@ -267,6 +272,10 @@ def _existing(connection: sa.Connection, run_id: int) -> queries.RunRow:
     if row is None:
         raise LookupError(f"run {run_id} vanished inside its own transaction")
     return row
+
+
+def _place(row: queries.RunRow) -> tuple[int, int]:
+    return row.created_at, row.id
 
 
 def _micros(moment: datetime | None) -> int | None:
