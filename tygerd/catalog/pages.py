@@ -1,7 +1,7 @@
 """Pages of a list that are bounded in bytes as well as in items. Pure but for the reading it is given.
 
 A client may ask for 2000 items, and an item may hold a codespec of a megabyte: such a page would take
-gigabytes of memory, and seconds in which nobody else is served. It is shorter then; its link leads to the rest.
+gigabytes of memory, and seconds in which nobody else is served. It is shorter then; its link leads on.
 """
 
 from __future__ import annotations
