@@ -55,7 +55,12 @@ override the file. Words behind -- are the arguments of the container, or with -
 )
 @click.argument("names", nargs=-1, metavar="[NAME] [-- WORD...]")
 @click.option(
-    "-f", "--file", "path", type=flags.FILE, metavar="FILE", help="Read the codespec from this YAML file."
+    "-f",
+    "--file",
+    "path",
+    type=flags.FILE,
+    metavar="FILE",
+    help="Read the codespec from this YAML file; - is standard input.",
 )
 @click.option("--image", metavar="IMAGE", help="Container image; needed here or in the file.")
 @click.option(

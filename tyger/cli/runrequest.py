@@ -20,7 +20,12 @@ def options(function: F) -> F:
     """The flags that `create` and `exec` share."""
     decorators = [
         click.option(
-            "-f", "--file", "path", type=flags.FILE, metavar="FILE", help="Read the run from this YAML file."
+            "-f",
+            "--file",
+            "path",
+            type=flags.FILE,
+            metavar="FILE",
+            help="Read the run from this YAML file; - is standard input.",
         ),
         click.option(
             "-c",

@@ -76,13 +76,16 @@ RUN = yamlfile.record(
 
 
 def read_codespec(path: str) -> dict[str, Any]:
-    """The codespec in a file. Raises `Problem`."""
-    return yamlfile.read(path, "file", CODESPEC)
+    """The codespec in a file, or in standard input for `-`. Raises `Problem`."""
+    return yamlfile.read(path, "file", CODESPEC, dash=True)
 
 
 def read_run(path: str) -> dict[str, Any]:
-    """The run in a file; inline codespecs get the kind their place asks for. Raises `Problem`."""
-    run = yamlfile.read(path, "file", RUN)
+    """The run in a file, or in standard input for `-`. Raises `Problem`.
+
+    Inline codespecs get the kind their place asks for.
+    """
+    run = yamlfile.read(path, "file", RUN, dash=True)
     for place, kind in (("job", "job"), ("worker", "worker")):
         codespec = run.get(place, {}).get("codespec")
         if isinstance(codespec, dict):

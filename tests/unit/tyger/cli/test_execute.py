@@ -116,3 +116,16 @@ def test_the_daemon_refuses_the_run(tyger, daemon):
     )
     done = tyger("run", "exec", "-c", "c")
     assert (done.code, done.err) == (65, "Error: InvalidInput: The buffer 'x' was not found\n")
+
+
+def test_a_run_file_from_standard_input(daemon):
+    file = b'{"job": {"codespec": {"image": "x", "buffers": {"inputs": ["i"], "outputs": ["o"]}}}}'
+    done = cli.run(daemon.path, "run", "exec", "-f", "-", "--", "echo", "hello", data=file)
+    assert (done.code, done.out) == (0, b"hello\n"), done.err
+    assert cli.run(daemon.path, "run", "create", "-f", "-", data=file).out == b"2\n"
+    done = cli.run(daemon.path, "run", "exec", "-f", "-", data=file)
+    assert done.code == 64
+    assert "standard input cannot be the run file and the run's input at once" in done.err
+    done = cli.run(daemon.path, "codespec", "create", "c", "-f", "-", data=b"image: [")
+    assert done.code == 65
+    assert "failed to parse file -: line 1" in done.err
