@@ -1,6 +1,7 @@
 """How Azure's libraries reach hosts: by our settings of the network, through requests.
 
-Imported only with them.
+A connection that was closed, or forgotten by what stands in between, while it was idle is replaced unseen, as
+all that is asked here may be asked twice. Imported only with them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 import azure.core.pipeline.transport
 import requests
 import requests.adapters
+import urllib3.exceptions
 import urllib3.util
 
 from tygerd.stores import access, network
@@ -64,5 +66,32 @@ class _Adapter(requests.adapters.HTTPAdapter):
         """See HTTPAdapter."""
         return super().proxy_manager_for(*args, **options, ssl_context=self._trust)
 
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: bool | str = True,
+        cert: Any = None,
+        proxies: Any = None,
+    ) -> requests.Response:
+        """See HTTPAdapter."""
+        pool = self.get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
+        made = pool.num_connections
+        try:
+            return super().send(request, stream, timeout, verify, cert, proxies)
+        except requests.ConnectionError as error:
+            # Where others make connections at the same time, it is taken for a new one, and not repeated.
+            if not _was_cut(error) or pool.num_connections != made:
+                raise
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            manager.clear()  # the others have been idle for longer
+        return super().send(request, stream, timeout, verify, cert, proxies)
+
     def cert_verify(self, *args: Any) -> None:
         """See HTTPAdapter, which would add the list."""
+
+
+def _was_cut(error: requests.ConnectionError) -> bool:
+    """Whether there was a connection; else it could not be made."""
+    return bool(error.args) and isinstance(error.args[0], urllib3.exceptions.ProtocolError)

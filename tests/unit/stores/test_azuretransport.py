@@ -28,6 +28,20 @@ def test_no_environment(monkeypatch):
     assert b"Proxy" not in request
 
 
+def closing_late(connection):
+    """A script: answer, take the next request for one that comes too late."""
+    connection.read_request().say(scripted.answer(200))
+    connection.read_request()
+
+
+def test_a_connection_that_was_closed_while_it_was_idle_is_replaced():
+    with scripted.Peer(closing_late, scripted.replying(scripted.answer(201)), tcp=True) as peer:
+        url = f"http://127.0.0.1:{peer.port}/"
+        with azuretransport.transport(network.Network(), url) as transport:
+            assert transport.send(HttpRequest("GET", url)).status_code == 200
+            assert transport.send(HttpRequest("PUT", url)).status_code == 201
+
+
 def test_our_authorities_only(certificate):
     with entra.Entra(certificate) as server:
         url = f"{server.authority}/{entra.TENANT}/"
