@@ -19,7 +19,7 @@ from tyger import errors, model, units
 from tygerd import clock, config, events
 from tygerd.buffers import access, expiry, ids, states, tags
 from tygerd.catalog import buffers as queries
-from tygerd.catalog import db, etags
+from tygerd.catalog import db, etags, pages
 from tygerd.stores import base, places
 
 Filter = queries.Filter
@@ -125,12 +125,15 @@ class Buffers:
     async def page(
         self, *, limit: int, soft_deleted: bool, chosen: Filter, after: tuple[int, str] | None
     ) -> Page:
-        """Newest first, expired ones included; each item has `tags`, if only `{}`."""
-        rows = await self._catalog.read(
-            queries.page, limit=limit + 1, soft_deleted=soft_deleted, chosen=chosen, after=after
-        )
-        more, rows = limit < len(rows), rows[:limit]
-        last = (rows[-1].created_at, rows[-1].id) if more and rows else None
+        """Newest first, expired ones included; each item has `tags`, if only `{}`. Shorter with huge tags."""
+
+        async def read(count: int, place: tuple[int, str] | None) -> list[queries.BufferRow]:
+            return await self._catalog.read(
+                queries.page, limit=count, soft_deleted=soft_deleted, chosen=chosen, after=place
+            )
+
+        rows, more = await pages.collect(read, limit=limit, after=after, place=_place, size=_size)
+        last = _place(rows[-1]) if more and rows else None
         return Page([_shown(row, always_tags=True) for row in rows], last)
 
     async def count(self, *, soft_deleted: bool | None, chosen: Filter) -> int:
@@ -282,6 +285,14 @@ def _existing(connection: sa.Connection, buffer_id: str) -> queries.BufferRow:
     if row is None:
         raise LookupError(f"buffer {buffer_id} vanished inside its own transaction")
     return row
+
+
+def _place(row: queries.BufferRow) -> tuple[int, str]:
+    return row.created_at, row.id
+
+
+def _size(row: queries.BufferRow) -> int:
+    return sum(len(key) + len(value) for key, value in row.tags.items())
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -8,6 +8,7 @@ from tests.support import memorystore
 from tyger import errors, model, units
 from tygerd import clock, config
 from tygerd.buffers import service
+from tygerd.catalog import pages
 from tygerd.stores import places
 
 UID = 1000
@@ -174,6 +175,18 @@ async def test_lists_newest_first_in_pages(buffers):
         assert [item.id for item in items] == [buffer.id for buffer in reversed(oldest_first)]
     assert {item.id: item.e_tag for item in items} == {buffer.id: buffer.e_tag for buffer in made}
     assert next(item.tags for item in items if item.id == made[-1].id) == {}
+
+
+async def test_a_page_of_huge_tags_is_shorter(buffers, monkeypatch):
+    monkeypatch.setattr(pages, "MOST_BYTES", 1000)
+    made = await buffers.create_many([{"a": "x" * 200, "b": "y" * 200}] * 5, UID)
+    wanted = sorted((one.id for one in made), reverse=True)
+    page = await buffers.page(limit=5, soft_deleted=False, chosen=ANY, after=None)
+    assert [one.id for one in page.items] == wanted[:2]
+    page = await buffers.page(limit=5, soft_deleted=False, chosen=ANY, after=page.last)
+    assert [one.id for one in page.items] == wanted[2:4]
+    page = await buffers.page(limit=5, soft_deleted=False, chosen=ANY, after=page.last)
+    assert ([one.id for one in page.items], page.last) == (wanted[4:], None)
 
 
 async def test_a_limit_of_zero(buffers):
