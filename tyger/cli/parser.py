@@ -150,7 +150,9 @@ class Parser:
             letter, letters = letters[0], letters[1:]
             flag = self._flags.get("-" + letter)
             if flag is None:
-                raise click.UsageError(f"unknown shorthand flag: '{letter}' in {word}", self._context)
+                meant = "-" + word.partition("=")[0]  # one dash is a slip that is easily made
+                hint = f" (did you mean {meant}?)" if meant in self._flags else ""
+                raise click.UsageError(f"unknown shorthand flag: '{letter}' in {word}{hint}", self._context)
             order.append(flag.parameter)
             if len(letters) > 1 and letters[0] == "=":
                 _store(flag, letters[1:], values, self._context)
@@ -170,7 +172,8 @@ class Parser:
     def _near(self, name: str) -> str:
         import difflib
 
-        near = difflib.get_close_matches(name, [each for each in self._flags if each.startswith("--")], n=1)
+        long = [each for each in self._flags if each.startswith("--")]
+        near = difflib.get_close_matches(name, long, n=1, cutoff=0.75)  # `--` itself is alike in all
         return f" (did you mean {near[0]}?)" if near else ""
 
 
