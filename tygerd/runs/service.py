@@ -255,8 +255,10 @@ class Runs:
         """
         while True:
             news = self._taken_up.next()
+            looked_after = run_id in self._live
             row = await self._row(run_id)
-            if run_id in self._live or row.final:
+            # It may have been put away since the row was read, or taken up.
+            if looked_after or row.final or run_id in self._live:
                 return row
             await news.wait()
 

@@ -348,6 +348,7 @@ class Supervisor:
 
 def _cannot_start(setup: spec.Spec, error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
-        what = setup.cwd if error.filename == setup.cwd else setup.argv[0]
-        return f"cannot start '{what}': {error.strerror}"
+        if error.filename == setup.cwd:
+            return f"cannot change to the working directory '{setup.cwd}': {error.strerror}"
+        return f"cannot start '{setup.argv[0]}': {error.strerror}"
     return f"cannot start '{setup.argv[0]}': {error}"

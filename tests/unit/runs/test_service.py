@@ -210,6 +210,25 @@ async def test_watching_and_following_a_run_in_the_instant_of_its_creation(runs,
     assert sorted(seen[-2:], key=str) == ["Succeeded", b"hello\n"]
 
 
+async def test_a_run_that_is_put_away_while_it_is_looked_up(runs, shop):
+    """Nobody waits then for it to be taken up, which it will not be again."""
+    run = await runs.create(wanted(), 0)
+    await shop.engine.wait_started(run.id)
+    shop.engine.log(run.id, "2024-01-25T18:20:49.000000000Z O hello")
+    look_up = runs._row
+
+    async def late(run_id):
+        row = await look_up(run_id)
+        shop.engine.end(run_id)
+        while runs.unfinished():
+            await trio.lowlevel.checkpoint()
+        return row
+
+    runs._row = late
+    with trio.fail_after(30):
+        assert await lines(runs, run.id, follow=True) == b"hello\n"
+
+
 async def test_a_log_that_somebody_removed_is_empty(runs, shop):
     run = await runs.create(wanted(), 0)
     await shop.engine.wait_started(run.id)
