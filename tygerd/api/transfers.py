@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from tyger import errors, model
-from tygerd.api import context, described
+from tygerd.api import context, described, params
 from tygerd.http import messages, router
 from tygerd.osutil import fds
 from tygerd.streams import describe, reads, span, write
@@ -106,7 +106,7 @@ async def read(app: context.App, request: messages.Request) -> messages.StreamRe
     wanted = span.Span(
         offset=_number(request, "offset") or 0,
         length=_number(request, "length"),
-        follow=request.query.get("follow") != "false",
+        follow="follow" not in request.query or params.flag(request.query, "follow"),
         block=_number(request, "block") or 0,
         start=_number(request, "start") or 0,
     )

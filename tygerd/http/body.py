@@ -144,7 +144,7 @@ def _fit_struct(
             kept = "" if item is None and field.type is str else item
             fitted[field.encode_name] = kept if inner is None and field.required else inner
     if unknown and info.forbid_unknown_fields:
-        names = ", ".join(f"'{name}'" for name in unknown)
+        names = ", ".join(f"'{name[:100]}'" for name in unknown[:20])
         raise _refusal(f"Object contains unrecognized properties {names}. Path: {path}")
     empty = normalized and _may_be_empty(struct) and all(item is None for item in fitted.values())
     return None if empty else fitted

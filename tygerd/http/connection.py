@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import re
 import socket
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +21,7 @@ import trio
 
 from tyger import errors
 from tygerd import config
-from tygerd.http import body, messages, problems, receive, router, sending
+from tygerd.http import body, heads, messages, problems, receive, router, sending
 
 IDLE = 150
 """Seconds without a byte from a client that owes us one. Clients without retries rely on 130 (rest-api.md
@@ -33,9 +32,6 @@ LINGER = 5
 """Seconds that what a refused client still sends is read and thrown away, so that it gets to read the
 answer.
 """
-
-MAX_HEAD = 64 * 1024
-"""Bytes of a request's line and headers; the longest known, a listing by 100 tags, has about 40 KiB."""
 
 SHORT = 16 * 1024
 """Bytes of a JSON body that is decoded at once; a longer one in a thread. Clients send shorter ones."""
@@ -78,7 +74,7 @@ class Connection:
         self._sock = sock
         self._peer = peer
         self._site = site
-        self._framing = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+        self._framing = h11.Connection(h11.SERVER, max_incomplete_event_size=heads.MAX_LENGTH)
         self._receiver = receive.Receiver(sock, peer, site.fds)
         self._sender = sending.Sender(sock, self._framing, site.threads, site.version)
         self._idle: trio.CancelScope | None = None
@@ -153,10 +149,9 @@ class Connection:
             try:
                 event = self._framing.next_event()
             except h11.RemoteProtocolError as error:
-                raise errors.Problem(errors.BAD_REQUEST, f"this is not HTTP/1.1: {_reason(error)}") from None
+                raise heads.refusal(error) from None
             if isinstance(event, h11.Request):
-                if not event.http_version.startswith(b"1."):
-                    raise errors.Problem(errors.BAD_REQUEST, "this is not HTTP/1.1: it is another version")
+                heads.check(event)
                 return event
             if event is not h11.NEED_DATA or self._stopping:
                 raise _Closed
@@ -238,10 +233,16 @@ class Connection:
                     await self._fill()
                     continue
             except h11.RemoteProtocolError as error:
-                raise errors.Problem(errors.BAD_REQUEST, f"the body is malformed: {_reason(error)}") from None
+                raise errors.Problem(
+                    errors.BAD_REQUEST, f"the body is malformed: {heads.reason(error)}"
+                ) from None
             except (_Closed, sending.PeerGone):
                 raise errors.Problem(errors.BAD_REQUEST, "the request's body was cut short") from None
-            return bytes(event.data) if isinstance(event, h11.Data) else None
+            if not isinstance(event, h11.Data):
+                return None
+            # Of chunks of one byte there are many in what has been received.
+            await trio.lowlevel.checkpoint()
+            return bytes(event.data)
 
     async def _take_rest(self) -> None:
         """Read what is left of an answered request's body and throw it away."""
@@ -345,11 +346,6 @@ class Connection:
 
 
 _CLOSE = ("Connection", "close")
-
-
-def _reason(error: h11.RemoteProtocolError) -> str:
-    """Why h11 refuses; not what it was sent, which may be long and binary."""
-    return re.split(r":? (?=b'|bytearray)", str(error))[0]
 
 
 class _Body:

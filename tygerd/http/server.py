@@ -17,7 +17,7 @@ import trio
 
 from tyger import errors
 from tygerd import clock
-from tygerd.http import connection, listener, messages, receive, sending
+from tygerd.http import connection, heads, listener, messages, receive, sending
 
 PATH_CHECK = 2.0
 """Seconds between looks at the socket's path. A timer and not inotify: it costs one `lstat`, and also sees
@@ -186,7 +186,7 @@ class Server:
         self._turning_away += 1
         try:
             with trio.move_on_after(TURNED_AWAY_PATIENCE):
-                await sock.recv(connection.MAX_HEAD)
+                await sock.recv(heads.MAX_LENGTH)
         finally:
             self._turning_away -= 1
 

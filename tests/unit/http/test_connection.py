@@ -185,9 +185,3 @@ async def test_a_long_body_is_decoded_too(peer, monkeypatch):
     name = "n" * 500
     answer = await peer.ask("POST", "/things", json.dumps({"name": name}).encode())
     assert (answer.status, json.loads(answer.body)) == (201, {"name": name})
-
-
-async def test_a_refusal_does_not_repeat_what_was_said(peer):
-    await peer.say(b"GET /a b\xff HTTP/1.1\r\nHost: x\r\n\r\n")
-    answer = await peer.answer()
-    assert json.loads(answer.body)["error"]["message"] == "this is not HTTP/1.1: illegal request line"
