@@ -43,14 +43,14 @@ def test_from_the_beginning_to_the_end(talk, host):
 
 
 def test_what_has_ended_is_told_once(talk):
-    made = runs.create(talk, runs.shell(""))
+    made = runs.create(talk, runs.shell("true"))
     last = runs.ended(talk, made["id"])
     assert list(runs.watch(talk, made["id"])) == [last] == [runs.get(talk, made["id"])]
 
 
 def test_the_lines_are_what_the_run_is_shown_as(talk):
     """Byte by byte: `run watch` of the original drops repeats by comparing lines."""
-    made = runs.create(talk, runs.shell(""))
+    made = runs.create(talk, runs.shell("true"))
     runs.ended(talk, made["id"])
     talk.hold(
         ask("GET", f"/runs/[[id]]?{V}")
