@@ -5,7 +5,7 @@ needed: it takes 0.3 seconds and 30 MB. Blocks do not travel here (`stores.datap
 raises ends here as a `Problem`.
 
 Times are the server's (`serverclock`). Where this host's clock is wrong, the first request is refused, its
-answer has the right time, and it is sent again. No other answer makes us ask again; the library's retries are off.
+answer has the right time, and it is sent again. No other answer makes us ask again.
 """
 
 from __future__ import annotations

@@ -346,6 +346,8 @@ class Download:
             except memory.NoRoomError:
                 self._window.closed_in()
                 await delivered.wait()
+                while number >= self._window.next + self._limit():  # there would be none again
+                    await self._delivered.wait()
                 continue
             if not self._window.is_awaited(number):
                 self._window.missing(number)

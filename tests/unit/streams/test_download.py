@@ -6,6 +6,7 @@ import random
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -111,6 +112,27 @@ async def test_huge_blocks_behind_small_ones(server, remote, monkeypatch):
     assert taking.data == b"".join(blocks)
     assert taking.most <= 200_000 + 70_000
     assert len(server.seen) < 2 * len(blocks)
+
+
+async def test_huge_blocks_are_not_asked_for_again_at_each_delivery(server, remote, monkeypatch):
+    """Those that found no room are left alone while small ones before them are delivered."""
+    monkeypatch.setattr(download, "MEMORY", 200_000)
+    blocks = [*[b"x" * 10] * 60, *[os.urandom(70_000) for _ in range(10)]]
+    put(server, blocks)
+
+    class Uneven(Measured):
+        """Lets the window grow, then lets it reach all huge blocks at once, then dwells on small ones."""
+
+        async def take(self, piece):
+            self.data += piece
+            if not 10 <= self.blocks < 38:
+                await trio.testing.wait_all_tasks_blocked(0.005)
+
+    taking = Uneven(remote, 32)
+    await taking.run()
+    assert taking.data == b"".join(blocks)
+    asked = [seen.blob for seen in server.seen if seen.blob.startswith("00/")]
+    assert len(asked) <= len(blocks) + 2 * 10
 
 
 @pytest.mark.parametrize("fit", [1, 3])
