@@ -45,8 +45,7 @@ def faked(library, clock):
 
     Without the last, libfaketime 0.9.10 ends every timed wait for a condition of the monotonic clock at once.
     Such is Python's for its interpreter lock: each thread that waits for it spins, reading `clock`'s file all
-    the time, and a daemon on a busy machine comes down to a hundredth of its pace, now and then.
-    `time.sleep` stays broken (EINVAL).
+    the time, and a daemon takes ten times the processor's time. `time.sleep` stays broken (EINVAL).
     """
     return {
         "LD_PRELOAD": library,

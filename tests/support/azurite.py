@@ -36,6 +36,9 @@ KEY = base64.b64encode(
     b"no secret: a key for an Azurite that only this test can reach, and which is 64+ bytes"
 ).decode()
 
+PATIENCE = 120
+"""Seconds until it listens: two on a quiet machine, more than thirty were seen on a busy one."""
+
 LISTENS = re.compile(rb"successfully listens on https?://127\.0\.0\.1:(\d+)")
 
 
@@ -130,10 +133,11 @@ class Azurite:
         assert self._process.stdout is not None
         output = self._process.stdout.fileno()
         while not (found := LISTENS.search(said)):
-            ready, _, _ = select.select([output], [], [], daemon.PATIENCE)
+            ready, _, _ = select.select([output], [], [], PATIENCE)
             data = os.read(output, 65536) if ready else b""
             said += data
             if not data:
+                self._process.stdout.close()
                 self.kill()
                 raise AssertionError(f"Azurite does not start:\n{said.decode()}")
         self.port = int(found[1])
