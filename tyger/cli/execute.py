@@ -128,8 +128,8 @@ def command(
     if given["path"] == "-" and source_name is not None and words is None and input_path in (None, "-"):
         raise errors.Problem(
             errors.USAGE,
-            "standard input cannot be the run file and the run's input at once; name the input with --input or"
-            " give its producer behind --",
+            "standard input cannot be the run file and the run's input at once; name the input with --input,"
+            " or give its producer behind --",
         )
     with contextlib.ExitStack() as stack:
         source = sink = None

@@ -128,4 +128,4 @@ def test_a_run_file_from_standard_input(daemon):
     assert "standard input cannot be the run file and the run's input at once" in done.err
     done = cli.run(daemon.path, "codespec", "create", "c", "-f", "-", data=b"image: [")
     assert done.code == 65
-    assert "failed to parse file -: line 1" in done.err
+    assert "failed to parse file -: line 2" in done.err
