@@ -133,9 +133,7 @@ class Runs:
                 after=place,
             )
 
-        rows, more = await pages.collect(
-            read, limit=limit, after=after, place=_place, size=lambda row: len(row.body)
-        )
+        rows, more = await pages.collect(read, limit=limit, after=after, place=_place, size=_size)
         last = _place(rows[-1]) if more and rows else None
         return Page([resource.shown(row) for row in rows], last)
 
@@ -278,6 +276,10 @@ def _existing(connection: sa.Connection, run_id: int) -> queries.RunRow:
 
 def _place(row: queries.RunRow) -> tuple[int, int]:
     return row.created_at, row.id
+
+
+def _size(row: queries.RunRow) -> int:
+    return len(row.body) + sum(len(key) + len(value) for key, value in row.tags.items())
 
 
 def _micros(moment: datetime | None) -> int | None:
