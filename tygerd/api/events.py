@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from tyger import errors
-from tygerd.api import context, described
+from tygerd.api import context, described, watching
 from tygerd.http import messages, router
 
 _encode = msgspec.json.Encoder().encode
@@ -20,7 +20,7 @@ async def follow(app: context.App, _request: messages.Request) -> messages.Strea
         with app.events.listen() as news:
             await sink.send(_encode({"event": "listening"}) + b"\n")
             async for event in news:
-                await sink.send(_encode({"event": "changed", **event._asdict()}) + b"\n")
+                await watching.send(sink, _encode({"event": "changed", **event._asdict()}) + b"\n")
         raise errors.Problem(errors.TRY_AGAIN, "this listener did not keep up; look again and listen again")
 
     return messages.StreamResponse(

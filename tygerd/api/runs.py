@@ -9,19 +9,14 @@ from contextlib import contextmanager
 from datetime import datetime
 
 import msgspec
-import trio
 
 from tyger import errors, model, units
-from tygerd.api import context, described, paging, params
+from tygerd.api import context, described, paging, params, watching
 from tygerd.buffers import tags
 from tygerd.http import messages, router
 from tygerd.runs import records, service, states
 
 _MAX_ID = 2**63 - 1
-
-WATCHER_PATIENCE = 60.0
-"""Seconds that a watcher may take to read a snapshot, beyond the hundreds that fit into its socket: one that
-is stopped for so long asks again, one that never reads must not keep its connection for ever."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -62,11 +57,8 @@ async def show(app: context.App, request: messages.Request) -> messages.Response
 
     async def run(sink: messages.Sink) -> None:
         async def send(snapshot: model.Run) -> None:
-            # What happens while this waits is told by one more snapshot: no more than one is ever held.
-            with trio.move_on_after(WATCHER_PATIENCE) as waiting:
-                await sink.send(_encode(snapshot) + b"\n")
-            if waiting.cancelled_caught:
-                raise errors.Problem(errors.TRY_AGAIN, "the watcher does not read")
+            # What happens while this waits is told by one more snapshot.
+            await watching.send(sink, _encode(snapshot) + b"\n")
 
         await app.runs.watch(run_id, send)
 
