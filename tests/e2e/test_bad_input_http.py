@@ -1,51 +1,13 @@
 """What is no request of ours, on the real socket: each gets its answer or the end, and others get theirs."""
 
-import contextlib
 import json
 import os
 import random
-import socket
 
 import pytest
 
 from tests.support.commands import complaint
-
-PATIENCE = 20
-
-
-def say(host, data, *, fds=(), end=True):
-    """Say it on a connection of its own; all that comes back until the daemon closes."""
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(PATIENCE)
-        sock.connect(host.socket)
-        with contextlib.suppress(ConnectionError):  # the daemon may not want all of it
-            if fds:
-                socket.send_fds(sock, [data], fds)
-            else:
-                sock.sendall(data)
-            if end:
-                sock.shutdown(socket.SHUT_WR)
-        heard = b""
-        with contextlib.suppress(ConnectionResetError):
-            while piece := sock.recv(65536):
-                heard += piece
-        return heard
-
-
-def request(method, path, body=b"", headers=""):
-    separator = "&" if "?" in path else "?"
-    head = f"{method} {path}{separator}api-version=1.0 HTTP/1.1\r\nHost: x\r\n{headers}Connection: close\r\n"
-    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
-
-
-def status(heard):
-    assert heard.startswith(b"HTTP/1.1 "), heard
-    return int(heard.split(b" ", 2)[1])
-
-
-def error(heard):
-    """The one error object of an answer."""
-    return json.loads(heard.rpartition(b"\r\n\r\n")[2])["error"]
+from tests.support.rawhttp import error, request, say, status
 
 
 @pytest.fixture(autouse=True)

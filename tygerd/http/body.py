@@ -43,16 +43,18 @@ def decode(data: bytes, kind: Any, *, normalized: bool) -> Any:
     Raises:
         Problem: INVALID_INPUT.
     """
-    value = _parse(data)
+    value, text = _parse(data)
     if value is None:
         raise errors.Problem(errors.INVALID_INPUT, "null is not a valid input value")
     try:
         fitted = _fit(value, kind, "$", normalized)
         if fitted is None and isinstance(value, dict):
             raise errors.Problem(errors.INVALID_INPUT, "An empty object is not a valid input value")
-        return msgspec.convert(value if fitted is None else fitted, kind, strict=False)
+        made = msgspec.convert(value if fitted is None else fitted, kind, strict=False)
     except msgspec.ValidationError as error:
         raise _refusal(_reword(str(error))) from None
+    _check_twins(text)
+    return made
 
 
 def _refusal(detail: str) -> errors.Problem:
@@ -68,31 +70,41 @@ _TEXT_OR_TRAILING_COMMA = re.compile(rb'("(?:[^"\\]|\\.?)*+(?:"|\Z))|,(?=\s*[}\]
 _BOM = b"\xef\xbb\xbf"
 
 
-def _parse(data: bytes) -> object:
+def _parse(data: bytes) -> tuple[object, bytes]:
+    """The value, and the text that it was read from."""
     data = data.removeprefix(_BOM)
     try:
         try:
-            value = msgspec.json.decode(data)
+            return msgspec.json.decode(data), data
         except msgspec.DecodeError as error:
             if "trailing comma" not in str(error):
                 raise
             data = _TEXT_OR_TRAILING_COMMA.sub(rb"\1", data)
-            value = msgspec.json.decode(data)
-        # Which of two values counts must not depend on who reads. Numbers, which may be huge, stay text here.
-        json.loads(data, object_pairs_hook=_refuse_twins, parse_int=str, parse_float=str)
+            return msgspec.json.decode(data), data
     except msgspec.DecodeError as error:
         raise _refusal(str(error)) from None
     except RecursionError:
-        raise _refusal("The JSON is nested too deeply") from None
+        raise _too_deep() from None
     except UnicodeDecodeError:
         raise _refusal("The JSON is not UTF-8") from None
-    return value
+
+
+def _check_twins(text: bytes) -> None:
+    """Refuse an object with two values of one name: which one counts must not depend on who reads."""
+    try:  # numbers, which may be huge, stay text
+        json.loads(text, object_pairs_hook=_refuse_twins, parse_int=str, parse_float=str)
+    except RecursionError:
+        raise _too_deep() from None
 
 
 def _refuse_twins(pairs: list[tuple[str, object]]) -> None:
     if len(dict(pairs)) < len(pairs):
         counted = collections.Counter(name for name, _ in pairs)
         raise _given_twice(counted.most_common(1)[0][0])
+
+
+def _too_deep() -> errors.Problem:
+    return _refusal("The JSON is nested too deeply")
 
 
 def _given_twice(name: str) -> errors.Problem:

@@ -226,3 +226,13 @@ def test_what_is_said_to_be_none(kind):
         body.check_type(kind)
     assert (caught.value.status, caught.value.kind.code) == (415, "UnsupportedMediaType")
     assert "application/json" in caught.value.message
+
+
+@pytest.mark.parametrize("depth", [400, 900, 940, 960, 980, 990, 1000, 1100])
+def test_depth_that_nobody_looks_at_is_bounded_all_the_same(depth):
+    text = '{"more":' + "[" * depth + "]" * depth + "}"
+    try:
+        assert decode(text, model.BufferUpdate, normalized=False) == model.BufferUpdate()
+    except errors.Problem as problem:
+        assert depth > 800  # noqa: PT017 - where the interpreter's limit is, is its own affair
+        assert "nested too deeply" in problem.message  # noqa: PT017
