@@ -74,7 +74,7 @@ earlier command began is completed with --range.
 )
 @click.option(
     "--on-exit",
-    type=click.Choice(["cancel", "detach"]),
+    type=flags.Choice("cancel", "detach"),
     default="detach",
     show_default=True,
     help="What becomes of the run when this command ends before it.",

@@ -76,6 +76,11 @@ class Choice(_ParamType):
         names = ", ".join(f"'{choice}'" for choice in sorted(self.choices))
         raise click.UsageError(_refusal(value, param, f"must be {names}"), ctx)
 
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """How help writes it: `[cancel|detach]`."""
+        del param, ctx
+        return f"[{'|'.join(self.choices)}]"
+
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
         """The words that begin with `incomplete`."""
         del ctx, param

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
-from tyger.cli import fields
+from tyger.cli import fields, flags
 
 if TYPE_CHECKING:
     from tyger.cli import output
@@ -139,7 +139,7 @@ def option(*, default: str = "json") -> Callable[[F], F]:
         "-o",
         "--output",
         "layout",
-        type=click.Choice(NAMES),
+        type=flags.Choice(*NAMES),
         expose_value=False,
         callback=apply,
         help=f"Print JSON, YAML, or a table for people. Default: {default}.",
@@ -148,7 +148,7 @@ def option(*, default: str = "json") -> Callable[[F], F]:
 
 def format_option(help: str) -> Callable[[F], F]:  # noqa: A002 - click's own word
     """`--format text|json`, the contract's older flag of commands that say a sentence without `--output`."""
-    return click.option("--format", "text_or_json", type=click.Choice(["text", "json"]), help=help)
+    return click.option("--format", "text_or_json", type=flags.Choice("text", "json"), help=help)
 
 
 def as_text(console: output.Console, text_or_json: str | None) -> bool:

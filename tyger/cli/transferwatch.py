@@ -38,7 +38,7 @@ there the bytes are counted on a line that stays. A daemon that goes away is wai
     "-o",
     "--output",
     "layout",
-    type=click.Choice(["json", "text"]),
+    type=flags.Choice("json", "text"),
     help="Lines of JSON (default), or lines for people (default on a terminal).",
 )
 @click.pass_obj

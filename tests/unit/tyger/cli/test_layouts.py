@@ -114,11 +114,19 @@ def test_a_run_that_is_watched(tyger, daemon):
 
 
 def test_layouts_that_are_none(tyger):
-    assert tyger("run", "list", "-o", "xml").code == 64
+    done = tyger("run", "list", "-o", "xml")
+    assert done.code == 64
+    assert "for \"-o, --output\" flag: must be 'json', 'table', 'yaml'" in done.err
     assert tyger("status", "--format", "json", "-o", "table").code == 64
     assert tyger("status", "--format", "json", "-o", "table").err.startswith(
         "Error: --format and --output ex"
     )
+
+
+def test_a_shell_completes_them(daemon):
+    words = {"_TYGER_COMPLETE": "bash_complete", "COMP_WORDS": "tyger run list --output ", "COMP_CWORD": "4"}
+    done = cli.run(daemon.path, environment=words)
+    assert done.out.split() == [b"plain,json", b"plain,yaml", b"plain,table"]
 
 
 def test_no_slow_import(daemon):
