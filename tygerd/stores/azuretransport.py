@@ -1,7 +1,8 @@
 """How Azure's libraries reach hosts: by our settings of the network, through requests.
 
-A connection that was closed, or forgotten by what stands in between, while it was idle is replaced unseen, as
-all that is asked here may be asked twice. Imported only with them.
+A request whose connection ended before its answer is sent once more, on a new one: the connection may have
+been closed, or forgotten by what stands in between, while it was idle. All that is asked here may be asked
+twice. Imported only with them.
 """
 
 from __future__ import annotations
@@ -66,27 +67,16 @@ class _Adapter(requests.adapters.HTTPAdapter):
         """See HTTPAdapter."""
         return super().proxy_manager_for(*args, **options, ssl_context=self._trust)
 
-    def send(
-        self,
-        request: requests.PreparedRequest,
-        stream: bool = False,
-        timeout: Any = None,
-        verify: bool | str = True,
-        cert: Any = None,
-        proxies: Any = None,
-    ) -> requests.Response:
+    def send(self, *args: Any, **options: Any) -> requests.Response:
         """See HTTPAdapter."""
-        pool = self.get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
-        made = pool.num_connections
         try:
-            return super().send(request, stream, timeout, verify, cert, proxies)
+            return super().send(*args, **options)
         except requests.ConnectionError as error:
-            # Where others make connections at the same time, it is taken for a new one, and not repeated.
-            if not _was_cut(error) or pool.num_connections != made:
+            if not _was_cut(error):
                 raise
         for manager in (self.poolmanager, *self.proxy_manager.values()):
             manager.clear()  # the others have been idle for longer
-        return super().send(request, stream, timeout, verify, cert, proxies)
+        return super().send(*args, **options)
 
     def cert_verify(self, *args: Any) -> None:
         """See HTTPAdapter, which would add the list."""

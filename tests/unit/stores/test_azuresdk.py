@@ -169,8 +169,8 @@ def test_nobody_answers():
     )
 
 
-def test_a_server_that_hangs_up_is_asked_once():
-    code, message = refusal(scripted.hanging_up)
+def test_a_server_that_hangs_up_is_asked_twice():
+    code, message = refusal(scripted.hanging_up, scripted.hanging_up)
     assert code == "Unavailable"
     assert "does not answer: Remote end closed connection without response" in message
 
