@@ -70,6 +70,36 @@ async def test_one_key_does_not_hold_another_up(runs, shop):
         await create("b")
         left.set()
     assert made == [("b", 1), ("a", 2), ("a", 2)]
+    assert not runs._creator._turns  # nothing is kept of a key whose turn is over
+
+
+async def test_one_that_gives_up_waiting_leaves_the_turn_to_the_next(runs, shop):
+    shop.engine.refused_images.add("x")  # the first attempt fails
+    going, left = trio.Event(), trio.Event()
+    resolve = shop.codespecs.resolve
+
+    async def slow(*given):
+        going.set()
+        await left.wait()
+        return await resolve(*given)
+
+    shop.codespecs.resolve = slow
+
+    async def fail():
+        with pytest.raises(errors.Problem):
+            await runs.create(wanted(), 0, "key")
+        shop.engine.refused_images.clear()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(fail)
+        await going.wait()
+        with trio.move_on_after(0.01):
+            await runs.create(wanted(), 0, "key")
+        nursery.start_soon(runs.create, wanted(), 0, "key")
+        await trio.testing.wait_all_tasks_blocked()
+        left.set()
+    assert (await runs.create(wanted(), 0, "key")).id == 1
+    assert not runs._creator._turns
 
 
 async def test_ephemeral_buffers_where_the_engine_has_them(runs, shop):
