@@ -25,7 +25,7 @@ def flag(query: messages.Fields, name: str) -> bool:
     if text is None:
         return False
     if (value := _boolean(text)) is None:
-        raise _unbound("bool", name, text)
+        raise unbound("bool", name, text)
     return value
 
 
@@ -63,7 +63,7 @@ def limit(query: messages.Fields) -> int:
     stripped = text.strip()
     value = int(stripped) if _INTEGER.fullmatch(stripped) else None
     if value is None or not -(2**31) <= value < 2**31:
-        raise _unbound("Nullable<int>", "limit", text)
+        raise unbound("Nullable<int>", "limit", text)
     if value < 0:
         raise errors.Problem(errors.INVALID_INPUT, "Limit must be a non-negative integer.")
     return min(value, MAX_LIMIT)
@@ -86,10 +86,11 @@ def tags(query: messages.Fields, prefix: str = "tag") -> dict[str, str]:
     return found
 
 
+def unbound(kind: str, name: str, text: str) -> errors.Problem:
+    """What to say of a parameter whose text is no `kind`; of a long one only its beginning."""
+    shown = text[:100] if text.isprintable() else ascii(text[:100])
+    return errors.Problem(errors.BAD_REQUEST, f'Failed to bind parameter "{kind} {name}" from "{shown}".')
+
+
 def _boolean(text: str) -> bool | None:
     return {"true": True, "false": False}.get(text.strip().lower())
-
-
-def _unbound(kind: str, name: str, text: str) -> errors.Problem:
-    shown = text if text.isprintable() else ascii(text)
-    return errors.Problem(errors.BAD_REQUEST, f'Failed to bind parameter "{kind} {name}" from "{shown}".')

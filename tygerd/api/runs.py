@@ -140,7 +140,7 @@ def _since(query: messages.Fields) -> datetime | None:
     try:
         return units.parse_timestamp(text)
     except errors.Problem:
-        raise _unbound("Nullable<DateTimeOffset> since", text) from None
+        raise params.unbound("Nullable<DateTimeOffset>", "since", text) from None
 
 
 def _tail(query: messages.Fields) -> int | None:
@@ -148,13 +148,8 @@ def _tail(query: messages.Fields) -> int | None:
         return None
     value = int(text) if re.fullmatch(r"\s*[-+]?[0-9]{1,10}\s*", text) else None
     if value is None or not -(2**31) <= value < 2**31:
-        raise _unbound("Nullable<int> tailLines", text)
+        raise params.unbound("Nullable<int>", "tailLines", text)
     return max(0, value)
-
-
-def _unbound(parameter: str, text: str) -> errors.Problem:
-    shown = text if text.isprintable() else ascii(text)
-    return errors.Problem(errors.BAD_REQUEST, f'Failed to bind parameter "{parameter}" from "{shown}".')
 
 
 _SINCE = {"since": described.moment("only what was created later than this")}

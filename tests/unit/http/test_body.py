@@ -234,5 +234,6 @@ def test_depth_that_nobody_looks_at_is_bounded_all_the_same(depth):
     try:
         assert decode(text, model.BufferUpdate, normalized=False) == model.BufferUpdate()
     except errors.Problem as problem:
-        assert depth > 800  # noqa: PT017 - where the interpreter's limit is, is its own affair
+        # Where the interpreter's limit is, is its own affair.
+        assert depth > 800
         assert "nested too deeply" in problem.message  # noqa: PT017
