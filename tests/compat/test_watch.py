@@ -2,7 +2,10 @@
 
 import contextlib
 import json
+import signal
 import threading
+
+import pytest
 
 from tests.support import exchanges, runs
 from tests.support.answers import JSON, answer, ask
@@ -104,7 +107,8 @@ def test_a_watcher_that_does_not_read_holds_nobody_up(talk, host):
     assert json.loads(lines[-1])["status"] == "Succeeded"
 
 
-def test_a_stream_that_the_daemon_cuts_has_no_proper_end(host):
+@pytest.mark.parametrize("sig", [signal.SIGKILL, signal.SIGTERM])
+def test_a_stream_that_the_daemon_cuts_has_no_proper_end(host, sig):
     """A client must know a cut from an end: it asks the next daemon."""
     with runs.gate(host) as gate, exchanges.talk(host.socket) as talk:
         with exchanges.talk(host.socket) as other:
@@ -112,7 +116,7 @@ def test_a_stream_that_the_daemon_cuts_has_no_proper_end(host):
             snapshots = runs.watch(other, made["id"])
             while next(snapshots)["status"] != "Running":
                 pass
-            host.restart()
+            host.restart(sig)
             assert other.closed()
         threading.Thread(target=gate.open).start()
         with exchanges.talk(host.socket) as again:
