@@ -123,6 +123,19 @@ def test_following(talk, host):
         assert runs.ended(talk, made["id"])["statusReason"] == "Main exited with code 1"
 
 
+def test_a_reader_goes_on_behind_any_line(talk):
+    """As the original's client does, which knows of a line only its time: also of lines that came at once."""
+    made = runs.create(talk, runs.shell("seq 3000; seq 3001 3003 >&2"))
+    start_following(talk, made["id"], "&timestamps=true")
+    lines = talk.rest().splitlines()
+    stamps = [line.split()[0] for line in lines]
+    assert len(lines) == len(set(stamps)) == 3003
+    assert stamps == sorted(stamps)
+    for number in (0, 1, 1500, 2998, 3001, 3002):
+        start_following(talk, made["id"], f"&timestamps=true&since={stamps[number]}")
+        assert talk.rest().splitlines() == lines[number + 1 :]
+
+
 def test_a_log_that_is_still_empty(talk, host):
     with runs.gate(host) as gate, exchanges.talk(host.socket) as other:
         made = runs.create(talk, runs.shell(gate.wait))
