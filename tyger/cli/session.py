@@ -251,7 +251,8 @@ def _baggage(pairs: Mapping[str, str]) -> str:
     Raises:
         Fatal: a key is none that the header can have.
     """
-    for key in pairs:
+    for key, value in pairs.items():
+        _check_text(value)
         if not key.isascii() or not key.isprintable() or not key or set(key) & _NOT_IN_TOKENS:
             why = f"{gotext.quote(key)} is not a key of letters, digits and !#$%&'*+-.^_`|~"
             raise Fatal("invalid baggage entry", errors.Problem(errors.USAGE, why))

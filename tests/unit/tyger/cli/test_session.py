@@ -116,6 +116,7 @@ def test_a_clock_that_is_far_off_is_told_once(tyger, daemon, date, warned):
         ["buffer", "read", "\udcff"],
         ["buffer", "list", "--tag", "a=\udcff"],
         ["buffer", "create", "--tag", "a=\udcff"],
+        ["buffer", "create", "--baggage", "a=\udcff"],
         ["buffer", "set", "x", "--clear-tags", "--etag", "a\r\nX: y"],
         ["buffer", "set", "x", "--clear-tags", "--etag", "\u00fc"],
     ],
