@@ -233,6 +233,24 @@ class RunUpdate(Wire):
     tags: dict[str, str] | None = None
 
 
+# --- export and import (rest-api.md 4.11) ----------------------------------------------------------------
+
+
+class ExportBuffersRequest(Strict):
+    """Body of `POST /buffers/export`."""
+
+    destination_storage_endpoint: str | None = None
+    source_storage_account_name: str | None = None
+    filters: dict[str, str] | None = None
+    hash_ids: bool | None = None
+
+
+class ImportBuffersRequest(Strict):
+    """Body of `POST /buffers/import`."""
+
+    storage_account_name: str | None = None
+
+
 # --- service ---------------------------------------------------------------------------------------------
 
 

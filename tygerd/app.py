@@ -25,6 +25,9 @@ from tygerd.blocks import md5lanes
 from tygerd.buffers import service as buffers
 from tygerd.catalog import db
 from tygerd.codespecs import service as codespecs
+from tygerd.copying import engine as copier
+from tygerd.copying import service as copying
+from tygerd.engines import several
 from tygerd.engines.process import engine as process
 from tygerd.http import connection, listener, problems, receive, router, server
 from tygerd.identity import keys
@@ -190,15 +193,14 @@ async def _parts(
         news = events.Events()
         buffer_service = buffers.Buffers(catalog, stores, settings.buffers, announce=news.announce)
         await buffer_service.start()
+        remotes = remote.Remotes(
+            networking, bandwidth=settings.transfer.bandwidth or None, deadline=settings.transfer.deadline
+        )
         transfer_service = transfers.Transfers(
             catalog,
             assembly.Parts(
                 places=stores,
-                remotes=remote.Remotes(
-                    networking,
-                    bandwidth=settings.transfer.bandwidth or None,
-                    deadline=settings.transfer.deadline,
-                ),
+                remotes=remotes,
                 state=where.state,
                 sync=power,
                 spool_limit=settings.spool.limit,
@@ -213,7 +215,20 @@ async def _parts(
         codespec_service = codespecs.Codespecs(catalog)
         run_service = runs.Runs(
             catalog,
-            process.ProcessEngine(where, settings),
+            several.WithSystemRuns(
+                process.ProcessEngine(where, settings),
+                copier.CopyEngine(
+                    where.state,
+                    copying.Copying(
+                        catalog,
+                        stores,
+                        remotes,
+                        deadline=settings.transfer.deadline,
+                        announce=news.announce,
+                    ).perform,
+                    sync=power,
+                ),
+            ),
             buffers=buffer_service,
             codespecs=codespec_service,
             transfer_service=transfer_service,

@@ -16,6 +16,7 @@ ROWS: list[tuple[str, ...]] = [
     ("api",),
     ("http",),
     ("runs",),
+    ("copying",),
     ("streams", "conformance"),
     ("buffers", "codespecs"),
     ("engines", "stores"),
@@ -99,6 +100,17 @@ def test_tyger_never_imports_tygerd() -> None:
         if imported.split(".")[0] == "tygerd"
     }
     assert not wrong
+
+
+def test_the_proxy_stands_on_its_own() -> None:
+    """tyger-proxy is a command line like `tyger` before a server like tygerd's, and no more of the daemon."""
+    for name in sources.modules():
+        used = {imported.split(".")[0] for imported in sources.imports(name)}
+        assert name.startswith("tyger_proxy") or "tyger_proxy" not in used, name
+    closure = sources.closure("tyger_proxy.__main__")
+    assert "tygerd.http.connection" in closure
+    parts = {part_of(name) for name in closure if name.startswith("tygerd.")}
+    assert parts <= {"http", "identity", "config", "osutil", "tables", "clock", "logs"}
 
 
 def test_http_knows_no_service() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tyger import errors, model
+from tyger import model
 from tygerd.api import context, described, paging, params
 from tygerd.buffers import service, states, tags
+from tygerd.copying import orders
 from tygerd.http import messages, router
 
 
@@ -87,19 +88,23 @@ async def storage_accounts(app: context.App, request: messages.Request) -> messa
     return messages.Response(body=app.buffers.storage_accounts())
 
 
-async def export(app: context.App, request: messages.Request) -> messages.Response:  # noqa: ARG001 - as above
-    """Refuse, in the contract's words where all storage is local."""
-    raise _not_supported(app, "Exporting")
+async def export(
+    app: context.App, request: messages.Request, body: model.ExportBuffersRequest
+) -> messages.Response:
+    """Copy buffers to another account, as a run."""
+    return await _copy(app, request, orders.export(body, app.places))
 
 
-async def import_(app: context.App, request: messages.Request) -> messages.Response:  # noqa: ARG001 - as above
-    """Refuse, as `export`."""
-    raise _not_supported(app, "Importing")
+async def import_(
+    app: context.App, request: messages.Request, body: model.ImportBuffersRequest
+) -> messages.Response:
+    """Make buffers of what was exported to an account, as a run."""
+    return await _copy(app, request, orders.import_(body, app.places, request.peer.uid))
 
 
-def _not_supported(app: context.App, what: str) -> errors.Problem:
-    where = "by this server" if app.places.remote else "with local storage"
-    return errors.Problem(errors.INVALID_INPUT, f"{what} buffers is not supported {where}.")
+async def _copy(app: context.App, request: messages.Request, order: orders.Order) -> messages.Response:
+    run = await app.runs.create_system(orders.codespec(order), request.peer.uid, orders.TIMEOUT)
+    return messages.Response(201, run, [("Location", f"/runs/{run.id}")])
 
 
 def _filter(request: messages.Request) -> service.Filter:
@@ -157,11 +162,13 @@ ROUTES = [
     ),
     router.Route(
         "POST", "/buffers/export", export, "Export buffers", operation="exportBuffers",
-        access="owner", status=201,
+        body=model.ExportBuffersRequest, normalized=True, access="owner",
+        status=201, response=model.Run, headers=described.LOCATION,
     ),
     router.Route(
         "POST", "/buffers/import", import_, "Import buffers", operation="importBuffers",
-        access="owner", status=201,
+        body=model.ImportBuffersRequest, normalized=True, access="owner",
+        status=201, response=model.Run, headers=described.LOCATION,
     ),
     router.Route(
         "GET", "/buffers/{id}", show, "Show a buffer", operation="getBufferById",

@@ -36,12 +36,16 @@ class Traits(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What is to be executed: a codespec, and a buffer for each of its parameters."""
+    """What is to be executed: a codespec, and a buffer for each of its parameters.
+
+    `system`: a run of the system's own, which no user has submitted (`engines.several`).
+    """
 
     run: int
     codespec: model.JobCodespec
     buffers: Mapping[str, str]
     timeout_seconds: int
+    system: bool = False
 
     @property
     def inputs(self) -> list[str]:

@@ -102,6 +102,12 @@ class Runs:
         """See `creation.Creator.create`."""
         return await self._creator.create(wanted, owner_uid, key)
 
+    async def create_system(
+        self, codespec: model.JobCodespec, owner_uid: int, timeout_seconds: int
+    ) -> model.Run:
+        """See `creation.Creator.create_system`."""
+        return await self._creator.create_system(codespec, owner_uid, timeout_seconds)
+
     def _look_after(self, run_id: int) -> None:
         bells = self._live[run_id] = live.Live(lambda: self._announce("run", str(run_id)))
         bells.changed.ring()

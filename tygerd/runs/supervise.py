@@ -182,6 +182,7 @@ def _job(row: queries.RunRow) -> base.Job:
         codespec=resource.codespec_of(run),
         buffers=run.job.buffers or {},
         timeout_seconds=resource.DEFAULT_TIMEOUT if run.timeout_seconds is None else run.timeout_seconds,
+        system=run.kind == "system",
     )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -91,6 +91,18 @@ class AzureStore:
     def lease(self, id: str, holder: str) -> base.Lease:  # noqa: A002
         """See `base.RemoteStore`."""
         return _Lease(self, id, str(uuid.UUID(hex=holder)), self._lease_seconds)
+
+    async def labels(self, id: str) -> dict[str, str] | None:  # noqa: A002
+        """See `base.RemoteStore`."""
+        return await self._run(lambda: self._open().labels(id))
+
+    async def set_labels(self, id: str, labels: Mapping[str, str]) -> None:  # noqa: A002
+        """See `base.RemoteStore`."""
+        await self._run(lambda: self._open().set_labels(id, labels))
+
+    async def containers(self, place: str | None) -> base.Listing:
+        """See `base.RemoteStore`."""
+        return await self._run(lambda: self._open().containers(place))
 
     async def close(self) -> None:
         """See `base.RemoteStore`."""

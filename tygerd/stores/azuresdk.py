@@ -13,7 +13,7 @@ from __future__ import annotations
 import datetime as dt
 import email.utils
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 import azure.core.credentials
@@ -24,7 +24,7 @@ from tyger import errors
 from tygerd.blocks import container, names
 from tygerd.identity import azure as identity
 from tygerd.identity import azurewords, kinds
-from tygerd.stores import azurekeys, azuretransport, network, serverclock
+from tygerd.stores import azurekeys, azuretransport, base, network, serverclock
 
 T = TypeVar("T")
 
@@ -114,6 +114,38 @@ class Account:
         except _Refused as refused:
             if not refused.is_gone and refused.code not in _ENDED:
                 raise
+
+    # --- metadata ----------------------------------------------------------------------------------------
+
+    def labels(self, id: str) -> dict[str, str] | None:  # noqa: A002
+        """See `base.RemoteStore.labels`."""
+        try:
+            found = self._call("look at a container", self._container(id).get_container_properties)
+        except _Refused as refused:
+            if refused.is_gone:
+                return None
+            raise
+        return dict(found.metadata or {})
+
+    def set_labels(self, id: str, labels: Mapping[str, str]) -> None:  # noqa: A002
+        """See `base.RemoteStore.set_labels`."""
+        work = functools.partial(self._container(id).set_container_metadata, dict(labels))
+        try:
+            self._call("label a container", work)
+        except _Refused as refused:
+            if refused.is_gone:
+                raise errors.not_found() from None
+            raise
+
+    def containers(self, place: str | None) -> base.Listing:
+        """See `base.RemoteStore.containers`."""
+
+        def work() -> base.Listing:
+            pages: Any = self._service.list_containers(include_metadata=True).by_page(place)
+            found = [base.Listed(one.name, dict(one.metadata or {})) for one in next(pages, ())]
+            return base.Listing(found, pages.continuation_token or None)
+
+        return self._call("list its containers", work)
 
     # --- leases ------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ that was cancelled should have done is done or is not, and calling again settles
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import NamedTuple, Protocol, TypeGuard
 
@@ -96,6 +97,20 @@ class EmbeddedStore(Store, Protocol):
         ...
 
 
+class Listed(NamedTuple):
+    """A container of a remote store and its metadata."""
+
+    id: str
+    labels: dict[str, str]
+
+
+class Listing(NamedTuple):
+    """Some of the containers; `next` is where the others begin, None when there are no others."""
+
+    items: list[Listed]
+    next: str | None
+
+
 class Lease(Protocol):
     """The sign that a writer lives, on a stream's start marker. It ends by itself unless it is renewed.
 
@@ -130,6 +145,18 @@ class RemoteStore(Store, Protocol):
 
         The same holder gets the same lease, also after a restart. Asks nobody.
         """
+        ...
+
+    async def labels(self, id: str) -> dict[str, str] | None:  # noqa: A002
+        """A container's metadata; None where there is no such container."""
+        ...
+
+    async def set_labels(self, id: str, labels: Mapping[str, str]) -> None:  # noqa: A002
+        """Replace a container's metadata. NOT_FOUND when there is no such container."""
+        ...
+
+    async def containers(self, place: str | None) -> Listing:
+        """Containers with their metadata, from `place` on; some thousands at a time."""
         ...
 
     async def close(self) -> None:

@@ -1,0 +1,1 @@
+"""Export and import of buffers between stores, as runs of the system's own."""
