@@ -114,6 +114,25 @@ def test_a_signal_leaves_a_directory_that_says_so(daemon, tree, tmp_path):
     buffer.leave()
 
 
+def test_killed_in_the_middle(daemon, tree, tmp_path):
+    (tree / "raw" / "scan").write_bytes(os.urandom(1_000_000))
+    daemon.buffer("b")
+    cli.run(daemon.path, "buffer", "write", "b", str(tree))
+    buffer = daemon.buffer("slow", bytes(daemon.buffers["b"].data[:700_000]), state=None)
+    with cli.start(daemon.path, "buffer", "read", "slow", "-o", f"{tmp_path}/out/") as process:
+        part = tmp_path / "out" / "raw" / ".tyger-part"
+        while not (part.exists() and part.stat().st_size):
+            assert process.poll() is None
+        process.kill()
+        process.wait(10)
+    buffer.leave()
+    assert (tmp_path / "out" / ".tyger-incomplete").exists()
+    assert (tmp_path / "out" / "notes").read_text() == "two\nlines\n"
+    assert os.listdir(tmp_path / "out" / "raw") == [".tyger-part"]
+    assert cli.run(daemon.path, "buffer", "read", "b", "-o", f"{tmp_path}/out/").code == 0
+    assert same(tree, tmp_path / "out")
+
+
 def test_nothing_is_left_where_nothing_came(daemon, tmp_path):
     assert cli.run(daemon.path, "buffer", "read", "none", "-o", f"{tmp_path}/out/").code == 66
     daemon.buffer("text", b"this is no archive")
