@@ -17,8 +17,31 @@ INT32: Mapping[str, object] = {
     "maximum": 2**31 - 1,
 }
 SIZE: Mapping[str, object] = {"type": "integer", "format": "int64", "minimum": 0, "maximum": 2**63 - 1}
+NAMES: Mapping[tuple[str, str], router.Parameter] = {
+    ("buffers", "id"): router.Parameter("the buffer's ID", {"type": "string", "pattern": "^[a-z2-7]{26}$"}),
+    ("codespecs", "name"): router.Parameter(
+        "the codespec's name", {"type": "string", "pattern": r"^[a-z0-9\-._]+$"}
+    ),
+    ("codespecs", "version"): router.Parameter("counts from 1 on", {**INT32, "minimum": 1}),
+    ("containers", "blob"): router.Parameter("the blob's name, slashes included"),
+    ("containers", "container"): router.Parameter(
+        "the container's name", {"type": "string", "pattern": "^[a-zA-Z0-9]{3,63}$"}
+    ),
+    ("runs", "runId"): router.Parameter("the run's ID", {**SIZE, "minimum": 1}),
+    ("transfers", "buffer"): router.Parameter("the buffer's ID", {"type": "string"}),
+    ("transfers", "id"): router.Parameter(
+        "the transfer's ID", {"type": "string", "pattern": "^[0-9a-f]{32}$"}
+    ),
+}
+"""The names in paths, by the path's first part. Another value names nothing: a 404, and no error of form."""
+
 _LIMIT: Mapping[str, object] = {**INT32, "minimum": 0, "default": 20}
 _MAP: Mapping[str, object] = {"type": "object", "additionalProperties": {"type": "string"}}
+
+
+def in_path(path: str, name: str) -> router.Parameter:
+    """The parameter that a name in a path stands for."""
+    return NAMES.get((path.split("/")[1], name), router.Parameter(""))
 
 
 def flag(text: str) -> router.Parameter:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from tyger import model
+from tygerd.api import described
 from tygerd.http import router
 
 _NAME = re.compile(r"\{(\w+)(?:\.\.\.)?\}")
@@ -25,6 +26,7 @@ _HEADERS = {
 COMMON = {
     "BadRequest": router.Reply(400, model.ErrorBody),
     "TooLarge": router.Reply(413, model.ErrorBody),
+    "NotJson": router.Reply(415, model.ErrorBody),
     "Defect": router.Reply(
         500, headers={"Incident": router.Parameter("under this name the log has what happened")}
     ),
@@ -66,10 +68,9 @@ def _usual(route: router.Route) -> router.Reply:
 
 
 def _operation(route: router.Route, schema_of: Mapping[str, Any]) -> dict[str, Any]:
-    names = _NAME.findall(route.path)
     parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-        for name in names
+        _parameter(name, "path", described.in_path(route.path, name)) | {"required": True}
+        for name in _NAME.findall(route.path)
     ]
     parameters += [_parameter(name, "query", each) for name, each in route.query.items()]
     if route.versioned:
@@ -110,7 +111,7 @@ def _responses(route: router.Route, schema_of: Mapping[str, Any]) -> dict[str, A
         of_row.setdefault(reply.status, []).append(reply)
     answers = {str(status): _answer(replies, schema_of) for status, replies in of_row.items()}
     for name, reply in COMMON.items():
-        if reply.status == 413 and route.body is None and not route.streams_body:
+        if reply.status == 415 and route.body is None:
             continue
         if reply.status == 507 and route.method in ("GET", "HEAD"):
             continue

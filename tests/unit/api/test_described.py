@@ -1,9 +1,13 @@
 """What rows share says of parameters what their readers accept."""
 
+import re
+import uuid
+
 import pytest
 
 from tyger import errors
-from tygerd.api import described, params
+from tygerd.api import described, params, routes
+from tygerd.buffers import ids
 from tygerd.http import messages
 
 
@@ -27,6 +31,31 @@ def test_limits_beyond_them_are_not(value):
     schema = described.PAGE["limit"].schema
     assert not schema["minimum"] <= int(value) <= schema["maximum"]
     assert not accepted("limit", value, params.limit)
+
+
+def names_in_paths():
+    return {
+        (route.path.split("/")[1], name)
+        for route in routes.ROUTES
+        for name in re.findall(r"\{(\w+)", route.path)
+    }
+
+
+def test_every_name_in_a_path_is_described_and_no_other():
+    assert names_in_paths() == set(described.NAMES)
+
+
+@pytest.mark.parametrize(
+    ("noun", "name", "value"),
+    [
+        ("buffers", "id", ids.new()),
+        ("codespecs", "name", "a.b-c_1"),
+        ("containers", "container", ids.new()),
+        ("transfers", "id", uuid.uuid4().hex),
+    ],
+)
+def test_what_we_name_things_is_what_is_described(noun, name, value):
+    assert re.search(described.in_path(f"/{noun}", name).schema["pattern"], value)
 
 
 def test_the_default_is_what_is_read_without_one():

@@ -65,7 +65,7 @@ def test_an_operation():
 
 def test_its_answers():
     operation = DOCUMENT["paths"]["/things/{id}"]["post"]
-    assert list(operation["responses"]) == ["201", "400", "404", "413", "500", "503", "507"]
+    assert list(operation["responses"]) == ["201", "400", "404", "413", "415", "500", "503", "507"]
     assert answer_of(operation, "201")["schema"] == {"type": "array", "items": THING}
     assert answer_of(operation, "400")["schema"] == {"anyOf": [{"type": "string"}, THING]}
     assert "content" not in operation["responses"]["404"]
@@ -82,7 +82,7 @@ def test_streams_and_descriptors():
 
 
 def test_a_question_writes_nothing_and_brings_no_body():
-    assert list(DOCUMENT["paths"]["/pipes"]["get"]["responses"]) == ["200", "400", "500", "503"]
+    assert list(DOCUMENT["paths"]["/pipes"]["get"]["responses"]) == ["200", "400", "413", "500", "503"]
 
 
 def test_it_is_json_and_names_its_version():
