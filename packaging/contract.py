@@ -190,6 +190,8 @@ DIFFERS: dict[str, str] = {
     "tyger login status": "without a login it names the daemon that the commands would speak to",
     "tyger login --proxy": "kept for other programs; a Unix socket is never reached through a proxy",
     "tyger login --tls-certificates": "kept for other programs; a Unix socket has no TLS",
+    "tyger-proxy run": "Unix sockets only so far; see *tyger-proxy*",
+    "tyger-proxy start": "as `run`; `port: 0` takes any port",
     "tyger buffer read": "an unknown id fails at once; a failed buffer ends with 74",
     "tyger buffer write": "an unknown id fails at once; a daemon that is away is waited for",
     "tyger buffer delete": "what was done is printed although a later id fails",
@@ -264,8 +266,6 @@ _SOON = "not yet"
 NOT_THERE: dict[str, str] = {
     "tyger buffer export": _SOON,
     "tyger buffer import": _SOON,
-    "tyger-proxy run": _SOON,
-    "tyger-proxy start": _SOON,
     "tyger completion powershell": "bash, zsh and fish have theirs",
     "tyger config create": _SETTINGS,
     "tyger config validate": _SETTINGS,

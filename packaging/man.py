@@ -16,6 +16,7 @@ import click
 import tyger
 from tyger import errors, paths
 from tyger.cli import login, root
+from tyger_proxy import __main__ as proxy
 from tygerd import __main__ as daemon
 from tygerd import config
 from tygerd.conformance import command
@@ -167,14 +168,15 @@ def exit_codes() -> list[tuple[str, str]]:
 
 
 def noun_page(noun: click.Context) -> list[str]:
-    """tyger-NOUN(1): all commands of one noun, or the one command that has no noun."""
-    page = heading(f"tyger-{noun.info_name}", 1, clause(summary_of(noun.command)))
+    """tyger-NOUN(1): all commands of one noun, or the one command that has no noun; or a whole program."""
+    name = f"tyger-{noun.info_name}" if noun.parent else str(noun.info_name)
+    page = heading(name, 1, clause(summary_of(noun.command)))
     commands = leaves_of(noun)
     acts = isinstance(noun.command, login.Login)
     page += [".SH SYNOPSIS", *(usage_of(noun) if acts else ())]
     page += [line for leaf in commands for line in usage_of(leaf)]
     page += [".SH DESCRIPTION", *prose(noun.command.help or "")]
-    page += [".SH OPTIONS", *terms(options_of(noun))] if acts else []
+    page += [".SH OPTIONS", *terms(options_of(noun))] if acts or not noun.parent else []
     if commands == [noun]:
         page += [".SH OPTIONS", *terms(options_of(noun))] if options_of(noun) else []
     else:
@@ -281,6 +283,7 @@ def pages() -> dict[str, str]:
     top = click.Context(root.command, info_name="tyger")
     made = {"tyger.1": tyger_page(top), "tygerd.8": daemon_page(), "tygerd.toml.5": config_page()}
     made |= {f"tyger-{noun.info_name}.1": noun_page(noun) for noun in children_of(top)}
+    made["tyger-proxy.1"] = noun_page(click.Context(proxy.command, info_name="tyger-proxy"))
     return {name: "\n".join(lines) + "\n" for name, lines in made.items()}
 
 

@@ -43,6 +43,7 @@ STORAGE_FULL = Kind("InsufficientStorage", 507, 74, "the disk that holds the sta
 PRECONDITION_FAILED = Kind("PreconditionFailed", 412, 75, "it changed meanwhile, or is in another state")
 TRY_AGAIN = Kind("TryAgain", 503, 75, "not now: try again later")
 PROTOCOL = Kind("Protocol", 502, 76, "the peer sent something that is not this protocol")
+UNAUTHORIZED = Kind("Unauthorized", 401, 77, "tyger-proxy does not pass this operation on")
 FORBIDDEN = Kind("Forbidden", 403, 77, "permission denied")
 ACCESS_EXPIRED = Kind("AccessExpired", 403, 77, "the access URL has expired and nobody renews it")
 CONFIG = Kind("Config", 500, 78, "tygerd.toml is wrong, or the state directory cannot be used")

@@ -17,13 +17,13 @@ LIBRARY_PATHS = ("LD_LIBRARY_PATH", "LIBPATH")
 _STARTER = ("_MEIPASS", "_MEIPASS2", "_PYI_")
 
 
-def command(program: Literal["tyger", "tygerd"]) -> list[str]:
+def command(program: Literal["tyger", "tygerd", "tyger-proxy"]) -> list[str]:
     """The argv prefix that starts `program` as the same version that is running now."""
     if getattr(sys, "frozen", False):
         # One directory holds both; the caller may have been found through a symbolic link.
         return [os.path.join(os.path.dirname(os.path.realpath(sys.executable)), program)]
     # -P: the caller's working directory must not supply modules. The checkout's place is handed on instead.
-    return [sys.executable, "-P", "-m", program]
+    return [sys.executable, "-P", "-m", program.replace("-", "_")]
 
 
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:

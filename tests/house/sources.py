@@ -1,4 +1,4 @@
-"""The source files of `tyger` and `tygerd` as the house tests see them: parsed, named, with their imports.
+"""The source files of our programs as the house tests see them: parsed, named, with their imports.
 
 Everything here is read from the files' syntax trees; nothing of ours is imported, so that a broken module
 fails the test that is about it and no other.
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PACKAGES = ("tyger", "tygerd")
+PACKAGES = ("tyger", "tygerd", "tyger_proxy")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Source:
 
 @functools.cache
 def modules() -> dict[str, Source]:
-    """All modules of both programs, by dotted name."""
+    """All modules of all programs, by dotted name."""
     found = {}
     for package in PACKAGES:
         for file in sorted((ROOT / package).rglob("*.py")):

@@ -24,7 +24,7 @@ ELSEWHERE: dict[str, str] = {
 def home_of(source: sources.Source) -> pathlib.Path:
     """Where a module has its tests: `tests/unit/blocks` for tygerd.blocks, `tests/unit/tyger` for tyger."""
     parts = pathlib.Path(source.path).parent.parts
-    return UNIT.joinpath(*(parts if parts[0] == "tyger" else parts[1:]))
+    return UNIT.joinpath(*(parts[1:] if parts[0] == "tygerd" else parts))
 
 
 @functools.cache

@@ -7,7 +7,7 @@ import pytest
 from tyger import programs
 
 
-@pytest.mark.parametrize("program", ["tyger", "tygerd"])
+@pytest.mark.parametrize("program", ["tyger", "tygerd", "tyger-proxy"])
 def test_a_program_starts_wherever_the_caller_is(program, tmp_path):
     (tmp_path / "tyger.py").write_text("raise SystemExit('a module of the caller')")
     done = subprocess.run(
