@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 import trio
 
@@ -86,9 +88,14 @@ async def metrics(app: context.App, _request: messages.Request) -> messages.Resp
 
 async def describe(app: context.App, _request: messages.Request) -> messages.Response:
     """This API as an OpenAPI document."""
-    from tygerd.api import routes  # the table that this handler is in
+    return messages.Response(200, _document(app.version), [("Content-Type", messages.JSON_TYPE)])
 
-    return messages.Response(body=openapi.document(routes.ROUTES, app.version))
+
+@functools.cache
+def _document(version: str) -> bytes:
+    from tygerd.api import routes  # the table that the handler is in
+
+    return msgspec.json.encode(openapi.document(routes.ROUTES, version))
 
 
 def _statistics(app: context.App) -> Iterator[tuple[str, dict[str, int]]]:

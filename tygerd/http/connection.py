@@ -39,6 +39,8 @@ SHORT = 16 * 1024
 PIPELINED = 64 * 1024
 """Bytes of following requests that are kept while a stream runs."""
 
+_decoding = trio.CapacityLimiter(2)  # processor, not waiting: more would only take turns
+
 logger = logging.getLogger(__name__)
 
 
@@ -197,7 +199,7 @@ class Connection:
         body.check_type(request.headers.get("Content-Type"))
         decode = functools.partial(body.decode, data, route.body, normalized=route.normalized)
         # Made to be slow, a long body takes a second, in which all others must be served.
-        return decode() if len(data) <= SHORT else await trio.to_thread.run_sync(decode)
+        return decode() if len(data) <= SHORT else await trio.to_thread.run_sync(decode, limiter=_decoding)
 
     def _take_fds(self, request: messages.Request, route: router.Route) -> None:
         """Give the request its descriptors, if as many came as it says and its route takes.

@@ -10,7 +10,7 @@ from tests.support import daemon
 from tyger import client, errors, paths
 from tygerd.api import service
 from tygerd.blocks import chain
-from tygerd.catalog import db
+from tygerd.catalog import db, schema
 from tygerd.http import messages
 
 
@@ -39,7 +39,7 @@ def test_health(shared):
 
 
 def test_the_database_version(shared):
-    assert ask(shared, "/database-version-in-use").json() == {"id": 2}
+    assert ask(shared, "/database-version-in-use").json() == {"id": int(schema.REVISION)}
 
 
 def test_status_counts_what_is_going_on(shared):
