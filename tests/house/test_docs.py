@@ -12,7 +12,7 @@ import click
 import pytest
 
 from tests.house import sources
-from tyger.cli import root
+from tyger.cli import login, root
 from tygerd import config
 
 DOCUMENTS = ["README.md", "HACKING.md"]
@@ -46,6 +46,8 @@ def command_of(words: list[str]) -> tuple[click.Command, list[str]]:
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
         child = command.get_command(context, rest[0])
         if child is None:
+            if isinstance(command, login.Login):
+                break  # a server's URL
             raise KeyError(" ".join(words))
         context = click.Context(child, parent=context, info_name=rest.pop(0))
         command = child
