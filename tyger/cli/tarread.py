@@ -196,6 +196,8 @@ class _Tree:
 
     def __init__(self, root: int) -> None:
         self._root = root
+        self._mask = os.umask(0o077)
+        os.umask(self._mask)  # nobody can only ask
         self.touched = False
         """Whether anything was made in it."""
         self._at: tuple[str, ...] = ()
@@ -224,7 +226,7 @@ class _Tree:
         try:
             while data := content.read(_COPY):
                 pipes.write_all(fd, data)
-            mode = (mode & 0o755) | 0o600
+            mode = ((mode & 0o755) | 0o600) & ~self._mask
             os.fchmod(fd, mode if mode & 0o100 else mode & ~0o111)
             _set_time(fd, moment)
         except BaseException:

@@ -149,6 +149,19 @@ def test_no_link_is_followed(tmp_path):
     assert [(path.name, path.read_text()) for path in outside.iterdir()] == [("kept", "kept")]
 
 
+def test_permissions_are_the_archives_as_far_as_the_mask_lets_them(tmp_path):
+    data = archive(*((f"{mode:o}", b"xx", {"mode": mode}) for mode in (0o4777, 0o644, 0o000, 0o011)))
+    before = os.umask(0o027)
+    try:
+        assert unpack(data, tmp_path / "out").complete
+    finally:
+        os.umask(before)
+    modes = {
+        name: stat.S_IMODE(os.stat(tmp_path / "out" / name).st_mode) for name in os.listdir(tmp_path / "out")
+    }
+    assert modes == {"4777": 0o750, "644": 0o640, "0": 0o600, "11": 0o600}
+
+
 def test_a_hard_link_to_itself_leaves_nothing_behind(tmp_path):
     data = archive(("a", b"aa"), ("a", tarfile.LNKTYPE, {"linkname": "a"}))
     assert unpack(data, tmp_path / "out").complete
