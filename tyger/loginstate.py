@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 from collections.abc import Mapping
 
 from tyger import errors
@@ -102,7 +101,7 @@ def write(file: str, values: Mapping[str, Value]) -> None:
         for name, value in sorted({"serverUrl": "", **values}.items())
         if value not in ("", 0, False) or name == "serverUrl"
     )
-    identity = secrets.token_hex(16)
+    identity = os.urandom(16).hex()  # `secrets` takes 7 ms to load, at each command's start
     parts = (identity[:8], identity[8:12], identity[12:16], identity[16:20], identity[20:])
     temporary = f"{file}.`{'-'.join(parts)}`"
     try:
@@ -127,8 +126,8 @@ def write(file: str, values: Mapping[str, Value]) -> None:
 # --- out -------------------------------------------------------------------------------------------------
 
 # Plain text that no reader of YAML takes for anything else.
-_PLAIN = re.compile(r"(?!(?:true|false|yes|no|on|off|null|y|n)$)[a-z/][a-z0-9_./+-]*", re.IGNORECASE)
-_LINE = re.compile(r"\S(.*\S)?")
+_PLAIN = r"(?!(?:true|false|yes|no|on|off|null|y|n)$)[a-z/][a-z0-9_./+-]*"
+_LINE = r"\S(.*\S)?"
 
 
 def _written(value: Value) -> str:
@@ -139,12 +138,12 @@ def _written(value: Value) -> str:
     value.encode()  # raises for what is no text, such as an argument that was not UTF-8
     if not value:
         return '""'
-    if _PLAIN.fullmatch(value):
+    if re.fullmatch(_PLAIN, value, re.IGNORECASE):
         return value
     if value.isprintable():
         return "'" + value.replace("'", "''") + "'"
     lines = value.removesuffix("\n").split("\n")
-    if all(line.isprintable() and _LINE.fullmatch(line) for line in lines):
+    if all(line.isprintable() and re.fullmatch(_LINE, line) for line in lines):
         keep = "|" if value.endswith("\n") else "|-"
         return "\n  ".join([keep, *lines])
     return '"' + "".join(_escaped(character) for character in value) + '"'
@@ -171,10 +170,10 @@ def _parse(data: bytes) -> dict[str, Value]:
     return _general(text) if values is None else values
 
 
-_ENTRY = re.compile(r"([A-Za-z_][A-Za-z0-9_]*):(?:[ \t]+(.*?))?[ \t]*")
-_SINGLE = re.compile(r"'((?:[^']|'')*)'")
-_DOUBLE = re.compile(r'"([^"\\]*)"')
-_BARE = re.compile(r"[A-Za-z0-9_./\\+](?!.*(?: #|: )).*")
+_ENTRY = r"([A-Za-z_][A-Za-z0-9_]*):(?:[ \t]+(.*?))?[ \t]*"
+_SINGLE = r"'((?:[^']|'')*)'"
+_DOUBLE = r'"([^"\\]*)"'
+_BARE = r"[A-Za-z0-9_./\\+](?!.*(?: #|: )).*"
 _WORDS: Mapping[str, Value] = {"true": True, "false": False, "null": "", "~": ""}
 
 
@@ -194,7 +193,7 @@ def _simple(text: str) -> dict[str, Value] | None:
         at += 1
         if not line.strip() or line.startswith("#") or line == "---":
             continue
-        entry = _ENTRY.fullmatch(line)
+        entry = re.fullmatch(_ENTRY, line)
         if entry is None:
             return None
         name, written = entry[1], entry[2] or ""
@@ -220,15 +219,15 @@ def _simple(text: str) -> dict[str, Value] | None:
 
 
 def _scalar(written: str) -> Value | None:
-    if match := _SINGLE.fullmatch(written):
+    if match := re.fullmatch(_SINGLE, written):
         return match[1].replace("''", "'")
-    if match := _DOUBLE.fullmatch(written):
+    if match := re.fullmatch(_DOUBLE, written):
         return match[1]
     if written in _WORDS or not written:
         return _WORDS.get(written, "")
     if re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", written):
         return int(written)
-    return written if _BARE.fullmatch(written) else None
+    return written if re.fullmatch(_BARE, written) else None
 
 
 def _general(text: str) -> dict[str, Value]:

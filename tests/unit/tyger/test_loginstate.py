@@ -166,7 +166,7 @@ VALUES = strategies.one_of(TEXTS, strategies.booleans(), strategies.integers(-9,
 
 
 @hypothesis.given(strategies.dictionaries(strategies.sampled_from(loginstate.KEYS), VALUES))
-@hypothesis.settings(max_examples=50, deadline=None)
+@hypothesis.settings(max_examples=25, deadline=None)
 def test_what_is_written_is_read_again_here_and_by_others(tmp_path_factory, values):
     file = tmp_path_factory.getbasetemp() / "login"
     values = values | {"serverUrl": str(values.get("serverUrl", ""))}
