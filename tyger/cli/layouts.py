@@ -21,6 +21,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 NAMES = ("json", "yaml", "table")
 
+BATCH = 1000
+"""Items that are printed at once. The columns of a longer list may grow from one batch to the next."""
+
 
 class Printer(Protocol):
     """Prints objects in one layout."""
@@ -54,9 +57,9 @@ class Yaml:
         """One sequence, printed as its items come."""
         from tyger.cli import yamltext
 
-        empty = True
-        for value in values:
-            self._console.data(yamltext.item(table(value)))
+        rest, empty = iter(values), True
+        while batch := list(itertools.islice(rest, BATCH)):
+            self._console.data("".join([yamltext.item(table(value)) for value in batch]))
             empty = False
         if empty:
             self._console.data(yamltext.dumps([]))
@@ -96,10 +99,10 @@ class Table:
         layout = tabletext.Layout(tabletext.COLUMNS[table], self._console.width())
         now, rest = self._console.now(), iter(values)
         while True:
-            batch = list(itertools.islice(rest, tabletext.BATCH))
-            for line in layout.lines([value for value in batch if isinstance(value, Mapping)], now):
-                self._console.text(line)
-            if len(batch) < tabletext.BATCH:
+            batch = list(itertools.islice(rest, BATCH))
+            lines = layout.lines([value for value in batch if isinstance(value, Mapping)], now)
+            self._console.data("".join([f"{line}\n" for line in lines]))
+            if len(batch) < BATCH:
                 return
 
     def line(self, table: fields.Table, value: object) -> None:

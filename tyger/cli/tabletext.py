@@ -17,9 +17,6 @@ ELLIPSIS = "…"
 NARROWEST = 8
 """Columns that a column which may be cut keeps."""
 
-BATCH = 1000
-"""Rows that are laid out together. The columns of a longer list may grow from one batch to the next."""
-
 GAP = "  "
 
 
@@ -36,6 +33,8 @@ class Column(NamedTuple):
 
 def one_line(text: str) -> str:
     """Text that stays on its line, whatever a program or a server put into it."""
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() else " " for character in text)
 
 

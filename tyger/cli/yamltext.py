@@ -6,8 +6,8 @@ else. Not PyYAML, whose import alone takes longer than the rest of a short comma
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping
 
 # Letters first, and nothing inside that YAML gives a meaning to: such text may stand without quotes.
 _PLAIN = re.compile(r"[A-Za-z](?:[A-Za-z0-9_./+-]| (?=[A-Za-z0-9_./+-]))*", re.ASCII)
@@ -15,51 +15,50 @@ _PLAIN = re.compile(r"[A-Za-z](?:[A-Za-z0-9_./+-]| (?=[A-Za-z0-9_./+-]))*", re.A
 # What YAML 1.1 reads as a truth value or as nothing, in any letter case; `y` and `n` only in some readers.
 _RESERVED = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 
+# What stands between double quotes as it is.
+_BARE = re.compile(r"[ !#-\[\]-~]*")
+
 _NAMED = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def dumps(value: object) -> str:
     """One value as a block of lines, each ended."""
-    return "".join(f"{line}\n" for line in _lines(value))
+    lines: list[str] = []
+    _add(lines, value, "", "")
+    return "\n".join([*lines, ""])
 
 
 def item(value: object) -> str:
     """One item of a sequence whose other items are printed before and behind it."""
-    return "".join(f"{line}\n" for line in _item(value))
+    lines: list[str] = []
+    _add(lines, value, "- ", "  ")
+    return "\n".join([*lines, ""])
 
 
-def _lines(value: object) -> Iterator[str]:
-    if isinstance(value, Mapping) and value:
+def _add(lines: list[str], value: object, first: str, rest: str) -> None:
+    """Add the lines of a value: `first` stands before the first of them, `rest` before the others."""
+    if isinstance(value, dict) and value:
         for key, content in value.items():
-            yield from _entry(scalar(str(key)), content)
+            name = _text(key)
+            if isinstance(content, (dict, list)) and content:
+                lines.append(f"{first}{name}:")
+                _add(lines, content, rest + "  ", rest + "  ")
+            else:
+                lines.append(f"{first}{name}: {scalar(content)}")
+            first = rest
     elif isinstance(value, list) and value:
         for content in value:
-            yield from _item(content)
+            _add(lines, content, first + "- ", rest + "  ")
+            first = rest
     else:
-        yield scalar(value)
-
-
-def _entry(key: str, content: object) -> Iterator[str]:
-    if isinstance(content, (Mapping, list)) and content:
-        yield f"{key}:"
-        yield from _indented(_lines(content))
-    else:
-        yield f"{key}: {scalar(content)}"
-
-
-def _item(content: object) -> Iterator[str]:
-    first, *rest = _lines(content)
-    yield f"- {first}"
-    yield from _indented(rest)
-
-
-def _indented(lines: Iterable[str]) -> Iterator[str]:
-    return (f"  {line}" for line in lines)
+        lines.append(first + scalar(value))
 
 
 def scalar(value: object) -> str:
     """A scalar, or an empty mapping or list, on one line."""
     match value:
+        case str():
+            return _text(value)
         case None:
             return "null"
         case bool():
@@ -70,17 +69,18 @@ def scalar(value: object) -> str:
             # YAML 1.1 wants a point in what has an exponent.
             text = repr(value)
             return text if "." in text else text.replace("e", ".0e")
-        case str():
-            return _text(value)
         case list():
             return "[]"
         case _:
             return "{}"
 
 
+@functools.lru_cache(2048)  # keys, kinds, images: most texts of a list come again
 def _text(text: str) -> str:
     if _PLAIN.fullmatch(text) and text.lower() not in _RESERVED:
         return text
+    if _BARE.fullmatch(text):
+        return f'"{text}"'
     return '"' + "".join(_NAMED.get(character) or _escaped(character) for character in text) + '"'
 
 
