@@ -38,7 +38,7 @@ KEYS = (
 )
 """What the contract knows; everything else is another program's."""
 
-LARGEST = 4 * 1024 * 1024
+LARGEST = 1024 * 1024
 """Bytes: token caches and certificates are far smaller."""
 
 _FRESH = "'tyger login' and 'tyger logout' write a new one"
@@ -164,7 +164,7 @@ def _escaped(character: str) -> str:
 def _parse(data: bytes) -> dict[str, Value]:
     """The scalars in a file. Raises ValueError for nonsense."""
     if len(data) > LARGEST:
-        raise ValueError("it is longer than 4 MiB")
+        raise ValueError("it is longer than 1 MiB")
     text = data.decode("utf-8-sig")
     values = _simple(text)
     return _general(text) if values is None else values
@@ -236,6 +236,8 @@ def _general(text: str) -> dict[str, Value]:
     Raises:
         ValueError: it is none, or no mapping.
     """
+    if text.count("[") + text.count("{") > 100:
+        raise ValueError("it has more brackets than any login file")  # PyYAML takes seconds to find out
     import yaml
 
     try:

@@ -6,6 +6,7 @@ from typing import NoReturn
 
 import click
 
+import tyger
 from tyger import __main__ as tyger_main
 from tyger.cli import groups, session
 from tyger_proxy import running, settings
@@ -24,6 +25,12 @@ _STATUS = (
 )
 
 
+def _print_version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        context.obj.console.text(f"tyger-proxy version {tyger.__version__}")
+        context.exit()
+
+
 @click.group(
     cls=groups.Group,
     name="tyger-proxy",
@@ -38,13 +45,20 @@ _STATUS = (
         exit_status=_STATUS,
     ),
 )
+@click.option(
+    "-v",
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Print the version and exit.",
+)
 def command() -> None:
     """Group; see `groups.Group`."""
 
 
-command.params = [
-    each for each in command.params if each.name != "baggage"
-]  # it sends what clients send
+command.params = [each for each in command.params if each.name != "baggage"]  # it sends what clients send
 
 
 @command.command(

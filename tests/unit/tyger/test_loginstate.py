@@ -88,9 +88,9 @@ def test_no_file_is_no_login(tmp_path):
         (b"serverUrl: 7\n", "serverUrl is no text"),
         (b"serverUrl: true\n", "serverUrl is no text"),
         (b"serverUrl: a\nserverUrl: b\n", "line 2: the key serverUrl stands twice"),
-        (b"a: " + b"[" * 5000, "login file"),
+        (b"a: " + b"[" * 5000, "more brackets than any login file"),
         (b"a: \x01\n", "login file"),
-        (b" " * (loginstate.LARGEST + 1), "longer than 4 MiB"),
+        (b" " * (loginstate.LARGEST + 1), "longer than 1 MiB"),
     ],
 )
 def test_a_file_that_says_nonsense(tmp_path, data, why):

@@ -2,6 +2,7 @@
 
 import pytest
 
+import tyger
 from tyger import __main__ as tyger_main
 from tyger_proxy import __main__ as program
 
@@ -39,6 +40,11 @@ def test_command_lines_that_make_no_sense(proxy, words, message):
     code, out, err = proxy(*words)
     assert (code, out, err.splitlines()[0]) == (64, "", f"Error: {message}")
     assert "tyger-proxy" in err.splitlines()[1]
+
+
+@pytest.mark.parametrize("flag", ["-v", "--version"])
+def test_version(proxy, flag):
+    assert proxy(flag) == (0, f"tyger-proxy version {tyger.__version__}\n", "")
 
 
 def test_options_that_are_not_there(proxy):
