@@ -132,7 +132,9 @@ class Exchange:
         if not isinstance(event, h11.Response):
             raise BrokenOff("the server closed the connection without an answer")
         self.status = event.status_code
-        fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers]
+        fields = [
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers.raw_items()
+        ]
         self.headers = passed_on(fields)
 
     async def _event(self) -> object:

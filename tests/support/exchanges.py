@@ -120,18 +120,21 @@ def parse(text: str) -> list[Message]:
 
 
 class Talk:
-    """One connection to a daemon, kept for all that is said on it, as the Go client keeps its own."""
+    """One connection to a daemon, kept for all that is said on it, as the Go client keeps its own.
 
-    def __init__(self, path: str) -> None:
+    `path` is its socket's; a number is a port of this machine, for what stands before a daemon.
+    """
+
+    def __init__(self, path: str | int) -> None:
         self.path = path
         self.trace = False
         """Whether the client has log level trace."""
         self.values: dict[str, str] = {}
         self.headers: dict[str, str] = {}
         """Those of the last answer."""
-        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock = socket.socket(socket.AF_INET if isinstance(path, int) else socket.AF_UNIX)
         self.sock.settimeout(PATIENCE)
-        self.sock.connect(path)
+        self.sock.connect(("127.0.0.1", path) if isinstance(path, int) else path)
         self._stream = self.sock.makefile("rb")
         self._method = ""
         self._chunk = 0
@@ -195,6 +198,8 @@ class Talk:
 
     def _host(self) -> str:
         """What the original's client makes of a socket's path; longer than any name of a host may be."""
+        if isinstance(self.path, int):
+            return f"localhost:{self.path}"
         return "unix----" + base64.b32encode(self.path.encode()).decode().rstrip("=")
 
     def _filled(self, text: str) -> str:
@@ -307,8 +312,8 @@ def _shown(pattern: str) -> str:
 
 
 @contextlib.contextmanager
-def talk(path: str) -> Iterator[Talk]:
-    """A connection to the socket at `path`."""
+def talk(path: str | int) -> Iterator[Talk]:
+    """A connection to the socket at `path`, or to a port."""
     it = Talk(path)
     try:
         yield it

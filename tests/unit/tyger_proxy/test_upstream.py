@@ -28,7 +28,7 @@ async def test_there_and_back():
         scripted.replying(scripted.answer(200, b"body", b"X-Name: v\r\nConnection: close"))
     ) as peer:
         exchange = await begin(peer, "PUT", [("Content-Length", "4"), ("X-A", "b")], pieces(b"ab", b"cd"))
-        assert (exchange.status, dict(exchange.headers)) == (200, {"x-name": "v", "content-length": "4"})
+        assert (exchange.status, dict(exchange.headers)) == (200, {"X-Name": "v", "Content-Length": "4"})
         assert await exchange.whole(4) == b"body"
     assert peer.requests[0].head.split(b"\r\n") == [
         b"PUT /x HTTP/1.1",

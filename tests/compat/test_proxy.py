@@ -1,0 +1,171 @@
+"""tyger-proxy before a daemon, contract cli.md 9 and buffers.md 14: what passes, header by header, and what does not."""
+
+import base64
+import hashlib
+import json
+import subprocess
+import sys
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.support import daemon, exchanges, runs
+from tests.support.answers import JSON, ask
+
+V = "api-version=1.0"
+CONFIG = runs.CONFIG
+
+
+@pytest.fixture(scope="module")
+def port(host):
+    """The port of a proxy before `host`."""
+    with daemon.directory() as home:
+        options = json.dumps({"serverUrl": f"unix://{host.socket}", "port": 0})
+        with subprocess.Popen(
+            [sys.executable, "-m", "tyger_proxy", "run", "-f", "-", "--log-format", "json"],
+            env=daemon.environment(home),
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            process.stdin.write(options)
+            process.stdin.close()
+            listening = json.loads(process.stderr.readline())
+            yield listening["port"]
+            process.terminate()
+            assert process.wait(30) == 0
+
+
+@pytest.fixture
+def through(port):
+    """A connection to the proxy."""
+    with exchanges.talk(port) as it:
+        yield it
+
+
+def test_metadata(through, host):
+    through.hold(
+        f"""
+        > GET /metadata
+        < 200 OK
+        < {JSON}
+        <
+        < {{"capabilities":["LocalBuffers"],"apiVersions":["1.0"],"storageEndpoints":["[[endpoint]]"],"serverUrl":"[[url]]"}}
+        """,
+        endpoint=f"http+unix://{host.socket}:/",
+        url=f"http+unix://{host.socket}:",
+    )
+
+
+def test_a_run_is_watched(through, talk, host):
+    with runs.gate(host) as gate:
+        made = runs.create(talk, runs.shell(gate.wait + "; echo done"))
+        lines = runs.watch(through, made["id"])
+        first = next(lines)
+        assert (first["id"], first["status"] in {"Pending", "Running"}) == (made["id"], True)
+        gate.open()
+        *_, last = lines
+    assert last == runs.get(talk, made["id"]) == runs.get(through, made["id"])
+    assert last["status"] == "Succeeded"
+    assert runs.log(through, made["id"]) == runs.log(talk, made["id"]) == "done\n"
+
+
+def test_errors_of_the_server(through):
+    through.hold(f"""
+        > GET /runs/123456?{V}
+        < 404 Not Found
+        < {JSON}
+        <
+        < {{"error":{{"code":"NotFound","message":"The resource was not found"}}}}
+        > GET /runs/123456
+        < 400 Bad Request
+        < {JSON}
+        <
+        < {{"error":{{"code":"ApiVersionUnspecified","message":"Unspecified API version","apiVersions":["1.0"]}}}}
+    """)
+
+
+@pytest.mark.parametrize("trace", [False, True])
+def test_a_buffer_is_written_and_read(through, talk, port, trace):
+    through.trace = trace
+    talk.hold(f"""
+        > POST /buffers?{V}
+        >
+        > {{"id":"","createdAt":"0001-01-01T00:00:00Z"}}
+        < 201 Created
+        < {JSON}
+        < ETag: [[:etag]]
+        < Location: /buffers/[[id:buffer]]
+        <
+        < [[:any]]
+    """)
+    through.hold(
+        f"""
+        > POST /buffers/[[id]]/access?{V}&writeable=true
+        > Host: localhost:{port}
+        < 201 Created
+        < {JSON}
+        <
+        < [[answer:any]]
+        """,
+        id=talk["id"],
+    )
+    url = urlsplit(json.loads(through["answer"])["uri"])
+    assert (url.scheme, url.netloc, url.path) == ("http", f"localhost:{port}", "/dataplane")
+    data = "some data"
+    md5 = base64.b64encode(hashlib.md5(data.encode()).digest()).decode()
+    through.hold(
+        f"""
+        > PUT /dataplane/00?{url.query}
+        > Content-Type: application/octet-stream
+        > Content-MD5: {md5}
+        > x-ms-blob-type: BlockBlob
+        > x-ms-meta-cumulative_hash_chain: eA==
+        >
+        > {data}
+        < 201 Created
+        > GET /dataplane/00?{url.query}
+        < 200 OK
+        < Content-MD5: {md5}
+        < x-ms-meta-cumulative_hash_chain: eA==
+        <
+        < {data}
+        > HEAD /dataplane/00?{url.query}
+        < 200 OK
+        < Content-MD5: {md5}
+        < x-ms-meta-cumulative_hash_chain: eA==
+        > GET /dataplane/01?{url.query}
+        < 404 Not Found
+        < x-ms-error-code: BlobNotFound
+        """
+    )
+
+
+def test_what_cannot_be_proxied(through):
+    refused = f"""
+        < 401 Unauthorized
+        < {JSON}
+        <
+        < {{"error":{{"code":"Unauthorized","message":"The operation cannot be proxied."}}}}
+    """
+    for method, target in [
+        ("GET", "/buffers"),
+        ("GET", "/runs"),
+        ("GET", "/status"),
+        ("DELETE", "/buffers/x"),
+        ("POST", "/runs"),
+    ]:
+        through.hold(ask(method, f"{target}?{V}") + refused)
+
+
+def test_a_proxy_has_no_way_to_the_control_plane(through, host):
+    original = (
+        f"http%2Bunix%3A%2F%2F{host.socket.replace('/', '%2F')}%3A%2Fbuffers%2Fcount%3Fapi-version%3D1.0"
+    )
+    through.hold(f"""
+        > GET /dataplane?original={original}
+        < 403 Forbidden
+        < {JSON}
+        <
+        < [[:any]]
+    """)
