@@ -192,7 +192,8 @@ class Client:
             Problem: the daemon's own, for every answer outside 200 to 299.
             Disconnected: nobody answers and none could be started, or the answer was cut.
         """
-        with self.stream(method, path, query=query, body=body, headers=headers, fds=fds, wake=wake) as stream:
+        head = _head(method, path, query, body, headers or {}, len(fds))
+        with self._opened(method, head, fds, wake) as stream:
             return Answer(stream.status, stream.headers, _body(method, stream))
 
     def stream(
@@ -210,7 +211,9 @@ class Client:
 
         `wake` is a descriptor that ends waiting with `Interrupted`. Raises as `request` does.
         """
-        head = _head(method, path, query, body, headers or {}, len(fds))
+        return self._opened(method, _head(method, path, query, body, headers or {}, len(fds)), fds, wake)
+
+    def _opened(self, method: str, head: bytes, fds: Sequence[int], wake: int | None) -> Stream:
         for attempt in range(1, ATTEMPTS + 1):
             channel = sockets.Channel(self._connect(), wake)
             try:

@@ -6,9 +6,8 @@ hands to each command (`context.obj`).
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -17,7 +16,7 @@ import click
 import tyger
 from tyger import client as client_module
 from tyger import errors, target
-from tyger.cli import flags, gotext, output, parser, wirelog
+from tyger.cli import flags, gotext, output, parser, tracedclient
 
 if TYPE_CHECKING:
     from tyger import paths
@@ -58,7 +57,6 @@ class Session:
         self._level_is_given = False
         self._volume = ""
         self._client: client_module.Client | None = None
-        self._clock_was_seen = False
 
     def configure(self, name: str, value: Any, parameter: click.Parameter, context: click.Context) -> None:
         """Apply one persistent flag.
@@ -112,7 +110,7 @@ class Session:
 
                 made.socket_path = autostart.ensure(where)
 
-            self._client = made = client_module.Client(where.socket, ensure=ensure)
+            self._client = made = tracedclient.Client(self.console, where.socket, ensure=ensure)
         return self._client
 
     def request(
@@ -127,50 +125,22 @@ class Session:
         """One request to the daemon, with this invocation's headers. Raises `Problem`."""
         everything = {**self._headers, **(headers or {})}
         _check_sayable(path, query, everything, body)
-        with self._told(method, path, query):
-            answer = self.client.request(method, path, query=query, body=body, headers=everything)
-        self._answered(answer.status, answer.headers, answer.body)
-        return answer
+        there = self.client  # which may refuse to be anywhere
+        try:
+            return there.request(method, path, query=query, body=body, headers=everything)
+        except errors.Problem as problem:
+            raise _connecting(problem) from None
 
     def stream(
         self, method: str, path: str, *, query: Sequence[tuple[str, str]] = (), wake: int | None = None
     ) -> client_module.Stream:
         """One request whose answer is read as it comes. Raises `Problem`."""
         _check_sayable(path, query, self._headers)
-        with self._told(method, path, query):
-            stream = self.client.stream(method, path, query=query, headers=self._headers, wake=wake)
-        self._answered(stream.status, stream.headers, None)
-        return stream
-
-    @contextlib.contextmanager
-    def _told(self, method: str, path: str, query: Sequence[tuple[str, str]]) -> Iterator[None]:
-        """Tell those who trace of one request, and why it failed; say of a lost connection what it is."""
-        it = self.client
-        fields = {"method": method, "proxy": "", "url": ""}
-        if self.console.level == "trace":
-            fields["url"] = wirelog.url(it.socket_path, path, query)
-            self.console.log("trace", "Sending request", **fields)
+        there = self.client
         try:
-            yield
+            return there.stream(method, path, query=query, headers=self._headers, wake=wake)
         except errors.Problem as problem:
-            if problem.answer is not None:
-                self._answered(*problem.answer)
-            else:
-                self.console.log("trace", "Error sending request", error=problem.message, **fields)
-                if problem.kind is errors.UNAVAILABLE:
-                    problem.message = f"unable to connect to server: {problem.message}"
-                    problem.args = (problem.message,)
-            raise
-
-    def _answered(self, status: int, headers: Mapping[str, str], body: bytes | None) -> None:
-        """The whole answer, for those who trace; a clock that is wrong, for all, at the first answer."""
-        if self.console.level == "trace":
-            self.console.log("trace", "Received response", status=status)
-            self.console.log("trace", "Incoming response", response=wirelog.response(status, headers, body))
-        if not self._clock_was_seen:
-            self._clock_was_seen = True
-            if wirelog.is_skewed(headers.get("date"), self.console.now()):
-                self.console.log("warn", wirelog.SKEWED)
+            raise _connecting(problem) from None
 
     def ask(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         """One request that is answered with a JSON object.
@@ -190,6 +160,14 @@ class Session:
                 command=tyger.__version__,
                 daemon=said,
             )
+
+
+def _connecting(problem: errors.Problem) -> errors.Problem:
+    """The same problem; that nobody answers is told in the contract's words."""
+    if problem.kind is errors.UNAVAILABLE and problem.answer is None:
+        problem.message = f"unable to connect to server: {problem.message}"
+        problem.args = (problem.message,)
+    return problem
 
 
 def as_object(value: object) -> dict[str, Any]:
