@@ -113,10 +113,12 @@ class Front:
             try:
                 sock, name = await self._listening.accept()
             except OSError as error:
+                if error.errno in (errno.EBADF, errno.EINVAL, errno.ENOTSOCK):
+                    raise
+                # Others are about the one connection, which was gone before we saw it.
                 if error.errno in OUT_OF_RESOURCES:
                     logger.error("cannot accept a connection: %s", error.strerror)  # noqa: TRY400 - no defect
                     await trio.sleep(RESOURCE_PAUSE)
-                # Others are about the one connection, which has gone before we saw it.
                 continue
             peer = address_of(name)
             if len(self._connections) >= CONNECTIONS or self._held[peer] >= self._per_address:

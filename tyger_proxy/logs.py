@@ -40,11 +40,11 @@ class Log:
             for name, value in values.items()
         }
         message = daemon_logs.redact(message)
-        self._console.log(level, message, **values)
         if self._fd >= 0 and output.LEVELS.index(level) >= output.LEVELS.index(self._console.level):
             line = records.as_json(records.all_digits(time.time_ns()), level, message, values) + "\n"
             with contextlib.suppress(OSError):  # a full disk must not end the service
                 os.write(self._fd, line.encode())
+        self._console.log(level, message, **values)  # last: who reads it may look into the file
 
     def open(self, where: str) -> None:
         """Write to a file as well: `where`, or a new one in it where it is a directory (`is_directory`).

@@ -93,6 +93,8 @@ def run(wanted: settings.Settings, console: output.Console) -> None:
         if wanted.log_path:
             log.open(wanted.log_path)
             log("info", "Logging to file", path=log.path)
+        if not wanted.networks:
+            log("warn", "Whoever can reach this host may use the proxy. allowedClientCIDRs names who may.")
         log.take_all()
         port = listening.getsockname()[1]
         published = {

@@ -20,7 +20,9 @@ CONFIG = runs.CONFIG
 def port(host):
     """The port of a proxy before `host`."""
     with daemon.directory() as home:
-        options = json.dumps({"serverUrl": f"unix://{host.socket}", "port": 0})
+        options = json.dumps(
+            {"serverUrl": f"unix://{host.socket}", "port": 0, "allowedClientCIDRs": ["127.0.0.1"]}
+        )
         with subprocess.Popen(
             [sys.executable, "-m", "tyger_proxy", "run", "-f", "-", "--log-format", "json"],
             env=daemon.environment(home),

@@ -110,7 +110,7 @@ def end(port, number=signal.SIGTERM):
 
 
 def test_run(place):
-    with place.run(port=0, logPath="logs") as (process, port):
+    with place.run(port=0, logPath="logs", allowedClientCIDRs=["127.0.0.0/8"]) as (process, port):
         told = get(port, "/metadata")
         assert told["serverUrl"] == f"http+unix://{place.server.socket}:"
         assert told["storageEndpoints"] == [f"http+unix://{place.server.socket}:/"]
@@ -178,6 +178,12 @@ def peak(pid):
         line for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines() if "VmHWM" in line
     ]
     return int(line.split()[1])
+
+
+def test_an_open_proxy_says_so(place):
+    with place.run(port=0, logPath="x.log"):
+        levels = [json.loads(line)["level"] for line in (place.path / "x.log").read_text().splitlines()]
+    assert levels == ["info", "warn", "info"]
 
 
 def test_options_from_standard_input(place):
