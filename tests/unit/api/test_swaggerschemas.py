@@ -85,6 +85,7 @@ def test_unusual_properties():
         ("BufferUpdate", model.BufferUpdate, set()),
         ("CodespecResources", model.Resources, set()),
         ("ErrorInfo", model.ErrorInfo, set()),
+        ("ImportBuffersRequest", model.ImportBuffersRequest, set()),
         ("OvercommittableResources", model.Overcommittable, set()),
         ("Run", model.Run, set()),
         ("RunUpdate", model.RunUpdate, set()),
@@ -98,3 +99,8 @@ def test_unusual_properties():
 def test_they_name_what_our_types_have(name, kind, more):
     ours = {field.encode_name for field in msgspec.structs.fields(kind)}
     assert set(swaggerschemas.properties(name)) == ours | more
+
+
+def test_of_an_export_the_document_does_not_say_all():
+    ours = {field.encode_name for field in msgspec.structs.fields(model.ExportBuffersRequest)}
+    assert ours - set(swaggerschemas.properties("ExportBuffersRequest")) == {"hashIds"}
