@@ -28,6 +28,11 @@ IDLE = 150
 1.5).
 """
 
+HEAD_PATIENCE = 60
+"""Seconds for a request's head from its first byte on: a client that drips it in holds no connection for
+long.
+"""
+
 LINGER = 5
 """Seconds that what a refused client still sends is read and thrown away, so that it gets to read the
 answer.
@@ -132,9 +137,9 @@ class Connection:
 
     # --- the request ---------------------------------------------------------------------------------------
 
-    async def _fill(self) -> None:
-        """Give h11 more bytes, or b"" at end of file."""
-        with trio.move_on_after(IDLE) as scope:
+    async def _fill(self, patience: float = IDLE) -> None:
+        """Give h11 more bytes, or b"" at end of file. `patience` is in seconds."""
+        with trio.move_on_after(max(0.0, patience)) as scope:
             try:
                 self._framing.receive_data(await self._receiver.receive())
             except OSError as error:
@@ -147,6 +152,7 @@ class Connection:
 
     async def _head(self) -> h11.Request:
         """The next request's head. Raises `Problem` for what is none."""
+        begun: float | None = None
         while True:
             try:
                 event = self._framing.next_event()
@@ -157,8 +163,10 @@ class Connection:
                 return event
             if event is not h11.NEED_DATA or self._stopping:
                 raise _Closed
+            if begun is None and self._framing.trailing_data[0]:
+                begun = trio.current_time()
             with trio.CancelScope() as self._idle:
-                await self._fill()
+                await self._fill(IDLE if begun is None else begun + HEAD_PATIENCE - trio.current_time())
             stopped, self._idle = self._idle.cancelled_caught, None
             if stopped:
                 raise _Closed

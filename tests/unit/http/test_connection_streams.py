@@ -1,5 +1,7 @@
 """Files and streams as answers, and every way in which they end."""
 
+import contextlib
+
 import pytest
 import trio
 
@@ -126,3 +128,21 @@ async def test_a_connection_that_says_nothing_for_too_long_is_closed(autojump_cl
         began = trio.current_time()
         await peer.sock.recv(1)
         assert trio.current_time() - began == pytest.approx(connection.IDLE)
+
+
+async def test_a_head_that_drips_in_is_not_waited_for(autojump_clock):
+    async with wire.serving(ROUTES, site_=wire.site(ROUTES, LIMITS, Log())) as peer:
+        began = trio.current_time()
+        with contextlib.suppress(OSError):
+            await peer.say(b"GET /fails HTTP/1.1\r\nX: ")
+            while True:
+                await trio.sleep(10)
+                await peer.say(b"x")
+        assert trio.current_time() - began == pytest.approx(connection.HEAD_PATIENCE, abs=11)
+
+
+async def test_a_connection_may_wait_long_between_two_requests(autojump_clock):
+    async with wire.serving(ROUTES, site_=wire.site(ROUTES, LIMITS, Log())) as peer:
+        for _ in range(2):
+            await trio.sleep(connection.IDLE - 10)
+            assert (await peer.ask("GET", "/fails")).complete
