@@ -1,5 +1,7 @@
 """The request that `run create` sends: file, flags, and flags over the file."""
 
+import uuid
+
 import pytest
 
 
@@ -119,3 +121,13 @@ def test_pull_is_only_a_warning(tyger, daemon):
     done = tyger("run", "create", "-c", "x", "--pull")
     assert done.code == 0
     assert "WRN The --pull parameter is only supported when running Tyger in Docker." in done.err
+
+
+def test_each_run_has_a_key_of_its_own(tyger, daemon):
+    for _ in range(20):
+        tyger("run", "create", "-c", "x")
+    keys = [request.headers["idempotency-key"] for request in daemon.asked("POST", "/runs")]
+    assert len(set(keys)) == 20
+    for key in keys:
+        assert str(uuid.UUID(key)) == key
+        assert (uuid.UUID(key).version, uuid.UUID(key).variant) == (4, uuid.RFC_4122)
