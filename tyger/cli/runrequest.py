@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -127,16 +127,7 @@ def build(invocation: session.Session, given: Mapping[str, Any]) -> dict[str, An
 
 def submit(invocation: session.Session, run: Mapping[str, Any]) -> dict[str, Any]:
     """Create the run; repeating it after a lost answer would not make a second one. Raises `Problem`."""
-    return invocation.ask("POST", "/runs", body=run, headers={"Idempotency-Key": _fresh_key()})
-
-
-def _fresh_key() -> str:
-    """A random UUID. The module `uuid` would cost each command about runs 3 ms."""
-    number = bytearray(os.urandom(16))
-    number[6] = number[6] & 0x0F | 0x40
-    number[8] = number[8] & 0x3F | 0x80
-    digits = number.hex()
-    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+    return invocation.ask("POST", "/runs", body=run, headers={"Idempotency-Key": str(uuid.uuid4())})
 
 
 def _target(from_file: Mapping[str, Any], given: Mapping[str, Any], prefix: str) -> dict[str, Any]:
