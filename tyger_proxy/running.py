@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -86,6 +87,7 @@ def run(wanted: settings.Settings, console: output.Console) -> None:
         return
     if wanted.own is not None:
         loggingin.answering(wanted.own)
+    _raise_file_limit()
     told = loggingin.metadata(wanted.address)
     here = dataplane.endpoint(told.get("storageEndpoints"))
     listening = front.listen(wanted.port)
@@ -114,6 +116,15 @@ def run(wanted: settings.Settings, console: output.Console) -> None:
     finally:
         listening.close()
         log.close()
+
+
+def _raise_file_limit() -> None:
+    """Each client's connection may need another one, to the server."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = 4 * front.CONNECTIONS
+    wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _serve(serving: front.Front, log: logs.Log, port: int) -> None:
