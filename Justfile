@@ -50,7 +50,7 @@ man: setup
     @python packaging/man.py
     @python packaging/compatibility.py
 
-# dist/tyger/: tyger and tygerd in one directory that needs no Python
+# dist/tyger/: tyger, tygerd and tyger-proxy in one directory that needs no Python
 build: setup
     @pyinstaller --noconfirm --log-level WARN --distpath dist --workpath build packaging/bundle/tyger.spec
 
