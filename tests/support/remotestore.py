@@ -37,6 +37,7 @@ class RemoteStore:
         self.leases: dict[str, Lease] = {}
         self.signature = "good"
         self.refusal: errors.Problem | None = None
+        self.metadata: dict[str, dict[str, str]] = {}
 
     async def create(self, name):
         self.server.containers.setdefault(name, {})
@@ -66,3 +67,16 @@ class RemoteStore:
 
     async def close(self):
         pass
+
+    async def labels(self, name):
+        return None if name not in self.server.containers else self.metadata.get(name, {})
+
+    async def set_labels(self, name, labels):
+        self.metadata[name] = dict(labels)
+
+    async def containers(self, place):
+        """Two at a time."""
+        known = sorted(self.server.containers)
+        first = int(place or 0)
+        found = [base.Listed(name, self.metadata.get(name, {})) for name in known[first : first + 2]]
+        return base.Listing(found, str(first + 2) if first + 2 < len(known) else None)

@@ -20,6 +20,8 @@ NO_SUCH = "0 on success, 66 when there is no such buffer"
         "read": groups.Lazy("tyger.cli.bufferread", "read"),
         "write": groups.Lazy("tyger.cli.bufferwrite", "write"),
         "gen": groups.Lazy("tyger.cli.generate", "command"),
+        "export": groups.Lazy("tyger.cli.bufferexport", "export"),
+        "import": groups.Lazy("tyger.cli.bufferexport", "import_"),
         "delete": groups.Lazy("tyger.cli.bufferdelete", "delete"),
         "restore": groups.Lazy("tyger.cli.bufferdelete", "restore"),
         "purge": groups.Lazy("tyger.cli.bufferdelete", "purge"),

@@ -59,6 +59,8 @@ class Settings(NamedTuple):
     """Which bytes of the output: from which one on, and how many."""
     input_may_be_written: bool = False
     """Whether it is fine that somebody else has written the input, or writes it: then ours is not used."""
+    on_log: Callable[[bytes], None] | None = None
+    """What becomes of a line of the log; None: it is shown as it came."""
 
 
 class Signal(NamedTuple):
@@ -122,10 +124,10 @@ class Execution:
         with signals.Interrupts(lambda number: self._events.put(Signal(number))) as self._interrupts:
             self._see_through(runrequest.submit(self._invocation, request), "Run created")
 
-    def attach(self, run: Mapping[str, Any]) -> None:
+    def attach(self, run: Mapping[str, Any], said: str = "Attached to the run") -> None:
         """See a run through that is there already; the same ends as `run`. Raises as `run` does."""
         with signals.Interrupts(lambda number: self._events.put(Signal(number))) as self._interrupts:
-            self._see_through(run, "Attached to the run")
+            self._see_through(run, said)
 
     def _see_through(self, run: Mapping[str, Any], said: str) -> None:
         self._run_id = int(run["id"])
@@ -214,7 +216,7 @@ class Execution:
                 self._invocation,
                 self._run_id,
                 self._logs_stop,
-                self._console.raw,
+                self._settings.on_log or self._console.raw,
                 timestamps=self._settings.timestamps,
                 is_over=self._over.is_set,
             )

@@ -72,10 +72,8 @@ class Exporter:
         tally = self._tally
         self._log.write("info", "Export complete", **vars(tally))
         if tally.failed:
-            message = (
-                f"{tally.failed} buffers could not be exported, see the run's log; {tally.exported} were"
-            )
-            raise errors.Problem(errors.IO_ERROR, message)
+            message = f"{tally.failed} of {sum(vars(tally).values())} buffers could not be exported"
+            raise errors.Problem(errors.IO_ERROR, f"{message}; the run's log says why")
 
     async def _list(self, order: orders.Export, send: trio.MemorySendChannel[buffers.BufferRow]) -> None:
         """Send all that are to be exported, oldest first."""

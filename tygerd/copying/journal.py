@@ -36,7 +36,9 @@ class Journal:
         if self._file.blocked:  # the disk was full
             self._file.flush()
         nanoseconds = units.to_micros(now) * 1000
-        self._file.append(self._lines.feed(json.dumps(line).encode() + b"\n", nanoseconds))
+        self._file.append(
+            self._lines.feed(json.dumps(line, separators=(",", ":")).encode() + b"\n", nanoseconds)
+        )
         self._on_growth(self._file.size)
 
     def close(self) -> None:
