@@ -185,6 +185,27 @@ async def access_of_our_own_renews_itself(bench: Bench) -> None:
     await suite.expect_blob(plane, "00/000", b"before")
 
 
+@_check
+async def labels_stay_with_a_container(bench: Bench) -> None:
+    """A container's metadata, for export and import: replaced whole, listed, and gone with it."""
+    name = await bench.container()
+    suite.expect("the labels of a new container", await bench.store.labels(name), {})
+    await bench.store.set_labels(name, {"tyger_one": "1", "tyger_two": "2"})
+    wanted = {"tyger_two": "two", "tyger_three": "a-b.c_d="}
+    await bench.store.set_labels(name, wanted)
+    suite.expect("labels that were replaced", await bench.store.labels(name), wanted)
+    listed, place = dict[str, dict[str, str]](), None
+    while True:
+        page = await bench.store.containers(place)
+        listed |= {one.id: one.labels for one in page.items}
+        if (place := page.next) is None:
+            break
+    suite.expect("the container in the list of all", listed.get(name), wanted)
+    await bench.store.delete(name)
+    suite.expect("the labels of what is gone", await bench.store.labels(name), None)
+    await _refused("labelling what is gone", errors.NOT_FOUND, lambda: bench.store.set_labels(name, wanted))
+
+
 async def _refused(what: str, kind: errors.Kind, operation: Callable[[], Awaitable[object]]) -> None:
     try:
         await operation()
