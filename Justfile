@@ -62,6 +62,12 @@ setup:
 setup-tests:
     @bash packaging/setup.sh tests
 
+# packaging/constraints.txt: the versions that are tested, as the newest that pyproject.toml allows are now
+pin: setup
+    @python -m pip install --quiet --disable-pip-version-check --upgrade --upgrade-strategy eager -e '.[dev,demo,build]'
+    @{ grep '^#' packaging/constraints.txt; python -m pip freeze --exclude-editable; } > packaging/constraints.new
+    @mv packaging/constraints.new packaging/constraints.txt
+
 # remove what the recipes made, .venv too
 clean:
     rm -rf .venv build dist demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info bench/.cache bench/results*.json tygerd/blocks/*.so

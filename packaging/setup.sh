@@ -60,13 +60,14 @@ fi
 
 # --- Python packages ------------------------------------------------------------------------------------------
 
-wanted=$(sha256sum pyproject.toml)
+pins=packaging/constraints.txt
+wanted=$(sha256sum pyproject.toml "$pins")
 if [[ ! -f $stamp || $(<"$stamp") != "$wanted" ]]; then
-    echo "setup: pip install -e .[dev,demo,build] (only after pyproject.toml changed)" >&2
+    echo "setup: pip install -e .[dev,demo,build] (only after pyproject.toml or $pins changed)" >&2
     log=$venv/pip.log
     # editable_mode=compat: a path in a .pth file. The default is an import hook that costs each `tyger` 10 ms.
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat \
-        -e '.[dev,demo,build]' >"$log" 2>&1 || die "pip install failed (is there a network?); its own words are in $log"
+        --constraint "$pins" -e '.[dev,demo,build]' >"$log" 2>&1 || die "pip install failed (is there a network?); its own words are in $log"
     echo "$wanted" >"$stamp"
 fi
 
