@@ -55,7 +55,7 @@ def read(file: str, environ: Mapping[str, str], *, socket: str | None = None) ->
     Raises:
         Problem: it cannot be read, says nonsense, or asks for what is not there yet.
     """
-    options, directory = loginoptions.read(file, dash=True)
+    options, directory = loginoptions.read(file)
     loginoptions.check(options, loginoptions.FIELDS)
     mine = target.own(environ, socket=socket)
     if options.server_url == addresses.LOCAL:

@@ -13,14 +13,15 @@ from typing import Any
 import click
 
 from tyger import addresses, errors, loginstate, reach, target
-from tyger.cli import fields, groups, layouts, loggingin, loginoptions, session
+from tyger.cli import fields, flags, groups, layouts, loggingin, loginoptions, session
 
 _FLAGS = [
     click.Option(
         ["-f", "--file"],
-        type=click.Path(readable=False),
+        type=flags.FILE,
         metavar="FILE",
-        help="A login file: YAML with serverUrl, proxy, tlsCaCertificates and the keys for identities.",
+        help="A login file: YAML with serverUrl, proxy, tlsCaCertificates and the keys for identities. - is"
+        " standard input.",
     ),
     click.Option(
         ["--local"],
@@ -85,11 +86,11 @@ class Login(groups.Group):
 
     def _is_status(self, args: Sequence[str]) -> bool:
         """Whether the first word that is no flag, and no flag's value, is the sub-command."""
-        flags = {name: each for each in self.params if isinstance(each, click.Option) for name in each.opts}
+        named = {name: each for each in self.params if isinstance(each, click.Option) for name in each.opts}
         waiting = False
         for arg in args:
             if waiting or (arg.startswith("-") and arg != "--"):
-                option = flags.get(arg)
+                option = named.get(arg)
                 waiting = not waiting and option is not None and not option.is_flag
                 continue
             return arg in self.commands
@@ -136,17 +137,17 @@ def command(
         return
     invocation: session.Session = context.obj
     words = list(context.args)
-    flags = {name: value for name, value in {"proxy": proxy, **given}.items() if value}
-    url = _server(words, local, file, flags, context)
+    asked = {name: value for name, value in {"proxy": proxy, **given}.items() if value}
+    url = _server(words, local, file, asked, context)
     directory = os.getcwd()
     if url is None and file is not None:
         options, directory = loginoptions.read(file)
         names = loginoptions.FIELDS
         # What a file cannot say, and what is said later than it.
         extra = ("device_code", "proxy", "tls_ca_certificates")
-        options = loginoptions.Options(**{**vars(options), **{k: v for k, v in flags.items() if k in extra}})
+        options = loginoptions.Options(**{**vars(options), **{k: v for k, v in asked.items() if k in extra}})
     else:
-        options, names = loginoptions.Options(server_url=url or "", **flags), loginoptions.FLAGS
+        options, names = loginoptions.Options(server_url=url or "", **asked), loginoptions.FLAGS
         if file is not None:
             invocation.console.log("warn", "--file is ignored: a server URL was given.", file=file)
     try:
@@ -162,7 +163,7 @@ def command(
 
 
 def _server(
-    words: Sequence[str], local: bool, file: str | None, flags: dict[str, Any], context: click.Context
+    words: Sequence[str], local: bool, file: str | None, asked: dict[str, Any], context: click.Context
 ) -> str | None:
     """The server that the command line names; None: the file does."""
     if len(words) > 1:
@@ -171,7 +172,7 @@ def _server(
         raise click.UsageError("--local cannot be specified with a server address", context)
     if local or list(words) == [addresses.LOCAL]:
         others = (["--file"] if file is not None and local else []) + [
-            loginoptions.FLAGS[name] for name in flags if name != "proxy"
+            loginoptions.FLAGS[name] for name in asked if name != "proxy"
         ]
         if others:
             raise click.UsageError(f"the options --local and {others[0]} cannot be used together", context)

@@ -101,15 +101,15 @@ class Options:
         return [name for name in names if getattr(self, name)]
 
 
-def read(path: str, *, dash: bool = False) -> tuple[Options, str]:
-    """The options in a login file, and the directory that its relative paths begin in; `-` may be stdin.
+def read(path: str) -> tuple[Options, str]:
+    """The options in a login file, `-` being standard input, and where its relative paths begin.
 
     Raises:
         Problem: it cannot be read, or is no such file.
     """
     kind = "login options file"
     try:
-        values = yamlfile.read(path, kind, _KEYS, dash=dash)
+        values = yamlfile.read(path, kind, _KEYS, dash=True)
     except errors.Problem as problem:
         raise errors.Problem(problem.kind, problem.message.replace(f"{kind} ", f"{kind}: ", 1)) from None
     url, older = values.get("serverUrl", ""), values.pop("serverUri", "")
@@ -119,7 +119,7 @@ def read(path: str, *, dash: bool = False) -> tuple[Options, str]:
             f"failed to parse {kind}: conflicting fields: serverUrl and serverUri name two servers",
         )
     values["serverUrl"] = url or older
-    directory = os.getcwd() if dash and path == "-" else os.path.dirname(os.path.abspath(path))
+    directory = os.getcwd() if path == "-" else os.path.dirname(os.path.abspath(path))
     found: dict[str, Any] = {
         name: values[written] for name, written in FIELDS.items() if values.get(written) is not None
     }

@@ -1,6 +1,8 @@
 """`tyger login`, `tyger logout` and `tyger login status`: every message, and the file that is left behind."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -301,6 +303,19 @@ def test_a_login_file(tyger, daemon, place, tmp_path):
     assert place.read_text() == f"proxy: none\nserverUrl: 'http+unix://{daemon.path}:'\n"
     assert silent(tyger("login", "-f", tmp_path / "l.yml", "--proxy", "host:1"))
     assert "proxy: 'http://host:1'\n" in place.read_text()
+
+
+def test_a_login_file_from_standard_input(place, daemon):
+    done = subprocess.run(
+        [sys.executable, "-m", "tyger", "login", "-f", "-"],
+        env=cli.environ(daemon.path, TYGER_SOCKET="", TYGER_CACHE_FILE=str(place)),
+        input=f"serverUrl: unix://{daemon.path}\n".encode(),
+        capture_output=True,
+        timeout=20,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert daemon.path in place.read_text()
 
 
 def test_a_url_goes_before_a_file(tyger, daemon, place):
