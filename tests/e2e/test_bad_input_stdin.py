@@ -123,19 +123,20 @@ def test_a_device_without_content(commands):
 
 
 @pytest.mark.parametrize(
-    ("path", "code", "said"),
+    ("command", "path", "code", "said"),
     [
-        ("/nonexistent", 66, "cannot open input file /nonexistent: No such file or directory"),
-        ("/", 65, "/ is a directory"),
+        ("buffer write", "/nonexistent", 66, "cannot open input file /nonexistent: No such file or directory"),
+        ("run exec", "/nonexistent", 66, "cannot open input file /nonexistent: No such file or directory"),
+        ("run exec", "/", 65, "/ is a directory"),  # which `buffer write` packs
     ],
 )
-def test_a_named_input_that_cannot_be_read(commands, tmp_path, path, code, said):
+def test_a_named_input_that_cannot_be_read(commands, tmp_path, command, path, code, said):
     buffer = commands.buffer()
     file = run_file(tmp_path, "cat $IN_PIPE > $OUT_PIPE")
-    for arguments in (["buffer", "write", buffer], ["run", "exec", "-f", file]):
-        done = commands.run(*arguments, "--input", path)
-        assert done.returncode == code
-        assert said in complaint(done)
+    target = [buffer] if command == "buffer write" else ["-f", file]
+    done = commands.run(*command.split(), *target, "--input", path)
+    assert done.returncode == code
+    assert said in complaint(done)
     assert commands.run("buffer", "write", buffer, data=b"still unwritten").returncode == 0
 
 
