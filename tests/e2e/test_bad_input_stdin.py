@@ -125,8 +125,8 @@ def test_a_device_without_content(commands):
 @pytest.mark.parametrize(
     ("command", "path", "code", "said"),
     [
-        ("buffer write", "/nonexistent", 66, "cannot open input file /nonexistent: No such file or directory"),
-        ("run exec", "/nonexistent", 66, "cannot open input file /nonexistent: No such file or directory"),
+        ("buffer write", "/nonexistent", 66, "cannot open input file /nonexistent: No such file"),
+        ("run exec", "/nonexistent", 66, "cannot open input file /nonexistent: No such file"),
         ("run exec", "/", 65, "/ is a directory"),  # which `buffer write` packs
     ],
 )
