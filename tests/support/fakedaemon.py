@@ -117,12 +117,18 @@ class FakeDaemon:
         self._listening.bind(self.path)
         self._listening.listen()
         self._gone = False
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        # Its thread ends first: one that is about to accept would accept for the next daemon, whose socket
+        # may get the same number.
+        if self._listening.fileno() >= 0:  # else a test has closed it
+            self._listening.shutdown(socket.SHUT_RDWR)
+            self._accepting.join()
         self._listening.close()
         shutil.rmtree(self.directory)
         for buffer in self.buffers.values():

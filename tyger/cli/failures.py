@@ -41,6 +41,7 @@ HINTS: Mapping[str, str] = {
     "PreconditionFailed": "look at it again, and repeat the change if it is still wanted",
     "TryAgain": "try again later",
     "Protocol": "see what answers on the daemon's socket; `tyger version` shows what it says of itself",
+    "Unauthorized": "log in to the server itself; tyger-proxy passes few operations on",
     "Forbidden": "ask for the right that the message names, or to be put into the socket's group",
     "AccessExpired": "get another URL with `tyger buffer access`, or give the buffer's ID",
     "Config": "correct what the message names; tygerd.toml(5) describes every setting",

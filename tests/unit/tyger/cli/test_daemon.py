@@ -38,7 +38,7 @@ def test_status_says_where_buffers_are_and_who_waits(tyger, daemon):
 def test_status_in_a_format_that_there_is_not(tyger):
     done = tyger("status", "--format", "xml")
     assert done.code == 64
-    assert "'xml' is not one of 'text', 'json'" in done.err
+    assert "must be 'json', 'text'" in done.err
 
 
 def test_version_with_and_without_a_daemon(tyger, daemon):
