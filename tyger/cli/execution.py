@@ -144,16 +144,18 @@ class Execution:
     def _start(self, buffers: Mapping[str, str]) -> None:
         settings = self._settings
         if settings.source is not None:
-            self._transfer("input", lambda meter: self._write(buffers, meter))
+            buffer = buffers[str(settings.source_name)]
+            self._transfer("input", buffer, lambda meter: self._write(buffers, meter))
         if settings.sink is not None:
-            self._transfer("output", lambda meter: self._read(buffers, meter))
+            buffer = buffers[str(settings.sink_name)]
+            self._transfer("output", buffer, lambda meter: self._read(buffers, meter))
         self._thread("watch", self._watch)
         if settings.show_logs:
             self._thread("logs", self._logs)
 
-    def _transfer(self, what: str, move: Callable[[progress.Meter], streams.Result]) -> None:
+    def _transfer(self, what: str, buffer: str, move: Callable[[progress.Meter], streams.Result]) -> None:
         operation = "buffer write" if what == "input" else "buffer read"
-        meter = progress.Meter(self._board, what, operation=operation, runId=self._run_id)
+        meter = progress.Meter(self._board, what, buffer=buffer, operation=operation, runId=self._run_id)
         self._meters[what] = meter
         self._transferring.add(what)
         self._thread(what, lambda: move(meter))

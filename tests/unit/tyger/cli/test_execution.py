@@ -36,7 +36,7 @@ def test_a_pipe_through_a_run(daemon):
     assert (done.code, done.out) == (0, b"cba" * 100_000)
     assert "INF Run created runId=1\n" in done.err
     assert "INF Run status changed runId=1 status=Succeeded\n" in done.err
-    assert 'operation="buffer read" runId=1' in done.err
+    assert 'Transfer starting buffer=run1-o operation="buffer read" runId=1' in done.err
 
 
 @pytest.mark.parametrize(("name", "out"), [("sink", b""), ("source", b""), ("none", b"")])
