@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -83,17 +85,30 @@ def log(talk: exchanges.Talk, run_id: int | str, query: str = "") -> str:
 
 
 class Gate:
-    """Something that jobs wait for: `WAIT` in their script, in a shell that has `GATE`."""
+    """Something that jobs wait for: `wait` is the line of their script that does."""
 
     def __init__(self, path: pathlib.Path) -> None:
         self.path = path
-        self.wait = f"read line < '{path}'"
+        # Opened for both and kept open: a reader that comes back too early would take the end of the last
+        # writer for its own.
+        self.wait = f"exec 9<> '{path}'; read line <&9"
         os.mkfifo(path)
 
     def open(self, line: str = "") -> None:
-        """Let one job that waits, or is about to, go on."""
-        with open(self.path, "w", encoding="utf-8") as pipe:
-            pipe.write(f"{line}\n")
+        """Let one job that waits, or is about to, go on; one that never comes fails the test."""
+        deadline = time.monotonic() + daemon.PATIENCE
+        while True:
+            try:
+                fd = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise
+                assert time.monotonic() < deadline, "no job waits at the gate"
+                time.sleep(0.002)  # nothing tells a writer that a reader has come but an open without an end
+            else:
+                with open(fd, "w", encoding="utf-8") as pipe:
+                    pipe.write(f"{line}\n")
+                return
 
 
 @contextlib.contextmanager
