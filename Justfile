@@ -3,6 +3,8 @@
 set positional-arguments
 
 export PATH := justfile_directory() / ".venv/bin:" + env("PATH")
+# Containers are fond of =1; the tests start thousands of our processes, which must not compile us each time
+export PYTHONDONTWRITEBYTECODE := ""
 
 # list the recipes
 default:
