@@ -186,7 +186,7 @@ def test_bytes_that_are_no_text(talk):
 def test_the_log_of_a_run_that_is_cancelled(talk, host):
     with exchanges.talk(host.socket) as other:
         made = runs.create(
-            talk, runs.shell("echo before; trap 'echo bye; exit' TERM; while :; do sleep 0.02; done")
+            talk, runs.shell("trap 'echo bye; exit' TERM; echo before; while :; do sleep 0.02; done")
         )
         start_following(other, made["id"])
         assert other.line() == "before"
