@@ -181,11 +181,11 @@ def table(title: str, theirs: Mapping[str, str], ours: Things) -> Iterator[str]:
 
 
 def beyond(theirs: Mapping[str, str], ours: Things, everywhere: frozenset[str]) -> Iterator[str]:
-    """What we have and the original has not, `everywhere` left out of the parts."""
+    """What we have and the original has not; what stands `everywhere` only with the program itself."""
     groups = {name for name in ours if any(other.startswith(f"{name} ") for other in ours)}
     for name, parts in ours.items():
         known = set(theirs.get(name, "").split())
-        more = sorted(parts - known - everywhere)
+        more = sorted(parts - known - (everywhere if " " in name else frozenset()))
         flags = ": " + ", ".join(f"`{part}`" for part in more) if more else ""
         if (name not in theirs and name not in groups) or flags:
             yield f"- `{name}`{flags}"
@@ -217,9 +217,7 @@ def made() -> str:
         "### Ours alone",
         "",
         *beyond(contract.ENDPOINTS, api, frozenset()),
-        *beyond(
-            {name: parts for name, parts in contract.COMMANDS.items() if name != "tyger"}, line, persistent
-        ),
+        *beyond(contract.COMMANDS, line, persistent),
     ]
     return "\n".join(lines) + "\n"
 
