@@ -9,7 +9,6 @@ import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tyger import errors, units
 from tyger.cli import fields, progress
 
 ELLIPSIS = "…"
@@ -68,10 +67,14 @@ def _joined(*path: str) -> Callable[[Mapping[str, Any], dt.datetime], str]:
 
 
 def _moment(value: Mapping[str, Any], name: str) -> dt.datetime | None:
-    try:
-        return units.parse_timestamp(str(value[name])) if value.get(name) else None
-    except errors.Problem:
+    text = value.get(name)
+    if not isinstance(text, str):
         return None
+    try:
+        found = dt.datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=dt.UTC)
 
 
 def _age(value: Mapping[str, Any], now: dt.datetime) -> str:
