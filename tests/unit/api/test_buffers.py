@@ -190,10 +190,16 @@ async def test_storage_accounts_and_what_needs_more_than_one(client):
     assert answer.json() == [
         {"name": "local", "location": "local", "endpoint": "http+unix:///run/tyger/tyger.sock:/"}
     ]
-    for verb in ("export", "import"):
-        status, code, message = (await client.call("POST", f"/buffers/{verb}?{V}", b"{}")).error
-        assert (status, code) == (400, "InvalidInput")
-        assert message.endswith("is not supported with local storage.")
+    for verb, what, field in (
+        ("export", "Exporting", "destinationStorageEndpoint"),
+        ("import", "Importing", "storageAccountName"),
+    ):
+        nothing = await client.call("POST", f"/buffers/{verb}?{V}", json={field: ""})
+        assert nothing.error == (400, "InvalidInput", "An empty object is not a valid input value")
+        refused = await client.call("POST", f"/buffers/{verb}?{V}", json={field: "x"})
+        assert refused.error == (
+            400, "InvalidInput", f"{what} buffers is not supported with local storage.",
+        )  # fmt: skip
 
 
 async def test_a_buffer_in_a_storage_account(app, client):
@@ -209,11 +215,10 @@ async def test_a_buffer_in_a_storage_account(app, client):
     assert wrong.error == (400, "InvalidInput", "No storage accounts configured for location 'east'")
     accounts = await client.call("GET", f"/buffers/storage-accounts?{V}")
     assert [account["name"] for account in accounts.json()] == ["local", "far"]
-    assert (await client.call("POST", f"/buffers/export?{V}", b"{}")).error == (
-        400,
-        "InvalidInput",
-        "Exporting buffers is not supported by this server.",
+    itself = await client.call(
+        "POST", f"/buffers/export?{V}", json={"destinationStorageEndpoint": far.traits.endpoint}
     )
+    assert itself.error == (400, "InvalidInput", "The destination is the storage account 'far' itself.")
 
 
 async def test_the_version_is_required(client):
