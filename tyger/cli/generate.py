@@ -8,12 +8,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections.abc import Callable
 
 import click
 
 from tyger import errors
-from tyger.cli import flags, groups, session, stdio
+from tyger.cli import flags, groups, progress, session, stdio
 
 PERIOD = 64 * 1024
 PATTERN = bytes(58 + index % 64 for index in range(64)) * (PERIOD // 64)
@@ -51,16 +52,33 @@ def command(invocation: session.Session, size: int, output_path: str | None) -> 
     if size < 0:
         raise click.UsageError("the size cannot be negative")
     with stdio.destination(invocation.console, output_path) as fd:
+        # Not beside a command at the other end of a pipe, which shows its own.
+        board = progress.Board(invocation.console, drawn=stdio.is_regular(fd))
         try:
-            fill(fd, size)
+            fill(fd, size, shown(board, size))
         except BrokenPipeError:
             raise
         except OSError as error:
             raise errors.Problem(errors.IO_ERROR, f"cannot write the output: {error.strerror}") from error
+        finally:
+            board.close()
 
 
-def fill(fd: int, size: int) -> None:
-    """Write `size` bytes of the pattern to `fd`. Raises OSError."""
+def shown(board: progress.Board, size: int, every: float = progress.REDRAW_EVERY) -> Callable[[int], None]:
+    """What shows on the live line how many bytes there are; called at any rate."""
+    drawn = time.monotonic()
+
+    def show(done: int) -> None:
+        nonlocal drawn
+        if (now := time.monotonic()) - drawn >= every:
+            drawn = now
+            board.set("gen", f"gen {progress.binary(done)} of {progress.binary(size)}")
+
+    return show
+
+
+def fill(fd: int, size: int, report: Callable[[int], None] = lambda _: None) -> None:
+    """Write `size` bytes of the pattern to `fd`; calls `report` with how many there are. Raises OSError."""
     memory = os.memfd_create("tyger-gen", os.MFD_CLOEXEC)
     try:
         with open(memory, "wb", closefd=False) as file:
@@ -70,6 +88,7 @@ def fill(fd: int, size: int) -> None:
         while done < size:
             start = done % WINDOW
             done += move(start, min(WINDOW - start, size - done))
+            report(done)
     finally:
         os.close(memory)
 

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from tests.support import cli
-from tyger.cli import generate
+from tyger.cli import generate, output, progress
 
 MIB = 1024 * 1024
 THREE_MIB = "09d7daed99c15bcee48dfa269c7597a1036a371c90100dda6f4fdcfe7ab79385"
@@ -94,6 +94,25 @@ def test_into_a_named_file(tyger, tmp_path):
     (tmp_path / "f").write_bytes(b"x" * 100)
     assert tyger("buffer", "gen", "10", "-o", tmp_path / "f").code == 0
     assert (tmp_path / "f").read_bytes() == expected(10)
+
+
+def test_progress_on_a_terminal(tmp_path):
+    leader, follower = os.openpty()
+    saved = os.dup(2)
+    os.dup2(follower, 2)
+    try:
+        board = progress.Board(output.Console({"TERM": "xterm"}), drawn=True)
+        with open(tmp_path / "f", "wb") as file:
+            generate.fill(file.fileno(), 3 * MIB, generate.shown(board, 3 * MIB, every=0))
+        board.close()
+        shown = os.read(leader, 4096)
+    finally:
+        os.dup2(saved, 2)
+        for fd in (saved, leader, follower):
+            os.close(fd)
+    assert b"gen 1.0MiB of 3.0MiB" in shown
+    assert b"gen 3.0MiB of 3.0MiB" in shown
+    assert shown.endswith(b"\x1b[2K")
 
 
 def test_a_bad_size_leaves_the_file_alone(tyger, tmp_path):
