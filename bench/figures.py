@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import figures_catalog
 import figures_local
 import figures_remote
 import figures_wait
@@ -11,6 +12,7 @@ import table
 
 FIGURES: dict[str, Callable[[table.Options], list[table.Row]]] = {
     **figures_local.FIGURES,
+    **figures_catalog.FIGURES,
     **figures_remote.FIGURES,
     **figures_wait.FIGURES,
 }
