@@ -13,6 +13,7 @@ import contextlib
 import functools
 import logging
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -206,8 +207,13 @@ class Connection:
     async def _decode(self, data: bytes, request: messages.Request, route: router.Route) -> Any:
         body.check_type(request.headers.get("Content-Type"))
         decode = functools.partial(body.decode, data, route.body, normalized=route.normalized)
+        if len(data) <= SHORT:
+            return decode()
         # Made to be slow, a long body takes a second, in which all others must be served.
-        return decode() if len(data) <= SHORT else await trio.to_thread.run_sync(decode, limiter=_decoding)
+        value = await trio.to_thread.run_sync(_or_problem, decode, limiter=_decoding)
+        if isinstance(value, errors.Problem):
+            raise value
+        return value
 
     def _take_fds(self, request: messages.Request, route: router.Route) -> None:
         """Give the request its descriptors, if as many came as it says and its route takes.
@@ -356,6 +362,18 @@ class Connection:
 
 
 _CLOSE = ("Connection", "close")
+
+
+def _or_problem(decode: Callable[[], Any]) -> Any:
+    """What `decode` returns, or the Problem that it raises.
+
+    Raised in a thread it would be in a cycle with the thread's frames: the body, and all that was made of it,
+    would stay until the collector comes by.
+    """
+    try:
+        return decode()
+    except errors.Problem as problem:
+        return errors.Problem(problem.kind, problem.message)
 
 
 class _Body:
