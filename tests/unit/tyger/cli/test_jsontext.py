@@ -1,6 +1,6 @@
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tyger.cli import jsontext
@@ -11,6 +11,7 @@ values = st.recursive(
 )
 
 
+@settings(deadline=None)  # a busy machine
 @given(values)
 def test_it_is_the_text_of_the_standard_library(value):
     assert jsontext.pretty(value) == json.dumps(value, indent=2, ensure_ascii=False)
@@ -20,6 +21,7 @@ def test_lines_begin_as_they_are_told():
     assert jsontext.pretty({"a": [1, {}]}, "\n\t") == '{\n\t  "a": [\n\t    1,\n\t    {}\n\t  ]\n\t}'
 
 
+@settings(deadline=None)
 @given(st.lists(st.none() | st.booleans() | st.integers() | st.text() | st.just({"a": []}), max_size=5))
 def test_a_long_list_is_the_same_text(some):
     many = [*some, {"list": some}] * jsontext.MANY
