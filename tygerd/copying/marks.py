@@ -2,8 +2,9 @@
 
 Contract rest-api.md 4.11: `tyger_exported_buffer_status` is `exported` once all of it is there, and each tag
 is `tyger_custom_tag_<key>`. Azure takes only letters, digits and `_` in such a name and does not tell upper
-from lower case, but tags may have `-`, `.` and both. So where that loses anything all tags are also in
-`tyger_tags`, as JSON in base64, which goes before the others where it is there.
+from lower case, but tags may have `-`, `.` and both; a value goes into a header, but may be empty or any
+text. So where that loses anything all tags are also in `tyger_tags`, as JSON in base64, which goes before
+the others where it is there.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ LIMIT = 8 * 1024
 
 _NAME = re.compile(r"[A-Za-z0-9_]+")
 _PLAIN = re.compile(r"[a-z0-9_]+")
+_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
+"""What a header carries unchanged; tags that were replaced may hold anything."""
 
 
 def labels(tags: Mapping[str, str]) -> dict[str, str]:
@@ -36,10 +39,10 @@ def labels(tags: Mapping[str, str]) -> dict[str, str]:
     made = {STATUS: EXPORTED}
     seen = set[str]()
     for key, value in sorted(tags.items()):
-        if _NAME.fullmatch(key) and value and key.lower() not in seen:
+        if _NAME.fullmatch(key) and _VALUE.fullmatch(value) and key.lower() not in seen:
             seen.add(key.lower())
             made[TAG + key] = value
-    if not all(_PLAIN.fullmatch(key) and value for key, value in tags.items()):
+    if not all(_PLAIN.fullmatch(key) and _VALUE.fullmatch(value) for key, value in tags.items()):
         made[TAGS] = base64.b64encode(json.dumps(dict(tags), separators=(",", ":")).encode()).decode()
     size = sum(len(name) + len(value) for name, value in made.items())
     if size > LIMIT:
@@ -65,8 +68,9 @@ def _unpack(text: str) -> dict[str, str] | None:
     """Tags out of `TAGS`; None where somebody else has written it."""
     try:
         found = json.loads(base64.b64decode(text, validate=True))
-    except ValueError:
-        return None
-    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+            return None
+        "".join([*found, *found.values()]).encode()  # half of a surrogate pair is nothing that can be kept
+    except (ValueError, RecursionError):
         return None
     return found
