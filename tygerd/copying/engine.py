@@ -7,6 +7,7 @@ restart, which skips what is done. How it ended stands in a file there.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Awaitable, Callable
@@ -24,6 +25,8 @@ from tygerd.osutil import durable, nurseries
 LOG = "log"
 _ORDER = "order.json"
 _END = "end.json"
+
+logger = logging.getLogger(__name__)
 
 Perform = Callable[[orders.Order, journal.Journal], Awaitable[None]]
 """Carries an order out; a Problem says why it did not succeed."""
@@ -118,7 +121,11 @@ class CopyEngine:
         def grow(_size: int) -> None:
             grown.set()
 
-        log = journal.Journal(self._path(run, LOG), grow)
+        try:
+            log = journal.Journal(self._path(run, LOG), grow)
+        except OSError as error:
+            message = f"cannot open the run's log in {self._directory}: {error.strerror}"
+            raise errors.Problem(errors.IO_ERROR, message) from error
 
         async def tell() -> None:
             nonlocal grown
@@ -152,9 +159,11 @@ class CopyEngine:
                 reason = problem.message
             except BaseExceptionGroup as group:
                 outcome = nurseries.outcome(group)
-                if not isinstance(outcome, errors.Problem):
+                if not isinstance(outcome, Exception):
                     raise outcome from None
-                reason = outcome.message
+                reason = outcome.message if isinstance(outcome, errors.Problem) else _defect(outcome)
+            except Exception as defect:  # noqa: BLE001 - the one catch per run: it would end each daemon anew
+                reason = _defect(defect)
             finally:
                 del self._scopes[run]
             if timeout.cancelled_caught:
@@ -192,6 +201,15 @@ class CopyEngine:
                 return msgspec.json.decode(file.read(), type=kind)
         except FileNotFoundError:
             return None
+        except (OSError, msgspec.MsgspecError) as error:
+            message = f"cannot read what was kept of the run: {self._path(run, name)}: {error}"
+            raise errors.Problem(errors.IO_ERROR, message) from error
+
+
+def _defect(error: Exception) -> str:
+    """What the run says of an error that nobody expected; the daemon's log has all of it."""
+    logger.error("an unexpected error in a system run", exc_info=error)
+    return f"a defect of ours, see the daemon's log: {type(error).__name__}"
 
 
 def _known(status: str) -> Any:

@@ -79,6 +79,38 @@ async def test_a_run_that_fails_says_why(engines):
         assert '"error":"no such account"' in log.read()
 
 
+@pytest.mark.parametrize(
+    "defect",
+    [ZeroDivisionError("oh"), BaseExceptionGroup("", [errors.Problem(errors.CONFIG, "x"), KeyError(1)])],
+)
+async def test_a_defect_fails_the_run_and_no_daemon(engines, defect, caplog):
+    """Or else each daemon that takes the run up ends anew."""
+    it = engines(Work(defect))
+    await it.start(job())
+    end = await it.follow(3, nobody)
+    assert end.status == "Failed"
+    assert end.reason.startswith("a defect of ours, see the daemon's log: ")
+    assert "an unexpected error in a system run" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["order.json", "end.json"])
+@pytest.mark.parametrize("content", [b"", b'{"codespec":', b"\xff", b"{}"])
+async def test_what_was_kept_is_damaged(engines, tmp_path, name, content):
+    it = engines(Work())
+    await it.start(job())
+    (tmp_path / "copies" / "3" / name).write_bytes(content)
+    with pytest.raises(errors.Problem, match=f"cannot read what was kept of the run: .*{name}"):
+        await it.follow(3, nobody)
+
+
+async def test_a_log_that_cannot_be_opened(engines, tmp_path):
+    it = engines(Work())
+    await it.start(job())
+    (tmp_path / "copies" / "3" / "log").mkdir()
+    with pytest.raises(errors.Problem, match="cannot open the run's log in"):
+        await it.follow(3, nobody)
+
+
 async def test_cancelled_at_work(engines):
     work = Work(hold=True)
     it = engines(work)
