@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import urllib.parse
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple, NoReturn
@@ -15,6 +16,9 @@ IMAGE = "tygerd"
 
 TIMEOUT = 604_800
 """Seconds, a week (rest-api.md 4.11)."""
+
+MOST_FILTERS = 200
+"""As many as a list takes; SQLite has no room for a thousand."""
 
 
 class Export(NamedTuple):
@@ -47,6 +51,8 @@ def export(request: model.ExportBuffersRequest, stores: places.Places) -> Export
         raise _refused("Exporting buffers is not supported with local storage.")
     if not request.destination_storage_endpoint:
         raise _refused("Destination storage endpoint is required.")
+    if len(request.filters or {}) > MOST_FILTERS:
+        raise _refused(f"no more than {MOST_FILTERS} filters may be given")
     source = request.source_storage_account_name
     if source is None:
         if len(stores.remote) > 1:
@@ -96,7 +102,8 @@ def read(codespec: model.JobCodespec) -> Order:
     given = _Parser("copy").parse(codespec.args or [])
     if given.what == "import":
         return Import(given.storage_account, given.owner_uid)
-    filters = dict(pair.partition("=")[::2] for pair in given.filter)
+    pairs = (pair.partition("=")[::2] for pair in given.filter)
+    filters = {urllib.parse.unquote(key): value for key, value in pairs}
     return Export(given.source, given.destination, filters, given.hash_ids)
 
 
@@ -107,7 +114,7 @@ def _arguments(order: Order) -> list[str]:
         "export",
         f"--source-storage-account={order.source}",
         f"--destination-storage-account={order.destination}",
-        *(f"--filter={key}={value}" for key, value in order.filters.items()),
+        *(f"--filter={urllib.parse.quote(key)}={value}" for key, value in order.filters.items()),
         *(["--hash-ids"] if order.hash_ids else []),
     ]
 

@@ -25,6 +25,12 @@ def test_an_export(shop, endpoint):
     assert orders.read(orders.codespec(order)) == order
 
 
+def test_any_text_as_a_filter(shop):
+    filters = {"a=b": "c=d", "": "", "--source-storage-account": "-x y", "%41": "%41", "\n": "ü\n"}
+    order = orders.export(wanted(source="first", filters=filters), shop.stores)
+    assert orders.read(orders.codespec(order)).filters == filters
+
+
 def test_the_embedded_store_is_a_source(shop):
     assert orders.export(wanted(source="local"), shop.stores).source == "local"
 
@@ -38,6 +44,10 @@ def test_the_embedded_store_is_a_source(shop):
             "A source storage account name is required when multiple storage accounts are configured.",
         ),
         (wanted(source="x"), "Source storage account 'x' not found."),
+        (
+            wanted(source="first", filters={str(number): "" for number in range(201)}),
+            "no more than 200 filters may be given",
+        ),
         (wanted("http://first", "first"), "The destination is the storage account 'first' itself."),
     ],
 )
