@@ -63,14 +63,19 @@ def archive(source: str, directory: str, run: int, *, sync: bool = False) -> Non
         durable.sync_path(directory)
 
 
-async def send(path: str, options: records.Options, prefix: bytes, sink: Send, live: Growing | None) -> None:
+async def send(
+    locate: Callable[[], str], options: records.Options, prefix: bytes, sink: Send, live: Growing | None
+) -> None:
     """Send the lines of a log; with `live`, follow it to its end. `.gz` is an archive.
+
+    `locate` gives the path, and is asked again while there is no such file: only once a run has been started
+    is it certain which engine has its log.
 
     Raises:
         FileNotFoundError: there is no such log; with `live` it is waited for instead.
         Problem: CORRUPT, it can be read up to here only.
     """
-    file = await _open(path, live)
+    file = await _open(locate, live)
     if file is None:
         return
     try:
@@ -92,12 +97,12 @@ async def send(path: str, options: records.Options, prefix: bytes, sink: Send, l
         file.close()
 
 
-async def _open(path: str, live: Growing | None) -> BinaryIO | None:
+async def _open(locate: Callable[[], str], live: Growing | None) -> BinaryIO | None:
     """Open a log, waiting for a live one; None when that ends before it begins."""
     while True:
         ended, news = (True, None) if live is None else (live.ended, live.next())
         try:
-            return await trio.to_thread.run_sync(_open_now, path, limiter=_threads)
+            return await trio.to_thread.run_sync(_open_now, locate(), limiter=_threads)
         except FileNotFoundError:
             if live is None or news is None:
                 raise

@@ -234,7 +234,7 @@ class Runs:
             bells = self._live.get(run_id)
             try:
                 await logs.send(
-                    self._engine.log_path(run_id), options, prefix, sink, bells if follow else None
+                    lambda: self._engine.log_path(run_id), options, prefix, sink, bells if follow else None
                 )
             except FileNotFoundError:
                 # Nothing was logged yet, or it was archived just now.
@@ -244,7 +244,7 @@ class Runs:
         if row.logs_archived_at is not None:
             path = logs.archive_path(self._log_directory, run_id)
             try:
-                await logs.send(path, options, prefix, sink, None)
+                await logs.send(lambda: path, options, prefix, sink, None)
             except FileNotFoundError:
                 logger.warning("run %d: its log is gone: %s", run_id, path)
             except errors.Problem as problem:

@@ -37,7 +37,7 @@ class Sink:
 
 async def read(path, *, bells=None, **options):
     sink = Sink()
-    await logs.send(str(path), records.Options(**options), b"", sink, bells)
+    await logs.send(lambda: str(path), records.Options(**options), b"", sink, bells)
     return sink.data
 
 
@@ -98,7 +98,7 @@ async def test_following_from_before_the_beginning_to_the_end(tmp_path):
     bells, sink = live.Live(), Sink()
     path = tmp_path / "log"
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(logs.send, str(path), records.Options(), b"", sink, bells)
+        nursery.start_soon(logs.send, lambda: str(path), records.Options(), b"", sink, bells)
         await trio.testing.wait_all_tasks_blocked()
         write(path, 1)
         bells.log_grew(path.stat().st_size)
@@ -111,6 +111,19 @@ async def test_following_from_before_the_beginning_to_the_end(tmp_path):
     assert sink.data.endswith(b"line 3\nline 4\n")
 
 
+async def test_following_while_nobody_knows_yet_where_it_will_be(tmp_path):
+    bells, sink = live.Live(), Sink()
+    places = [tmp_path / "users"]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(logs.send, lambda: str(places[-1]), records.Options(), b"", sink, bells)
+        await trio.testing.wait_all_tasks_blocked()
+        places.append(tmp_path / "system")
+        write(places[-1], 1)
+        bells.log_grew(1)
+        await sink.until(b"line 1\n")
+        bells.log_ended()
+
+
 async def test_following_what_ends_without_a_log(tmp_path):
     bells = live.Live()
     bells.log_ended()
@@ -119,9 +132,10 @@ async def test_following_what_ends_without_a_log(tmp_path):
 
 async def test_following_the_last_lines(tmp_path):
     bells, sink = live.Live(), Sink()
-    write(tmp_path / "log", 1, 2)
+    path = tmp_path / "log"
+    write(path, 1, 2)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(logs.send, str(tmp_path / "log"), records.Options(tail=1), b"[main] ", sink, bells)
+        nursery.start_soon(logs.send, lambda: str(path), records.Options(tail=1), b"[main] ", sink, bells)
         await sink.until(b"[main] line 2\n")
         write(tmp_path / "log", 3)
         bells.log_ended()
