@@ -20,6 +20,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from tests.support import template
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TYGER = [sys.executable, "-m", "tyger"]
 TYGERD = [sys.executable, "-m", "tygerd"]
@@ -40,7 +42,7 @@ class Daemon:
         self.socket = str(path / "s")
         self.state = str(path / "state")
         self.config = str(path / "tygerd.toml")
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: template.Process | subprocess.Popen[bytes] | None = None
         self._arguments = arguments
         pathlib.Path(self.config).write_text(config)
         self.env = environment(path) | {"TYGER_SOCKET": self.socket, "TYGER_AUTOSTART": "0"}
@@ -67,13 +69,8 @@ class Daemon:
         notify.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told, open(self.path / "log", "ab") as log:
             told.bind(str(notify))
-            self.process = subprocess.Popen(
-                self.command(*arguments),
-                env=self.env | {"NOTIFY_SOCKET": str(notify)},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-            )
+            env = self.env | {"NOTIFY_SOCKET": str(notify)}
+            self.process = template.start(self.command(*arguments), env=env, stderr=log.fileno())
             ended = os.pidfd_open(self.process.pid)
             try:
                 ready, _, _ = select.select([told, ended], [], [], PATIENCE)
