@@ -15,15 +15,10 @@ from tygerd.catalog import schema
 
 Id = TypeVar("Id", str, int)
 
+ALONE = 12
+"""Tags that have a condition each. SQLite refuses a statement with a thousand conditions."""
+
 _INSERTS = {table.name: sa.insert(table) for table in (schema.buffer_tags, schema.run_tags)}
-
-
-def carries(
-    tagged: sa.ColumnElement[Any], column: sa.Column[Any], key: str, value: str
-) -> sa.ColumnElement[bool]:
-    """The condition that the row whose id is `tagged` has exactly this tag."""
-    tags = column.table.c
-    return sa.exists().where(column == tagged, tags.key == key, tags.value == value)
 
 
 def filters(
@@ -33,10 +28,21 @@ def filters(
     tags: Mapping[str, str],
     exclude: Mapping[str, str] | None = None,
 ) -> list[sa.ColumnElement[bool]]:
-    """Conditions: all of `tags`, none of `exclude`."""
-    wanted = [carries(tagged, column, key, value) for key, value in tags.items()]
-    unwanted = [sa.not_(carries(tagged, column, key, value)) for key, value in (exclude or {}).items()]
-    return wanted + unwanted
+    """Conditions on the row whose id is `tagged`: it has all of `tags`, none of `exclude`."""
+    wanted, unwanted = list(tags.items()), list((exclude or {}).items())
+    found: list[sa.ColumnElement[bool]] = [tagged.in_(_with(column, tag)) for tag in wanted[:ALONE]]
+    found += [tagged.not_in(_with(column, tag)) for tag in unwanted[:ALONE]]
+    for some, count in ((wanted[ALONE:], len(wanted[ALONE:])), (unwanted[ALONE:], 0)):
+        if some:
+            pair = sa.tuple_(column.table.c.key, column.table.c.value)
+            query = sa.select(sa.func.count()).where(column == tagged, pair.in_(some))
+            found.append(query.scalar_subquery() == count)
+    return found
+
+
+def _with(column: sa.Column[Any], tag: tuple[str, str]) -> sa.Select[Any]:
+    tags = column.table.c
+    return sa.select(column).where(tags.key == tag[0], tags.value == tag[1])
 
 
 def of(connection: sa.Connection, column: sa.Column[Any], ids: Iterable[Id]) -> dict[Id, dict[str, str]]:
