@@ -4,8 +4,8 @@
     process = template.start(argv, env=env, stderr=log.fileno())
 
 `process` is as `subprocess.Popen` makes it, so far as tests of daemons need it. The copy does what the
-command line does from the module's first line on; only the interpreter's start and the imports are those of the
-template. Where these matter (another program before it, an environment that the interpreter or the loader
+command line does from the module's first line on; only the interpreter's start and the imports are those of
+the template. Where these matter (another program before it, an environment that the interpreter or the loader
 reads), and where the template is not wanted (TYGER_TESTS_START=exec), `start` is `subprocess.Popen`.
 """
 
