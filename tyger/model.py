@@ -18,6 +18,15 @@ Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1, extra_json_schema
 Timestamp = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 """Text: see `units.parse_timestamp`, which reads more than RFC 3339 allows."""
 
+_SPAN = r"^-?(\d{1,8}|(\d{1,8}\.)?([01]?\d|2[0-3]):[0-5]?\d(:[0-5]?\d(\.\d{1,7})?)?)$"
+Span = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": _SPAN})]
+"""Text: see `units.parse_timespan`, which says what is wrong with one."""
+
+BlockSize = Annotated[int, msgspec.Meta(extra_json_schema={"minimum": 1, "maximum": 1 << 30})]
+Seconds = Annotated[float, msgspec.Meta(extra_json_schema={"minimum": 0})]
+Offset = Annotated[int, msgspec.Meta(extra_json_schema={"minimum": 0, "maximum": 2**63 - 1})]
+"""These bounds are checked where they are needed, in words that say what they mean."""
+
 Quantity = str | int | float
 """A Kubernetes resource quantity, as text or number on input, canonical text on output."""
 
@@ -183,7 +192,7 @@ class JobTarget(Strict):
     codespec: str | JobCodespec | WorkerCodespec
     buffers: dict[str, str] | None = None
     tags: dict[str, str] | None = None
-    buffer_ttl: str | None = None
+    buffer_ttl: Span | None = None
     node_pool: str | None = None
     replicas: Int32 | None = None
 
@@ -205,7 +214,7 @@ class Run(Strict, kw_only=True):
     cluster: str | None = None
     timeout_seconds: Int32 | None = None
     tags: dict[str, str] | None = None
-    buffer_access_ttl: str | None = None
+    buffer_access_ttl: Span | None = None
 
 
 class RunPage(Wire):
@@ -289,8 +298,8 @@ class WriteRequest(Strict):
     url: str | None = None
     renewable: bool = False
     id: str | None = None
-    block_size: int = 4 * 1024 * 1024
-    flush_interval: float = 1.0
+    block_size: BlockSize = 4 * 1024 * 1024
+    flush_interval: Seconds = 1.0
     run: int | None = None
     priority: Priority = "live"
     detach: bool = False
@@ -300,11 +309,11 @@ class ReadRequest(Strict):
     """Body of `POST /transfers/read`: reads behind an access URL; the rest as in the query of `GET`."""
 
     url: str
-    offset: int = 0
-    length: int | None = None
+    offset: Offset = 0
+    length: Offset | None = None
     follow: bool = True
-    block: int = 0
-    start: int = 0
+    block: Offset = 0
+    start: Offset = 0
 
 
 class NewAccess(Strict):

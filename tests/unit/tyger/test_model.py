@@ -1,9 +1,11 @@
 """Wire types: names, what is left out, what is refused."""
 
+import re
+
 import msgspec
 import pytest
 
-from tyger import model
+from tyger import errors, model, units
 
 
 def test_names_are_camel_case_and_defaults_are_left_out():
@@ -54,3 +56,18 @@ def test_a_client_reads_a_newer_daemon():
     assert msgspec.json.decode(
         b'{"id":"1","kind":"write","buffer":"b","state":"running","new":1}', type=model.Transfer
     )
+
+
+@pytest.mark.parametrize(
+    "text", ["5", "-5", "00:05", "0.00:05", "1.02:03:04", "23:59:59.1234567", "10675199.00:00"]
+)
+def test_spans_that_are_read_have_the_pattern_that_is_described(text):
+    units.parse_timespan(text)
+    assert re.search(model._SPAN, text)
+
+
+@pytest.mark.parametrize("text", ["", "x", "24:00", "1:60", "1.5", "1:2:3:4", " 5", "00:00:00.12345678"])
+def test_others_are_neither_read_nor_have_it(text):
+    with pytest.raises(errors.Problem):
+        units.parse_timespan(text)
+    assert not re.search(model._SPAN, text)
