@@ -189,6 +189,8 @@ def _open_blob(container: containers.Container, name: str) -> tuple[containers.B
     """The blob, and a descriptor of its file unless its bytes are inline."""
     blob = container.blob(name)
     if blob is None:
+        if not os.path.isdir(container.path):  # it is being removed: who waits for the blob must hear that
+            raise _container_gone()
         raise _Refused(404, "BlobNotFound")
     if blob.path is None:
         return blob, None

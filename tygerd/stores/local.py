@@ -60,6 +60,8 @@ class LocalStore:
         self._containers = os.path.join(root, directory)
         self._trash = os.path.join(root, "trash")
         self._open: weakref.WeakValueDictionary[str, container.Container] = weakref.WeakValueDictionary()
+        self._deletions = 0
+        """How many have ended."""
         self._limiter = trio.CapacityLimiter(8)
 
     async def start(self) -> None:
@@ -87,20 +89,26 @@ class LocalStore:
 
     async def open(self, id: str) -> container.Container:  # noqa: A002
         """See `base.EmbeddedStore`."""
-        if (known := self._open.get(id)) is not None:
-            return known
-        if not await self.exists(id):
-            raise errors.not_found()
-        return self._open.setdefault(id, container.Container(self._path(id), sync=self._sync))
+        while (known := self._open.get(id)) is None:
+            seen = self._deletions
+            if not await self.exists(id):
+                raise errors.not_found()
+            # One that was removed since it was seen would stand here as an empty one, for which readers wait.
+            if seen == self._deletions:
+                return self._open.setdefault(id, container.Container(self._path(id), sync=self._sync))
+        return known
 
     async def delete(self, id: str) -> None:  # noqa: A002
         """See `base.Store`."""
-        known = self._open.pop(id, None)
-        await self._run(lambda: self._discard(id))
-        if known is not None:
+        rubbish = await self._run(lambda: self._discard(id))
+        self._deletions += 1
+        # Only now: it may have been opened until then.
+        if (known := self._open.pop(id, None)) is not None:
             known.deleted = True
             known.close()
             known.feed.notify()
+        # What is left of it when this is cancelled is removed at the next start.
+        await self._run(lambda: shutil.rmtree(rubbish, ignore_errors=True))
 
     async def mark_failed(self, id: str, reason: str) -> None:  # noqa: A002
         """See `base.Store`. For containers that no transfer of ours is writing."""
@@ -146,15 +154,14 @@ class LocalStore:
         if self._sync:
             durable.sync_path(self._containers)
 
-    def _discard(self, id: str) -> None:  # noqa: A002
+    def _discard(self, id: str) -> str:  # noqa: A002
+        """Put a container into the trash; where it is there."""
         rubbish = os.path.join(self._trash, f"{id}-{secrets.token_hex(4)}")
-        try:
+        with contextlib.suppress(FileNotFoundError):
             os.rename(self._path(id), rubbish)
-        except FileNotFoundError:
-            return
-        if self._sync:
-            durable.sync_path(self._containers)
-        shutil.rmtree(rubbish, ignore_errors=True)
+            if self._sync:
+                durable.sync_path(self._containers)
+        return rubbish
 
     async def _run(self, work: Callable[[], T]) -> T:
         with disk_problems():

@@ -55,6 +55,47 @@ async def test_who_holds_a_deleted_container_is_told(store, tmp_path):
     assert os.listdir(tmp_path / "trash") == []
 
 
+class Slow(local.LocalStore):
+    """Between seeing a container and opening it, something else happens."""
+
+    between = None
+
+    async def exists(self, id):  # noqa: A002
+        found = await super().exists(id)
+        if self.between is not None:
+            happening, self.between = self.between, None
+            await happening()
+        return found
+
+
+async def test_a_container_that_is_deleted_while_it_is_opened_is_not_there(tmp_path):
+    """It would stand there as an empty one, to whose end readers look forward in vain."""
+    store = Slow(str(tmp_path))
+    await store.start()
+    await store.create("gone")
+
+    async def delete():
+        await store.delete("gone")
+
+    store.between = delete
+    with pytest.raises(errors.Problem, match="not found"):
+        await store.open("gone")
+    assert not store._open
+
+
+async def test_a_container_that_is_opened_while_another_is_deleted(tmp_path):
+    store = Slow(str(tmp_path))
+    await store.start()
+    await store.create("kept")
+    await store.create("gone")
+
+    async def delete():
+        await store.delete("gone")
+
+    store.between = delete
+    assert (await store.open("kept")).path == str(tmp_path / "containers/kept")
+
+
 async def test_trash_of_a_crash_is_removed_at_the_start(store, tmp_path):
     (tmp_path / "trash" / "left").mkdir()
     (tmp_path / "trash" / "left" / "block").write_bytes(b"x")
