@@ -25,19 +25,13 @@ from tygerd import config
 from tygerd.http import body, heads, messages, problems, receive, router, sending
 
 IDLE = 150
-"""Seconds without a byte from a client that owes us one. Clients without retries rely on 130 (rest-api.md
-1.5).
-"""
+"""Seconds without a byte from a client that owes us one. Clients rely on 130 (rest-api.md 1.5)."""
 
 HEAD_PATIENCE = 60
-"""Seconds for a request's head from its first byte on: a client that drips it in holds no connection for
-long.
-"""
+"""Seconds for a request's head from its first byte on: one that drips in holds no connection for long."""
 
 LINGER = 5
-"""Seconds that what a refused client still sends is read and thrown away, so that it gets to read the
-answer.
-"""
+"""Seconds that what a refused client still sends is thrown away, so that it gets to read the answer."""
 
 SHORT = 16 * 1024
 """Bytes of a JSON body that is decoded at once; a longer one in a thread. Clients send shorter ones."""
