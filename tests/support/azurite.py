@@ -31,6 +31,8 @@ from tests.support import daemon
 
 SCRIPT = daemon.ROOT / ".venv/azurite/node_modules/azurite/dist/src/blob/main.js"
 
+PRELOAD = pathlib.Path(__file__).with_suffix(".js")
+
 ACCOUNT = "devstoreaccount1"
 KEY = base64.b64encode(
     b"no secret: a key for an Azurite that only this test can reach, and which is 64+ bytes"
@@ -122,7 +124,7 @@ class Azurite:
         assert self._process is None
         keys = ";".join(f"{account}:{KEY}" for account in self.accounts)
         self._process = subprocess.Popen(
-            ["node", str(SCRIPT), "--blobPort", str(self.port), *self._arguments],
+            ["node", "--require", str(PRELOAD), str(SCRIPT), "--blobPort", str(self.port), *self._arguments],
             env=os.environ | {"AZURITE_ACCOUNTS": keys},
             cwd=self._home,  # it writes there what has no other place
             stdin=subprocess.DEVNULL,
