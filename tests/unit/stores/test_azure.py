@@ -242,15 +242,20 @@ async def test_a_lease_does_not_keep_others_from_ending_the_stream(store):
 # --- tokens ----------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory):
+    """A server that takes tokens."""
+    certificate = certificates.make(tmp_path_factory.mktemp("certificate"))
+    with azurite.azurite(accounts=("one",), certificate=certificate) as server:
+        yield server
+
+
 @pytest.fixture
-def principal(tmp_path):
-    """A store that is reached with tokens of our Entra ID, its server and that."""
-    certificate = certificates.make(tmp_path)
+def principal(secure, tmp_path):
+    """A store that is reached with tokens of our Entra ID, that, and its server."""
+    server, certificate = secure, secure.certificate
     (tmp_path / "secret").write_text(entra.SECRET)
-    with (
-        entra.Entra(certificate) as authority,
-        azurite.azurite(accounts=("one",), certificate=certificate) as server,
-    ):
+    with entra.Entra(certificate) as authority:
         credential = kinds.ClientSecret(
             tenant_id=entra.TENANT,
             client_id=entra.CLIENT,
