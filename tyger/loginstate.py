@@ -170,7 +170,7 @@ def _parse(data: bytes) -> dict[str, Value]:
     return _general(text) if values is None else values
 
 
-_ENTRY = r"([A-Za-z_][A-Za-z0-9_]*):(?:[ \t]+(.*?))?[ \t]*"
+_ENTRY = r"([A-Za-z_][A-Za-z0-9_]*):(?:[ \t]+(.*))?"
 _SINGLE = r"'((?:[^']|'')*)'"
 _DOUBLE = r'"([^"\\]*)"'
 _BARE = r"[A-Za-z0-9_./\\+](?!.*(?: #|: )).*"
@@ -193,7 +193,7 @@ def _simple(text: str) -> dict[str, Value] | None:
         at += 1
         if not line.strip() or line.startswith("#") or line == "---":
             continue
-        entry = re.fullmatch(_ENTRY, line)
+        entry = re.fullmatch(_ENTRY, line.rstrip(" \t"))
         if entry is None:
             return None
         name, written = entry[1], entry[2] or ""
@@ -246,6 +246,8 @@ def _general(text: str) -> dict[str, Value]:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark is not None else ""
         raise ValueError(f"{where}{getattr(error, 'problem', None) or 'it is not YAML'}") from None
+    except (LookupError, AttributeError):  # PyYAML at a value that is not what its tag says, as `!!bool x`
+        raise ValueError("a value is not of the type that it names") from None
     if root is None:
         return {}
     if not isinstance(root, dict):

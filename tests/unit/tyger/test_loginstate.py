@@ -90,6 +90,10 @@ def test_no_file_is_no_login(tmp_path):
         (b"serverUrl: a\nserverUrl: b\n", "line 2: the key serverUrl stands twice"),
         (b"a: " + b"[" * 5000, "more brackets than any login file"),
         (b"a: \x01\n", "login file"),
+        *(
+            (b"a: !!" + value, "a value is not of the type that it names")
+            for value in (b'int ""', b'float ""', b"bool x", b"timestamp x")
+        ),
         (b" " * (loginstate.LARGEST + 1), "longer than 1 MiB"),
     ],
 )
