@@ -23,7 +23,7 @@ from tygerd.stores import dataplane, retrying
 from tygerd.streams import memory
 
 MEMORY = 32 * 1024 * 1024
-"""Bytes that blocks of one buffer may take beside the oldest one, which may have any size."""
+"""Bytes that blocks of one buffer may take; one that is larger is held alone (`Copy`)."""
 
 MARKER = 64 * 1024
 """Bytes of a marker that are taken: a server must not decide how much memory we take."""
@@ -48,6 +48,13 @@ class Copied(NamedTuple):
     bytes: int
 
 
+class _HugeError(errors.Problem):
+    """A block is larger than all the memory, and it is not its turn."""
+
+    def __init__(self) -> None:
+        super().__init__(errors.TRY_AGAIN, "there is no memory for the block yet")
+
+
 class _Block(NamedTuple):
     length: int
     md5: bytes
@@ -55,14 +62,22 @@ class _Block(NamedTuple):
 
 
 class Copy:
-    """Copies one buffer once; `width` says how many blocks are usefully under way at once."""
+    """Copies one buffer once; `width` says how many blocks are usefully under way at once.
+
+    Copies that go on side by side share `huge`: one block larger than `MEMORY` is held at a time.
+    """
 
     def __init__(
-        self, source: retrying.Retrying, target: retrying.Retrying, width: Callable[[], int]
+        self,
+        source: retrying.Retrying,
+        target: retrying.Retrying,
+        width: Callable[[], int],
+        huge: trio.Lock | None = None,
     ) -> None:
         self._source = source
         self._target = target
         self._width = width
+        self._huge = huge or trio.Lock()
         self._memory = memory.Memory(MEMORY)
         self._blocks: dict[int, _Block] = {}
         self._next = 0
@@ -123,13 +138,24 @@ class Copy:
 
     async def _copy_block(self, number: int) -> None:
         """Copy one block, or learn that there is none."""
+        try:
+            await self._copy_one(number, may_be_huge=False)
+        except _HugeError:
+            async with self._huge:
+                await self._copy_one(number, may_be_huge=True)
+
+    async def _copy_one(self, number: int, *, may_be_huge: bool) -> None:
         name = names.block_name(number)
         view = memoryview(b"")
 
         def take(length: int) -> memoryview:
             nonlocal view
             view.release()
-            view = self._memory.take(number, length, is_next=number == self._oldest)
+            view = memoryview(b"")
+            is_next = number == self._oldest
+            if is_next and length > MEMORY and not may_be_huge:
+                raise _HugeError
+            view = self._memory.take(number, length, is_next=is_next)
             return view
 
         while True:

@@ -53,6 +53,7 @@ class Exporter:
         self._log = log
         self._policy = policy
         self._tally = Tally()
+        self._huge = trio.Lock()
 
     async def run(self, order: orders.Export) -> None:
         """Export everything; cancelled, it can be run again.
@@ -127,7 +128,7 @@ class Exporter:
             ) as down,
             self._remotes.way(lambda: target.access(name, writeable=True), "up", priority="bulk") as up,
         ):
-            copied = await buffer.Copy(down.remote, up.remote, lambda: up.flow.width).run()
+            copied = await buffer.Copy(down.remote, up.remote, lambda: up.flow.width, self._huge).run()
         await patience.persist(lambda: target.set_labels(name, labels), self._policy)
         self._tally.exported += 1
         self._log.write("info", "Exported buffer", buffer=row.id, status=copied.status, bytes=copied.bytes)

@@ -28,6 +28,9 @@ IDLE_AGE = 45.0
 CONNECT_SHARE = 2 / 3
 """How much of the time that silence may last a host has to accept a connection: 20 s on a fast link."""
 
+JOINED = 64 * 1024
+"""Bytes of a body that are sent in one piece with the head; a large one is not worth a copy of it."""
+
 _HEADER = re.compile(r"[\t -~\x80-\xff]*")
 
 
@@ -163,7 +166,7 @@ class Connections:
             if isinstance(body, File):
                 used.send(head, more=body.length > 0)
                 used.send_file(body.fd, body.length, share)
-            elif body and share is not None:
+            elif body and (share is not None or len(body) > JOINED):
                 used.send(head, more=True)
                 used.send(body, share)
             else:

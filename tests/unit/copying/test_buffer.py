@@ -37,6 +37,49 @@ async def test_a_whole_buffer(copying, source_server, target_server, width):
     assert target_server.most_at_once <= min(width, buffer.MOST_AT_ONCE)
 
 
+async def test_blocks_that_are_larger_than_the_memory_come_one_at_a_time(
+    shop, source_server, target_server, monkeypatch
+):
+    """Of all buffers that are copied together: eight with blocks of a GiB must not take eight GiB."""
+    monkeypatch.setattr(buffer, "MEMORY", 1 << 20)
+    large = [os.urandom((1 << 20) + size) for size in range(3)]
+    for name in "bcd":
+        fill(source_server, name, [*large, b"x" * 300])
+        target_server.containers[name] = {}
+    huge, held, most = trio.Lock(), 0, 0
+
+    class Watched:
+        """The way there; counts the large blocks under way."""
+
+        def __init__(self, plane):
+            self._plane = plane
+
+        def __getattr__(self, name):
+            return getattr(self._plane, name)
+
+        async def put(self, name, body, md5, meta):
+            nonlocal held, most
+            is_large = len(body) > buffer.MEMORY
+            held += is_large
+            most = max(most, held)
+            await self._plane.put(name, body, md5, meta)
+            held -= is_large
+
+    async def copy(name):
+        async with (
+            shop.remotes.way(lambda: shop.source.access(name, writeable=False), "down") as down,
+            shop.remotes.way(lambda: shop.target.access(name, writeable=True), "up") as up,
+        ):
+            await buffer.Copy(down.remote, Watched(up.remote), lambda: 4, huge).run()
+
+    async with trio.open_nursery() as nursery:
+        for name in "bcd":
+            nursery.start_soon(copy, name)
+    assert most == 1
+    for name in "bcd":
+        assert bare(target_server.containers[name]) == bare(source_server.containers[name])
+
+
 async def test_an_empty_buffer(copying, source_server, target_server):
     fill(source_server, "b", [])
     target_server.containers["b"] = {}
