@@ -82,7 +82,8 @@ def test_a_command_that_does_not_exist(supervise):
 
 def test_a_working_directory_that_does_not_exist(supervise):
     status = supervise("true", cwd="/no/such/place").wait()
-    assert status.reason == "cannot change to the working directory '/no/such/place': No such file or directory"
+    words = "cannot change to the working directory '/no/such/place': No such file or directory"
+    assert status.reason == words
 
 
 def test_sigterm_stops_the_job(supervise):
