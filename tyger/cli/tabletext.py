@@ -247,8 +247,12 @@ class Layout:
 
 
 def flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """One object as names and texts: members of members as `outer.inner`, a list's long items a line each."""
-    for name, content in value.items():
+    """One object as names and texts: members of members as `outer.inner`, a list's long items a line each.
+
+    The names are for a terminal, as keys of tags may hold anything.
+    """
+    for key, content in value.items():
+        name = one_line(key)
         if isinstance(content, Mapping) and content:
             yield from flat(content, f"{prefix}{name}.")
         elif isinstance(content, list) and any(_is_long(item) for item in content):

@@ -103,3 +103,5 @@ def test_one_object_as_lines():
         ("g", "h 1"),
         ("g", "j k"),
     ]
+    hostile = {"tags": {"\x1b[31m\nid": "x", "\x00": {"\r": "y"}}}
+    assert [name for name, _ in tabletext.flat(hostile)] == ["tags. [31m id", "tags. . "]
