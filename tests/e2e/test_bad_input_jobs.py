@@ -68,9 +68,12 @@ def test_it_is_no_program(commands, tmp_path):
 
 
 def test_it_opens_an_output_again(commands, tmp_path):
-    done = execute(commands, tmp_path, "echo a > $OUT_PIPE; sleep 0.2; echo b > $OUT_PIPE", inputs=())
-    assert done.returncode == 1
-    assert "the job wrote to its pipe again after closing it" in complaint(done)
+    path = run_file(tmp_path, "echo a > $OUT_PIPE; cat $IN_PIPE; echo b > $OUT_PIPE")
+    with commands.start("run", "exec", "-f", path) as execution:
+        until(execution, b'"buffer read"')  # its end was seen; before, it would be one stream
+        out, err = execution.communicate(timeout=support.PATIENCE)
+    assert (execution.returncode, out) == (1, b"a\n")
+    assert "the job wrote to its pipe again after closing it" in complaint(err)
     assert outcome(commands).returncode == 74
 
 

