@@ -15,6 +15,10 @@ _ID = re.compile(r"[a-z2-7]{26}|[a-z2-7]{52}")
 """Ids as they are made, and as `hash-ids` makes them; other containers are somebody else's."""
 
 
+AT_ONCE = 200
+"""Buffers in one transaction, some 50 ms: whoever else changes the catalog waits for as long."""
+
+
 class Importer:
     """Makes one import; `policy` is the patience with an account that is away."""
 
@@ -52,14 +56,15 @@ class Importer:
                 for listed in page.items
                 if _ID.fullmatch(listed.id) and marks.is_exported(listed.labels)
             ]
-            new = await self._catalog.write(accounts.insert_unknown, rows) if rows else []
-            for buffer_id in new:
-                self._announce("buffer", buffer_id)
-            total += len(new)
+            new = 0
+            for first in range(0, len(rows), AT_ONCE):
+                made = await self._catalog.write(accounts.insert_unknown, rows[first : first + AT_ONCE])
+                for buffer_id in made:
+                    self._announce("buffer", buffer_id)
+                new += len(made)
+            total += new
             duration = units.format_duration(clock.boottime() - started)
-            self._log.write(
-                "info", "Inserted batch", newBuffers=len(new), totalCount=total, duration=duration
-            )
+            self._log.write("info", "Inserted batch", newBuffers=new, totalCount=total, duration=duration)
             if (place := page.next) is None:
                 break
         self._log.write("info", "Import complete", totalCount=total)

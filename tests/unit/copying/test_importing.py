@@ -49,6 +49,20 @@ async def test_what_was_exported_and_is_unknown(shop, importer, target_server):
     assert (shop.lines[-1]["message"], shop.lines[-1]["totalCount"]) == ("Import complete", 2)
 
 
+async def test_the_catalog_is_held_for_few_at_a_time(shop, importer, target_server, monkeypatch):
+    monkeypatch.setattr(importing, "AT_ONCE", 1)
+    made = [ids.new() for _ in range(4)]
+    for name in made:
+        fill(target_server, name, [b"x"])
+        shop.target.metadata[name] = marks.labels({})
+    announced = []
+    await importer(announced).run(orders.Import("second"))
+    assert sorted(announced) == sorted(("buffer", name) for name in made)
+    batches = [line["newBuffers"] for line in shop.lines if line["message"] == "Inserted batch"]
+    assert batches == [2, 2]
+    assert shop.lines[-1]["totalCount"] == 4
+
+
 async def test_an_empty_account(shop, importer):
     await importer().run(orders.Import("second"))
     assert shop.lines[-1]["totalCount"] == 0
