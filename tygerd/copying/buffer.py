@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 import trio
@@ -64,6 +64,7 @@ class _Block(NamedTuple):
 class Copy:
     """Copies one buffer once; `width` says how many blocks are usefully under way at once.
 
+    `prepare` is called once it is certain that there is something to copy, before anything is written.
     Copies that go on side by side share `huge`: one block larger than `MEMORY` is held at a time.
     """
 
@@ -73,11 +74,13 @@ class Copy:
         target: retrying.Retrying,
         width: Callable[[], int],
         huge: trio.Lock | None = None,
+        prepare: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._source = source
         self._target = target
         self._width = width
         self._huge = huge or trio.Lock()
+        self._prepare = prepare
         self._memory = memory.Memory(MEMORY)
         self._blocks: dict[int, _Block] = {}
         self._next = 0
@@ -109,6 +112,8 @@ class Copy:
         if end is None:
             raise UnfinishedError(started=start is not None)
         status = _status(end)
+        if self._prepare is not None:
+            await self._prepare()
         if start is not None:
             await self._put(names.START, start, _md5(start), {})
             await self._copy_blocks()

@@ -120,15 +120,19 @@ class Exporter:
         if found is not None and marks.is_exported(found):
             self._tally.skipped += 1
             return
-        if found is None:
-            await patience.persist(lambda: target.create(name), self._policy)
+
+        async def prepare() -> None:
+            if found is None:
+                await patience.persist(lambda: target.create(name), self._policy)
+
         async with (
             self._remotes.way(
                 lambda: source.access(row.id, writeable=False), "down", priority="bulk"
             ) as down,
             self._remotes.way(lambda: target.access(name, writeable=True), "up", priority="bulk") as up,
         ):
-            copied = await buffer.Copy(down.remote, up.remote, lambda: up.flow.width, self._huge).run()
+            copying = buffer.Copy(down.remote, up.remote, lambda: up.flow.width, self._huge, prepare)
+            copied = await copying.run()
         await patience.persist(lambda: target.set_labels(name, labels), self._policy)
         self._tally.exported += 1
         self._log.write("info", "Exported buffer", buffer=row.id, status=copied.status, bytes=copied.bytes)
