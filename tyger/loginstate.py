@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 from collections.abc import Mapping
 
 from tyger import errors
@@ -105,6 +106,7 @@ def write(file: str, values: Mapping[str, Value]) -> None:
     parts = (identity[:8], identity[8:12], identity[12:16], identity[16:20], identity[20:])
     temporary = f"{file}.`{'-'.join(parts)}`"
     try:
+        _refuse_special(file)
         os.makedirs(os.path.dirname(file), mode=0o775, exist_ok=True)
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
@@ -121,6 +123,19 @@ def write(file: str, values: Mapping[str, Value]) -> None:
         raise errors.Problem(errors.CONFIG, f"cannot write the login file {file}: {error.strerror}") from None
     except ValueError as error:  # a null byte in the name
         raise errors.Problem(errors.CONFIG, f"cannot write the login file: {error}") from None
+
+
+def _refuse_special(file: str) -> None:
+    """Do not put a file in the place of a device: root could, and /dev/null is what people name for nothing.
+
+    Raises:
+        Problem: CONFIG.
+    """
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        mode = os.lstat(file).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
+            message = f"cannot write the login file {file}: it is no regular file; name another with"
+            raise errors.Problem(errors.CONFIG, f"{message} TYGER_CACHE_FILE")
 
 
 # --- out -------------------------------------------------------------------------------------------------

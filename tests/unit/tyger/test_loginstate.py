@@ -1,6 +1,7 @@
 """The login state file: where it is, what is read, and the very bytes that are written."""
 
 import os
+import socket
 import stat
 
 import hypothesis
@@ -105,6 +106,20 @@ def test_a_file_that_says_nonsense(tmp_path, data, why):
     assert caught.value.kind is errors.CONFIG
     assert "\n" not in caught.value.message
     assert "'tyger login' and 'tyger logout' write a new one" in caught.value.message
+
+
+def test_what_is_no_regular_file_is_not_replaced(tmp_path):
+    """A login of root's with TYGER_CACHE_FILE=/dev/null must not take the machine's /dev/null away."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        for special in (fifo, tmp_path / "socket"):
+            with pytest.raises(errors.Problem, match="it is no regular file; name another") as caught:
+                loginstate.write(str(special), {"serverUrl": "unix:///s"})
+            assert caught.value.kind is errors.CONFIG
+    assert fifo.is_fifo()
+    assert sorted(os.listdir(tmp_path)) == ["fifo", "socket"]
 
 
 def test_what_cannot_be_read_or_written(tmp_path):
