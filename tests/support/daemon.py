@@ -73,10 +73,10 @@ class Daemon:
             self.process = template.start(self.command(*arguments), env=env, stderr=log.fileno())
             ended = os.pidfd_open(self.process.pid)
             try:
-                ready, _, _ = select.select([told, ended], [], [], PATIENCE)
+                ready, _, _ = select.select([told.fileno(), ended], [], [], PATIENCE)
             finally:
                 os.close(ended)
-            if told not in ready or told.recv(100) != b"READY=1":
+            if told.fileno() not in ready or told.recv(100) != b"READY=1":
                 self.kill()
                 raise AssertionError(f"the daemon does not start:\n{self.log}")
 
