@@ -247,9 +247,9 @@ def _status(marker: bytes) -> container.End:
     """
     try:
         status = json.loads(marker)["status"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         status = None
-    if status not in container.END_MARKERS:
+    if not isinstance(status, str) or status not in container.END_MARKERS:
         raise errors.Problem(errors.CORRUPT, "the buffer's end marker makes no sense")
     return "complete" if status == "complete" else "failed"
 

@@ -162,8 +162,13 @@ async def test_faults_that_pass(copying, source_server, target_server):
     assert bare(target_server.containers["b"]) == bare(source_server.containers["b"])
 
 
-async def test_an_end_that_makes_no_sense(copying, source_server, target_server):
-    fill(source_server, "b", BLOCKS, end=b'{"status":"tired"}')
+@pytest.mark.parametrize(
+    "end",
+    [b'{"status":"tired"}', b'{"status":["complete"]}', b'{"status":{}}', b"[]", b"\xff", b"[" * 60_000],
+    ids=["unknown", "list", "mapping", "no mapping", "no text", "deep"],
+)
+async def test_an_end_that_makes_no_sense(copying, source_server, target_server, end):
+    fill(source_server, "b", BLOCKS[:2], end=end)
     target_server.containers["b"] = {}
     with pytest.raises(errors.Problem, match="end marker makes no sense"):
         await copying()
