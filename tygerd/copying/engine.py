@@ -26,6 +26,9 @@ LOG = "log"
 _ORDER = "order.json"
 _END = "end.json"
 
+RETRY = 5.0
+"""Seconds until the end of a run is written again, where that failed."""
+
 logger = logging.getLogger(__name__)
 
 Perform = Callable[[orders.Order, journal.Journal], Awaitable[None]]
@@ -51,10 +54,11 @@ class CopyEngine:
 
     traits = base.Traits(name="system")
 
-    def __init__(self, state: str, perform: Perform, *, sync: bool = False) -> None:
+    def __init__(self, state: str, perform: Perform, *, sync: bool = False, retry: float = RETRY) -> None:
         self._directory = os.path.join(state, "copies")
         self._perform = perform
         self._sync = sync
+        self._retry = retry
         self._cancelled: dict[int, str] = {}
         self._scopes: dict[int, trio.CancelScope] = {}
 
@@ -89,7 +93,6 @@ class CopyEngine:
         end = self._read(run, _END, _End)
         if end is None:
             end = await self._work(run, kept, report)
-            await trio.to_thread.run_sync(self._write, run, _END, end)
         return base.Observation(
             status=_known(end.status),
             reason=end.reason,
@@ -140,10 +143,22 @@ class CopyEngine:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(tell)
                 end = await self._carry_out(run, kept, log)
+                await self._keep(run, end)
                 nursery.cancel_scope.cancel()
         finally:
             log.close()
         return end
+
+    async def _keep(self, run: int, end: _End) -> None:
+        """Remember how a run ended. While the disk is full that is tried again: it ended as it did."""
+        while True:
+            try:
+                await trio.to_thread.run_sync(self._write, run, _END, end)
+            except errors.Problem as problem:
+                logger.warning("run %d: %s; trying again", run, problem.message)
+            else:
+                return
+            await trio.sleep(self._retry)
 
     async def _carry_out(self, run: int, kept: _Kept, log: journal.Journal) -> _End:
         left = kept.timeout - (units.to_micros(clock.now()) - kept.started_at) / 1e6

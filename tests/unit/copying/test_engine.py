@@ -1,5 +1,7 @@
 """The engine of system runs, with work that the test plays."""
 
+import logging
+
 import pytest
 import trio
 
@@ -91,6 +93,29 @@ async def test_a_defect_fails_the_run_and_no_daemon(engines, defect, caplog):
     assert end.status == "Failed"
     assert end.reason.startswith("a defect of ours, see the daemon's log: ")
     assert "an unexpected error in a system run" in caplog.text
+
+
+async def test_an_end_that_cannot_be_kept_yet(tmp_path):
+    """The disk is full, say: what was done did not fail because of it."""
+    it = engine.CopyEngine(str(tmp_path), Work().perform, retry=0)
+    await it.start(job())
+    in_the_way = tmp_path / "copies" / "3" / "end.json.new"
+    in_the_way.mkdir()
+
+    class MakesRoom(logging.Handler):
+        def emit(self, record):
+            assert "run 3: cannot keep the run in" in record.getMessage()
+            in_the_way.rmdir()
+
+    makes_room = MakesRoom()
+    engine.logger.addHandler(makes_room)
+    try:
+        end = await it.follow(3, nobody)
+    finally:
+        engine.logger.removeHandler(makes_room)
+    assert end.status == "Succeeded"
+    assert not in_the_way.exists()
+    assert await it.follow(3, nobody) == end
 
 
 @pytest.mark.parametrize("name", ["order.json", "end.json"])
