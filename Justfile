@@ -16,7 +16,7 @@ demo *args: setup
 
 # set-up, checks, and all tests but those that take minutes (ARGS go to pytest). Much of it waits for processes
 test *args: setup-tests check
-    @pytest -n 4 --dist worksteal -m "not long" "$@"
+    @pytest -n 3 --dist worksteal -m "not long" "$@"
 
 # the tests that take minutes: faults and crashes. Most of them wait, so they run side by side
 test-faults *args: setup-tests

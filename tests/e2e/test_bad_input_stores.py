@@ -72,7 +72,7 @@ def refused(text):
         done = subprocess.run(
             [*it.command(), "--log-format", "human"], env=it.env, capture_output=True, timeout=60, check=False
         )
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30
         assert (done.returncode, done.stdout) == (78, b"")
         return complaint(done)
 

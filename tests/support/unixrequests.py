@@ -60,11 +60,16 @@ class Adapter(requests.adapters.HTTPAdapter):
         response = super().send(request, **options)  # type: ignore[arg-type]
         raw = response.raw
         response.quiet = False  # type: ignore[attr-defined]
-        if raw.headers.get("Transfer-Encoding") == "chunked":
+        chunked = raw.headers.get("Transfer-Encoding") == "chunked"
+        # One that announces JSON has a first line for whoever waits; others may have none.
+        if chunked and not raw.headers.get("Content-Type", "").startswith("application/json"):
             raw.connection.sock.settimeout(QUIET)
         pieces = []
         try:
-            pieces.extend(raw.stream(65536))
+            for piece in raw.stream(65536):
+                pieces.append(piece)
+                if chunked:
+                    raw.connection.sock.settimeout(QUIET)
         except urllib3.exceptions.ReadTimeoutError:
             response.quiet = True  # type: ignore[attr-defined]
             raw.close()

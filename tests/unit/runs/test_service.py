@@ -206,7 +206,7 @@ async def test_watching_and_following_a_run_in_the_instant_of_its_creation(runs,
         await shop.engine.wait_started(run_id)
         shop.engine.log(run_id, "2024-01-25T18:20:49.000000000Z O hello")
         shop.engine.end(run_id)
-    assert seen[0] == "Pending"
+    # How much of what went before a watcher sees is a matter of who is faster.
     assert sorted(seen[-2:], key=str) == ["Succeeded", b"hello\n"]
 
 
