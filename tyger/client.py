@@ -28,6 +28,9 @@ FETCH_PATIENCE = 60.0
 FETCH_LIMIT = 1024 * 1024
 """Bytes of such an answer's body."""
 
+AT_ONCE = 0.01
+"""Seconds in which an answer that takes no work is there."""
+
 ATTEMPTS = 4
 """How often a request is sent whose connection is reset before a byte of the answer came: a daemon that
 leaves when idle may do so while we connect."""
@@ -185,15 +188,19 @@ class Client:
         headers: Mapping[str, str] | None = None,
         fds: Sequence[int] = (),
         wake: int | None = None,
+        meanwhile: Callable[[], None] | None = None,
     ) -> Answer:
         """Send one request and read the whole answer. `wake` as in `stream`.
+
+        `meanwhile` is called where the answer does not come at once: for what can be made ready, and does not
+        fail.
 
         Raises:
             Problem: the daemon's own, for every answer outside 200 to 299.
             Disconnected: nobody answers and none could be started, or the answer was cut.
         """
         head = _head(method, path, query, body, headers or {}, len(fds))
-        with self._opened(method, head, fds, wake) as stream:
+        with self._opened(method, head, fds, wake, meanwhile) as stream:
             return Answer(stream.status, stream.headers, _body(method, stream))
 
     def stream(
@@ -213,11 +220,21 @@ class Client:
         """
         return self._opened(method, _head(method, path, query, body, headers or {}, len(fds)), fds, wake)
 
-    def _opened(self, method: str, head: bytes, fds: Sequence[int], wake: int | None) -> Stream:
+    def _opened(
+        self,
+        method: str,
+        head: bytes,
+        fds: Sequence[int],
+        wake: int | None,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> Stream:
         for attempt in range(1, ATTEMPTS + 1):
             channel = sockets.Channel(self._connect(), wake)
             try:
-                return self._sent(method, channel, head, fds).stream()
+                sent = self._sent(method, channel, head, fds)
+                if meanwhile is not None and not select.select([channel], [], [], AT_ONCE)[0]:
+                    meanwhile()
+                return sent.stream()
             except sockets.Disconnected:
                 if channel.pending or attempt == ATTEMPTS:
                     raise

@@ -53,12 +53,19 @@ class Table:
             for name in names
         ]
 
+        self._plans: dict[tuple[str, ...], list[Field]] = {}
+        """By the names that an object has, which most of a list have in common: what to look at."""
+
     def __call__(self, value: object) -> object:
         """The projection of `value`; what is not an object stays as it is (a codespec reference, say)."""
         if not isinstance(value, dict):
             return value
+        names = tuple(value)
+        plan = self._plans.get(names)
+        if plan is None:
+            plan = self._plans[names] = [one for one in self.fields if one.always or one.name in value]
         projected: dict[str, object] = {}
-        for name, always, shape in self.fields:
+        for name, always, shape in plan:
             content = value.get(name)
             if content or always:
                 projected[name] = content if shape is plain else shape(content)

@@ -1,4 +1,4 @@
-"""Indented JSON, quickly: what `json.dumps(value, indent=2, ensure_ascii=False)` makes, of what `json` reads.
+"""JSON of long lists, quickly: what `json` reads, and what `json.dumps` writes with an indent of 2.
 
 The standard library indents in Python, a generator for every level; a list of a thousand runs then takes
 longer than everything else that `tyger run list` does. Pure.
@@ -7,13 +7,38 @@ longer than everything else that `tyger run list` does. Pure.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from json import encoder
 
 MANY = 100
 """Items of a list from which on it pays to import msgspec, 8 ms, which writes them ten times as fast."""
 
+LONG = 100_000
+"""Bytes of a text from which on msgspec is worth its import for reading, too."""
+
 _quote: Callable[[str], str] = encoder.encode_basestring
+
+
+def prepare() -> None:
+    """Import what a long list needs, while there is nothing else to do."""
+    import msgspec.json  # noqa: F401
+
+
+def loads(text: bytes) -> object:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if len(text) < LONG and "msgspec" not in sys.modules:
+        return json.loads(text)
+    import msgspec.json
+
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return json.loads(text)  # which takes a little more, and says what is wrong as it does elsewhere
 
 
 def pretty(value: object, newline: str = "\n") -> str:

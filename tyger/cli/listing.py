@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from tyger import errors
-from tyger.cli import fields, session
+from tyger.cli import fields, jsontext, session
 
 UNLIMITED_ASKS, UNLIMITED_PRINTS = 1001, 1000
 
@@ -29,7 +29,7 @@ def show(
 ) -> None:
     """Fetch and print. Pages are printed as they come, so a long list needs no memory."""
     asked = UNLIMITED_ASKS if limit is None else limit
-    first = invocation.ask("GET", path, query=[("limit", str(asked)), *query])
+    first = _fetch(invocation, path, [("limit", str(asked)), *query], many=asked >= jsontext.MANY)
     items, link = _items(first), first.get("nextLink")
     if not link:
         invocation.console.page(table, items)
@@ -51,8 +51,19 @@ def _all(invocation: session.Session, items: list[Any], link: object, wanted: in
         pairs = [
             (name, value) for name, value in parse_qsl(query, keep_blank_values=True) if name != "api-version"
         ]
-        page = invocation.ask("GET", "/" + path.lstrip("/"), query=pairs)
+        page = _fetch(invocation, "/" + path.lstrip("/"), pairs, many=True)
         items, link = _items(page), page.get("nextLink")
+
+
+def _fetch(
+    invocation: session.Session, path: str, query: Sequence[tuple[str, str]], *, many: bool
+) -> dict[str, Any]:
+    """One page. Raises as `Session.ask`."""
+    answer = invocation.request("GET", path, query=query, meanwhile=jsontext.prepare if many else None)
+    try:
+        return session.as_object(jsontext.loads(answer.body))
+    except ValueError as error:
+        raise errors.Problem(errors.PROTOCOL, f"unable to understand server response: {error}") from error
 
 
 def _items(page: dict[str, Any]) -> list[Any]:

@@ -7,7 +7,7 @@ hands to each command (`context.obj`).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -121,13 +121,19 @@ class Session:
         query: Sequence[tuple[str, str]] = (),
         body: object | None = None,
         headers: Mapping[str, str] | None = None,
+        meanwhile: Callable[[], None] | None = None,
     ) -> client_module.Answer:
-        """One request to the daemon, with this invocation's headers. Raises `Problem`."""
+        """One request to the daemon, with this invocation's headers. Raises `Problem`.
+
+        `meanwhile` is called if the answer does not come at once.
+        """
         everything = {**self._headers, **(headers or {})}
         _check_sayable(path, query, everything, body)
         there = self.client  # which may refuse to be anywhere
         try:
-            return there.request(method, path, query=query, body=body, headers=everything)
+            return there.request(
+                method, path, query=query, body=body, headers=everything, meanwhile=meanwhile
+            )
         except errors.Problem as problem:
             raise _connecting(problem) from None
 

@@ -1,10 +1,11 @@
 """One exchange: requests as they go out, answers in every framing, what is retried and what is not."""
 
 import os
+import threading
 
 import pytest
 
-from tests.support import scripted
+from tests.support import fakedaemon, scripted
 from tyger import client, errors, sockets
 
 
@@ -198,3 +199,19 @@ def test_the_daemons_version_is_remembered():
         asking = client.Client(peer.path)
         asking.request("GET", "/x")
     assert asking.server_version == "9.9"
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_what_is_made_ready_while_the_daemon_works(slow):
+    made = threading.Event()
+
+    def answer(_request):
+        if slow:
+            assert made.wait(10)
+        return 200, {"a": 1}, {}
+
+    with fakedaemon.FakeDaemon() as daemon:
+        daemon.answers["GET", "/x"] = answer
+        found = client.Client(daemon.path).request("GET", "/x", meanwhile=made.set)
+    assert found.json() == {"a": 1}
+    assert made.is_set() or not slow

@@ -1,5 +1,6 @@
 import json
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,3 +32,21 @@ def test_a_long_list_is_the_same_text(some):
 def test_a_lone_surrogate_in_a_long_list():
     many = ["\ud800"] * jsontext.MANY
     assert json.loads(jsontext.pretty(many)) == many
+
+
+@pytest.mark.parametrize("size", [1, jsontext.LONG])
+@pytest.mark.parametrize("value", [{"a": [1, -2.5, "ä\n", None, True]}, {"big": 1 << 70, "tiny": 1e-300}])
+def test_a_text_is_read_as_json_reads_it(value, size):
+    jsontext.prepare()
+    text = json.dumps(value).encode() + b" " * size
+    assert jsontext.loads(text) == value
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[1,]", b"\xff", b"{" + b" " * jsontext.LONG])
+def test_what_is_no_json(text):
+    with pytest.raises(ValueError):  # noqa: PT011 - its words are the library's
+        jsontext.loads(text)
+
+
+def test_what_json_takes_beyond_the_standard():
+    assert jsontext.loads(b"[Infinity" + b" " * jsontext.LONG + b"]") == [float("inf")]
