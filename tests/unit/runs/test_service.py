@@ -206,7 +206,7 @@ async def test_watching_and_following_a_run_in_the_instant_of_its_creation(runs,
         await shop.engine.wait_started(run_id)
         shop.engine.log(run_id, "2024-01-25T18:20:49.000000000Z O hello")
         shop.engine.end(run_id)
-    # How much of what went before a watcher sees, and which of the two ends first, is a matter of who is faster.
+    # How much of what went before a watcher sees, and which of the two ends first, is chance.
     seen.remove(b"hello\n")
     assert seen[-1] == "Succeeded"
     assert set(seen) <= {"Pending", "Running", "Succeeded"}
