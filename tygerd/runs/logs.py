@@ -72,12 +72,11 @@ async def send(
     is it certain which engine has its log.
 
     Raises:
-        FileNotFoundError: there is no such log; with `live` it is waited for instead.
+        FileNotFoundError: there is no such log; with `live` it is waited for until that ends, as an archived
+            one is gone by then.
         Problem: CORRUPT, it can be read up to here only.
     """
     file = await _open(locate, live)
-    if file is None:
-        return
     try:
         skip = 0
         if options.tail is not None:
@@ -97,17 +96,15 @@ async def send(
         file.close()
 
 
-async def _open(locate: Callable[[], str], live: Growing | None) -> BinaryIO | None:
-    """Open a log, waiting for a live one; None when that ends before it begins."""
+async def _open(locate: Callable[[], str], live: Growing | None) -> BinaryIO:
+    """Open a log, waiting for a live one until that has ended."""
     while True:
         ended, news = (True, None) if live is None else (live.ended, live.next())
         try:
             return await trio.to_thread.run_sync(_open_now, locate(), limiter=_threads)
         except FileNotFoundError:
-            if live is None or news is None:
+            if ended or news is None:
                 raise
-            if ended:
-                return None
         await news.wait()
 
 

@@ -127,7 +127,8 @@ async def test_following_while_nobody_knows_yet_where_it_will_be(tmp_path):
 async def test_following_what_ends_without_a_log(tmp_path):
     bells = live.Live()
     bells.log_ended()
-    assert await read(tmp_path / "log", bells=bells) == b""
+    with pytest.raises(FileNotFoundError):
+        await read(tmp_path / "log", bells=bells)
 
 
 async def test_following_the_last_lines(tmp_path):

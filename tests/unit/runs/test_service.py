@@ -212,6 +212,27 @@ async def test_watching_and_following_a_run_in_the_instant_of_its_creation(runs,
     assert set(seen) <= {"Pending", "Running", "Succeeded"}
 
 
+async def test_a_log_that_is_archived_before_its_follower_has_opened_it(runs, shop):
+    run = await runs.create(wanted(), 0)
+    await shop.engine.wait_started(run.id)
+    shop.engine.log(run.id, "2024-01-25T18:20:49.000000000Z O hello")
+    row, bells = await runs._row(run.id), runs._live[run.id]
+    shop.engine.end(run.id)
+    while runs.unfinished():
+        await trio.lowlevel.checkpoint()
+
+    async def just_before(_run_id):
+        runs._live[run.id] = bells
+        await trio.lowlevel.checkpoint()
+        return row
+
+    runs._settled = just_before
+    try:
+        assert await lines(runs, run.id, follow=True) == b"hello\n"
+    finally:
+        del runs._live[run.id]
+
+
 async def test_a_run_that_is_put_away_while_it_is_looked_up(runs, shop):
     """Nobody waits then for it to be taken up, which it will not be again."""
     run = await runs.create(wanted(), 0)
