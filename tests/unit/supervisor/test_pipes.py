@@ -34,7 +34,9 @@ def test_exits_before_it_has_read_its_input(supervise, daemon):
 
 
 def test_an_input_that_is_opened_again_goes_on(supervise, daemon):
-    daemon.buffers["buffer-in"] = b"a" * 4_000_000 + b"b"
+    # More than a pipe can hold: 256 slots, each of which takes up to 32 KiB of what is spliced. What it holds
+    # when the stream has ended is lost to a job that has closed it and not yet opened it again.
+    daemon.buffers["buffer-in"] = b"a" * 40_000_000 + b"b"
     script = "head -c 1000000 $IN_PIPE | wc -c; cat $IN_PIPE | tail -c 1"
     run = supervise(script, inputs=["in"])
     assert run.wait().status == "Succeeded"
