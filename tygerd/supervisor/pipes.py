@@ -1,9 +1,11 @@
 """The job's named pipes: one thread joins each to its buffer, with the client's own transfer code.
 
-Theory of operation. An *input*'s thread opens the FIFO for writing, which blocks until the job opens it, and
-then keeps a read end, too: a job that closes the pipe and opens it again goes on where the pipe stands. When
-the run is over that read end is closed, and an open that still blocks is given a reader, so that the thread
-never stays blocked. A job that doesn't read its input to the end loses the rest; main's exit code judges it.
+Theory of operation. An *input*'s thread opens the FIFO for writing, which blocks until the job opens it,
+and then keeps a read end, too: a job that closes the pipe and opens it again goes on where the pipe
+stands. So the write end stays open until the job has taken all that is in the pipe; else a second open
+would wait for a writer for ever, with the rest of the stream behind it. When the run is over the read end
+is closed, and an open that still blocks is given a reader, so that the thread never stays blocked. A job
+that doesn't read its input to the end loses the rest; main's exit code judges it.
 
 An *output*'s read end is opened before the job starts and held until the run is over: a fresh read end gives
 no event until a writer came, and a job's open for writing never blocks. The first end of file ends the
@@ -13,8 +15,11 @@ buffer; what a second writer then writes fails the run. An output that was never
 from __future__ import annotations
 
 import abc
+import array
+import fcntl
 import os
 import select
+import termios
 import threading
 import time
 from typing import Literal
@@ -25,6 +30,10 @@ from tygerd.supervisor import ending, spec
 
 State = Literal["waiting", "open", "complete", "failed", "closed", "skipped"]
 """`closed`: the job ended before it had read its whole input. `skipped`: it never opened its input."""
+
+
+FIRST_LOOK, LAST_LOOK = 0.0005, 0.02
+"""Seconds between looks whether a job has taken all of its input: so late it sees the end of file."""
 
 
 def make(directory: str, pipes: tuple[spec.Pipe, ...]) -> None:
@@ -131,7 +140,16 @@ class Input(Pipe):
             # The job must not take what it got for the whole: no end of file before it is stopped.
             _wait(self.end.over)
             return "failed"
-        return "complete" if result.state == "complete" else "closed"
+        return "complete" if result.state == "complete" and self._drained(fd) else "closed"
+
+    def _drained(self, fd: int) -> bool:
+        """Wait until the pipe is empty; False if the run is over before. A pipe gives no event for that."""
+        pause = FIRST_LOOK
+        while _left(fd):
+            if _wait(self.end.over, seconds=pause):
+                return False
+            pause = min(2 * pause, LAST_LOOK)
+        return True
 
     def _hold(self) -> bool:
         """The job came: keep a read end, too. False when the run is over instead."""
@@ -233,6 +251,13 @@ class Output(Pipe):
             os.close(self._second)
             self._second = -1
         return self.end.over in ready
+
+
+def _left(fd: int) -> int:
+    """Bytes in a pipe that nobody has read."""
+    count = array.array("i", [0])
+    fcntl.ioctl(fd, termios.FIONREAD, count)
+    return count[0]
 
 
 def _wait(*fds: int, seconds: float | None = None) -> dict[int, int]:

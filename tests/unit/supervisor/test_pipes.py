@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from tests.unit.supervisor import conftest
+
 
 def test_bytes_go_through_the_job(supervise, daemon):
     daemon.buffers["buffer-in"] = os.urandom(3_000_000)
@@ -34,13 +36,29 @@ def test_exits_before_it_has_read_its_input(supervise, daemon):
 
 
 def test_an_input_that_is_opened_again_goes_on(supervise, daemon):
-    # More than a pipe can hold: 256 slots, each of which takes up to 32 KiB of what is spliced. What it holds
-    # when the stream has ended is lost to a job that has closed it and not yet opened it again.
-    daemon.buffers["buffer-in"] = b"a" * 40_000_000 + b"b"
+    daemon.buffers["buffer-in"] = b"a" * 4_000_000 + b"b"
     script = "head -c 1000000 $IN_PIPE | wc -c; cat $IN_PIPE | tail -c 1"
     run = supervise(script, inputs=["in"])
     assert run.wait().status == "Succeeded"
     assert run.log() == [("O", "1000000"), ("o", "b")]
+
+
+def test_an_input_that_has_ended_can_be_opened_again(supervise, daemon, tmp_path):
+    """All of it is in the pipe when the job opens it for the second time."""
+    os.mkfifo(tmp_path / "gate")
+    daemon.buffers["buffer-in"] = b"onetwo"
+    run = supervise(f"head -c 3 $IN_PIPE; echo; cat {tmp_path}/gate; cat $IN_PIPE", inputs=["in"])
+    conftest.until_log(run, run.connect(), "one")
+    (tmp_path / "gate").write_bytes(b"")
+    status = run.wait()
+    assert (status.status, status.inputs) == ("Succeeded", {"in": "complete"})
+    assert run.log() == [("O", "one"), ("o", "two")]
+
+
+def test_what_a_job_leaves_in_its_pipe_is_not_its_whole_input(supervise, daemon):
+    daemon.buffers["buffer-in"] = b"onetwo"
+    status = supervise("head -c 3 $IN_PIPE", inputs=["in"]).wait()
+    assert (status.status, status.inputs) == ("Succeeded", {"in": "closed"})
 
 
 def test_a_failed_input_fails_the_run_before_the_job_sees_its_end(supervise, daemon):
