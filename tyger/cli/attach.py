@@ -15,7 +15,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tyger import errors
-from tyger.cli import data, execute, execution, flags, groups, output, runfollow, session, stdio
+from tyger.cli import (
+    data,
+    execute,
+    execution,
+    flags,
+    followoptions,
+    groups,
+    output,
+    runfollow,
+    session,
+    stdio,
+)
 
 if TYPE_CHECKING:
     from tyger import producer as producer_module
@@ -56,8 +67,7 @@ earlier command began is completed with --range.
     short_help="Follow a run that was created before.",
 )
 @flags.one("run_id", "run ID", flags.RUN_ID)
-@click.option("--logs", "show_logs", is_flag=True, help="Show the program's log lines on standard error.")
-@click.option("--timestamps", is_flag=True, help="With --logs: begin each line with its time (UTC).")
+@followoptions.logs
 @click.option(
     "--input",
     "input_path",
@@ -72,13 +82,7 @@ earlier command began is completed with --range.
     metavar="FROM-TO",
     help="Only these bytes of the output, TO included. FROM- is all from there on.",
 )
-@click.option(
-    "--on-exit",
-    type=flags.Choice("cancel", "detach"),
-    default="detach",
-    show_default=True,
-    help="What becomes of the run when this command ends before it.",
-)
+@followoptions.on_exit("detach")
 @flags.retry_for_option("standard input, or for the output standard output,")
 @click.pass_context
 def command(

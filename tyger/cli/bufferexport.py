@@ -9,16 +9,9 @@ from typing import Any
 import click
 
 from tyger import errors
-from tyger.cli import execution, flags, groups, output, session
+from tyger.cli import execution, flags, followoptions, groups, output, session
 
-_ON_EXIT = click.option(
-    "--on-exit",
-    type=flags.Choice("cancel", "detach"),
-    default="cancel",
-    show_default=True,
-    help="What becomes of the run when this command ends before it.",
-)
-
+_ON_EXIT = followoptions.on_exit("cancel")
 _EXIT_STATUS = (
     "0 when all was done, 1 when the run failed or was canceled, 65 when the daemon refuses, 69 when it"
     " stayed away, 128 + n after signal n."
@@ -124,18 +117,7 @@ def _follow(
     except errors.Problem as problem:
         raise session.Fatal(failed, problem) from None
     settings = execution.Settings(
-        source_name=None,
-        source=None,
-        producer=None,
-        sink_name=None,
-        sink=None,
-        show_logs=True,
-        timestamps=False,
-        block_size=0,
-        flush_interval=0.0,
-        on_exit=on_exit,
-        retry_for=None,
-        on_log=lambda line: show(invocation.console, line),
+        show_logs=True, on_exit=on_exit, on_log=lambda line: show(invocation.console, line)
     )
     execution.Execution(invocation, settings).attach(run, "Run created")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tyger import errors
-from tyger.cli import data, execution, flags, groups, runrequest, session, stdio
+from tyger.cli import data, execution, flags, followoptions, groups, runrequest, session, stdio
 
 INPUT_HINT = "pipe data in, map the input with --buffer, or say --input - to type it"
 
@@ -50,8 +50,7 @@ once the run has been created, and its exit code count: unless it is 0 the input
     short_help="Stream standard input through a run to standard output.",
 )
 @runrequest.options
-@click.option("--logs", "show_logs", is_flag=True, help="Show the program's log lines on standard error.")
-@click.option("--timestamps", is_flag=True, help="With --logs: begin each line with its time (UTC).")
+@followoptions.logs
 @click.option(
     "--input",
     "input_path",
@@ -90,13 +89,7 @@ once the run has been created, and its exit code count: unless it is 0 the input
     default=32,
     help="Accepted for compatibility: blocks of the output that may be on their way at once. Default: 32.",
 )
-@click.option(
-    "--on-exit",
-    type=flags.Choice("cancel", "detach"),
-    default="cancel",
-    show_default=True,
-    help="What becomes of the run when this command ends before it.",
-)
+@followoptions.on_exit("cancel")
 @flags.retry_for_option("standard input, or for the output standard output,")
 @click.pass_context
 def command(

@@ -44,17 +44,17 @@ _FAILED = {
 class Settings(NamedTuple):
     """What is joined to what, and how."""
 
-    source_name: str | None
-    source: int | None
-    producer: producer_module.Producer | None
-    sink_name: str | None
-    sink: int | None
     show_logs: bool
-    timestamps: bool
-    block_size: int
-    flush_interval: float
     on_exit: str
-    retry_for: float | None
+    timestamps: bool = False
+    source_name: str | None = None
+    source: int | None = None
+    producer: producer_module.Producer | None = None
+    sink_name: str | None = None
+    sink: int | None = None
+    block_size: int = 0
+    flush_interval: float = 0.0
+    retry_for: float | None = None
     part: tuple[int, int | None] = (0, None)
     """Which bytes of the output: from which one on, and how many."""
     input_may_be_written: bool = False

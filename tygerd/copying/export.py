@@ -15,8 +15,8 @@ import trio
 
 from tyger import errors
 from tygerd.catalog import accounts, buffers, db
-from tygerd.copying import buffer, journal, marks, orders, patience
-from tygerd.stores import base, places, retrying
+from tygerd.copying import buffer, journal, marks, orders
+from tygerd.stores import base, patience, places, retrying
 from tygerd.streams import remote
 
 AT_ONCE = 8

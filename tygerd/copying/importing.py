@@ -8,8 +8,8 @@ import re
 from tyger import errors, units
 from tygerd import clock, events
 from tygerd.catalog import accounts, buffers, db
-from tygerd.copying import journal, marks, orders, patience
-from tygerd.stores import base, places, retrying
+from tygerd.copying import journal, marks, orders
+from tygerd.stores import base, patience, places, retrying
 
 _ID = re.compile(r"[a-z2-7]{26}|[a-z2-7]{52}")
 """Ids as they are made, and as `hash-ids` makes them; other containers are somebody else's."""

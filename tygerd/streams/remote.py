@@ -5,7 +5,6 @@ What all transfers share stands here: the link, the worker threads, the network'
 
 from __future__ import annotations
 
-import random
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -15,15 +14,12 @@ import trio
 
 from tyger import errors
 from tygerd import clock
-from tygerd.stores import access, dataplane, link, network, retrying
+from tygerd.stores import access, dataplane, link, network, patience, retrying
 from tygerd.streams import hashing
 
 THREADS = 64
 """Requests under way at once at one place, of all transfers together. Each holds a worker thread, and a
 silent one holds it for long: so another place has its own."""
-
-_PASSING = {errors.UNAVAILABLE, errors.TRY_AGAIN}
-"""Why there is no access now, and may well be in a while."""
 
 Direction = Literal["up", "down"]
 OnTrouble = Callable[[retrying.Trouble | None], None]
@@ -90,20 +86,19 @@ class Remotes:
 
     async def _open(self, opening: Opening, on_trouble: OnTrouble) -> access.Access:
         """The access, as patiently as everything that follows: to sign a URL may take the network, too."""
-        since, deadline, failures = clock.boottime(), trio.current_time() + self._policy.deadline, 0
-        while True:
-            try:
-                opened = await opening()
-            except errors.Problem as problem:
-                if problem.kind not in _PASSING:
-                    raise
-                failures += 1
-                pause = self._policy.pause(failures, None, random.random(), offline=True)  # noqa: S311 - jitter
-                if trio.current_time() + pause > deadline:
-                    raise dataplane.TransientError(problem.message, offline=True) from None
-                on_trouble(retrying.Trouble("", problem.message, True, since, failures))
-                await trio.sleep(pause)
-            else:
-                if failures:
-                    on_trouble(None)
-                return opened
+        since, failed = clock.boottime(), 0
+
+        def tell(problem: errors.Problem, failures: int) -> None:
+            nonlocal failed
+            failed = failures
+            on_trouble(retrying.Trouble("", problem.message, True, since, failures))
+
+        try:
+            opened = await patience.persist(opening, self._policy, tell)
+        except errors.Problem as problem:
+            if problem.kind not in patience.PASSING:
+                raise
+            raise dataplane.TransientError(problem.message, offline=True) from None
+        if failed:
+            on_trouble(None)
+        return opened

@@ -2,8 +2,7 @@ import pytest
 import trio
 
 from tyger import errors
-from tygerd.copying import patience
-from tygerd.stores import retrying
+from tygerd.stores import patience, retrying
 
 
 def failing(*problems):
@@ -20,7 +19,13 @@ def failing(*problems):
 
 async def test_what_may_pass_is_tried_again(autojump_clock):
     work = failing(errors.UNAVAILABLE, errors.TRY_AGAIN, errors.UNAVAILABLE)
-    assert await patience.persist(work, retrying.Policy(deadline=60)) == "done"
+    told = []
+    policy = retrying.Policy(deadline=60)
+    assert (
+        await patience.persist(work, policy, lambda problem, count: told.append((problem.kind, count)))
+        == "done"
+    )
+    assert told == [(errors.UNAVAILABLE, 1), (errors.TRY_AGAIN, 2), (errors.UNAVAILABLE, 3)]
 
 
 async def test_what_will_not_is_not(autojump_clock):
