@@ -111,7 +111,9 @@ class Daemon:
 def environment(path: pathlib.Path) -> dict[str, str]:
     """An environment in which nothing of this machine's user is found, and everything is below `path`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "TYGER"))}
+    kept.pop("NO_COLOR", None)
     return kept | {
+        "TERM": "xterm-256color",
         "HOME": str(path),
         "PYTHONPATH": str(ROOT),
         "XDG_RUNTIME_DIR": str(path / "run"),

@@ -520,9 +520,19 @@ def _one_cut() -> Iterator[None]:
     """A nursery's group of cuts is one cut."""
     try:
         yield
-    except* wire.CutError as group:
-        cuts = [cut for cut in group.exceptions if isinstance(cut, wire.CutError)]
-        raise wire.CutError(gently=all(cut.gently for cut in cuts)) from None
+    except BaseExceptionGroup as group:  # not `except*`: Python 3.11.2 wraps what is raised there
+        cuts, others = group.split(wire.CutError)
+        if cuts is None or others is not None:
+            raise
+        raise wire.CutError(gently=all(cut.gently for cut in _flat(cuts))) from None
+
+
+def _flat(group: BaseExceptionGroup[wire.CutError]) -> Iterator[wire.CutError]:
+    for one in group.exceptions:
+        if isinstance(one, BaseExceptionGroup):
+            yield from _flat(one)
+        else:
+            yield one
 
 
 def _describe(request: wire.Head, connection: int) -> Seen:

@@ -17,7 +17,9 @@ def restore(revision: str, state: pathlib.Path) -> None:
     """Make the state directory of a daemon of that revision."""
     state.mkdir(mode=0o700, parents=True)
     with tarfile.open(STATES / f"{revision}.tar.gz") as archive:
-        archive.extractall(state, filter="data")
+        # Ours, so nothing in it needs a filter; newer Pythons want one named, Debian 12's knows none.
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # type: ignore[assignment]
+        archive.extractall(state)
     catalog(revision, state / "catalog.sqlite3")
 
 
