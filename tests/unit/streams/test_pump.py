@@ -118,7 +118,8 @@ async def test_a_slow_data_plane_holds_the_job_back(server, pipe, tmp_path):
             options("output", server.url(), "-i", pipe, "--spool", tmp_path, "-b", "4096B", "-p", "1"),
         )
         await in_thread(server.wait, lambda: server.count("PUT", ".bufferstart") == 1)
-        sent = 0
+        sent = os.write(writing[0], bytes(4096))
+        await in_thread(server.wait, lambda: server.count("PUT", "00/000") == 1)  # and there it is stuck
         with trio.move_on_after(0.1):
             while True:
                 with contextlib.suppress(BlockingIOError):
