@@ -114,21 +114,24 @@ def test_a_chunked_request(listen):
     """It comes whole, framing and all: to a server that only listens, as ours knows no chunks."""
     head = b"PUT /containers/buffer1/00/001?sig=good HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
     body = b"5;x=y\r\nhello\r\n0\r\nT: v\r\n\r\n"
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        with faultproxy.Proxy(listening.getsockname(), listen=listen) as it, connect(it.address) as sock:
-            sock.sendall(head + body)
-            listening.settimeout(PATIENCE)
-            server, _ = listening.accept()
-            with server:
-                server.settimeout(PATIENCE)
-                came = b""
-                while not came.endswith(b"T: v\r\n\r\n"):
-                    came += server.recv(65536)
-                server.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
-                assert sock.recv(4096).startswith(b"HTTP/1.1 201 ")
-            assert came.startswith(b"PUT /containers/buffer1/00/001?sig=good HTTP/1.1\r\n")
-            assert came.endswith(body)
-            assert it.seen[0].up == 5
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        faultproxy.Proxy(listening.getsockname(), listen=listen) as it,
+        connect(it.address) as sock,
+    ):
+        sock.sendall(head + body)
+        listening.settimeout(PATIENCE)
+        server, _ = listening.accept()
+        with server:
+            server.settimeout(PATIENCE)
+            came = b""
+            while not came.endswith(b"T: v\r\n\r\n"):
+                came += server.recv(65536)
+            server.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+            assert sock.recv(4096).startswith(b"HTTP/1.1 201 ")
+        assert came.startswith(b"PUT /containers/buffer1/00/001?sig=good HTTP/1.1\r\n")
+        assert came.endswith(body)
+        assert it.seen[0].up == 5
 
 
 def test_the_servers_end_is_the_clients(server, proxy):
