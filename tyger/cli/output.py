@@ -131,20 +131,25 @@ class Console:
             return
         self.data(dumps(fields.CODESPEC(value), indent=2, prefix="  ") + "\n")
 
-    def page(self, table: fields.Table, values: Sequence[object]) -> None:
-        """A list that came as one page: the array, four further in."""
+    def page(self, table: fields.Table, values: Sequence[object], *, projected: bool = False) -> None:
+        """A list that came as one page: the array, four further in.
+
+        `projected`: without a printer, `table` was applied to each already.
+        """
         if self.printer is not None:
             self.printer.several(table, values)
             return
-        self.data(dumps([table(value) for value in values], indent=2, prefix="  ") + "\n")
+        shape = fields.plain if projected else table
+        self.data(dumps([shape(value) for value in values], indent=2, prefix="  ") + "\n")
 
-    def pages(self, table: fields.Table, values: Iterable[object]) -> None:
+    def pages(self, table: fields.Table, values: Iterable[object], *, projected: bool = False) -> None:
         """A list that comes in several pages: printed while it is fetched, two further in."""
         if self.printer is not None:
             self.printer.several(table, values)
             return
         source, separator = iter(values), "["
-        while some := [table(value) for value in itertools.islice(source, AT_ONCE)]:
+        shape = fields.plain if projected else table
+        while some := [shape(value) for value in itertools.islice(source, AT_ONCE)]:
             self.data(separator + dumps(some, indent=2)[1:-2])  # the array, without its brackets
             separator = ","
         self.data("\n]\n")
