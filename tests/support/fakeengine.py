@@ -21,14 +21,20 @@ class FakeEngine:
         self.started_at: dict[int, int] = {}
         self.cancelled: list[tuple[int, str]] = []
         self.removed: list[int] = []
+        self.checked: list[tuple[str, bool]] = []
+        self.prepared: list[tuple[str, bool]] = []
         self.refused_images: set[str] = set()
         self.start_problem: errors.Problem | None = None
         self.hold_start: trio.Event | None = None
         self._event = trio.Event()
 
-    def check(self, codespec):
+    async def check(self, codespec, _worker=None, *, pull=False):
         if codespec.image in self.refused_images:
             raise errors.Problem(errors.INVALID_INPUT, f"cannot run {codespec.image}")
+        self.checked.append((codespec.image, pull))
+
+    async def prepare(self, image, _progress, *, pull=False):
+        self.prepared.append((image, pull))
 
     async def run(self, *, task_status=trio.TASK_STATUS_IGNORED):
         task_status.started()
@@ -44,6 +50,9 @@ class FakeEngine:
         self._tell()
 
     async def knows(self, run):
+        return run in self.jobs
+
+    def has(self, run):
         return run in self.jobs
 
     async def follow(self, run, report):

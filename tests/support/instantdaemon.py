@@ -27,8 +27,11 @@ class InstantEngine:
         os.makedirs(self._directory, exist_ok=True)
         self._cancelled = {}
 
-    def check(self, codespec):
+    async def check(self, _codespec, _worker=None, *, pull=False):
         """All can be run."""
+
+    async def prepare(self, _image, _progress, *, pull=False):
+        """There are no images."""
 
     async def run(self, *, task_status=trio.TASK_STATUS_IGNORED):
         task_status.started()
@@ -39,6 +42,9 @@ class InstantEngine:
             file.write(job.codespec.image)
 
     async def knows(self, run):
+        return os.path.exists(self._path(run))
+
+    def has(self, run):
         return os.path.exists(self._path(run))
 
     async def follow(self, run, report):

@@ -10,7 +10,8 @@ from typing import Protocol
 
 import trio
 
-from tyger import errors, model
+from tyger import errors, model, units
+from tygerd import clock
 from tygerd.engines import base
 
 PATIENCE = 30.0
@@ -117,8 +118,14 @@ async def start(
         **more,  # type: ignore[arg-type] # msgspec's constructor, checked when it is called
     )
     run = bench.next_run()
-    bench.engine.check(codespec)
-    job = base.Job(run=run, codespec=codespec, buffers=buffers, timeout_seconds=timeout_seconds)
+    await bench.engine.check(codespec)
+    job = base.Job(
+        run=run,
+        codespec=codespec,
+        buffers=buffers,
+        created_at=units.to_micros(clock.now()),
+        timeout_seconds=timeout_seconds,
+    )
     await bench.engine.start(job)
     return Ran(bench, run, buffers)
 
@@ -319,7 +326,7 @@ async def removing_forgets(bench: Bench) -> None:
 async def an_unknown_image_is_refused_before_there_is_a_run(bench: Bench) -> None:
     """In words that say what to do."""
     try:
-        bench.engine.check(model.JobCodespec(image=bench.unknown_image, command=["true"]))
+        await bench.engine.check(model.JobCodespec(image=bench.unknown_image, command=["true"]))
     except errors.Problem as problem:
         expect((problem.kind, bench.unknown_image in problem.message), (errors.INVALID_INPUT, True))
         return

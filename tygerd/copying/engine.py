@@ -62,9 +62,18 @@ class CopyEngine:
         self._cancelled: dict[int, str] = {}
         self._scopes: dict[int, trio.CancelScope] = {}
 
-    def check(self, codespec: model.JobCodespec) -> None:
+    async def check(
+        self,
+        codespec: model.JobCodespec,
+        worker: model.WorkerCodespec | None = None,  # noqa: ARG002 - a trait refuses it
+        *,
+        pull: bool = False,  # noqa: ARG002 - as above
+    ) -> None:
         """See `base.Engine`."""
         orders.read(codespec)
+
+    async def prepare(self, image: str, progress: base.Progress, *, pull: bool = False) -> None:
+        """See `base.Engine`. There are no images."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `base.Engine`. Has no tasks of its own."""
@@ -82,7 +91,7 @@ class CopyEngine:
         return self.has(run)
 
     def has(self, run: int) -> bool:
-        """See `several.SystemEngine`."""
+        """See `base.Engine`."""
         return os.path.exists(self._path(run, _ORDER))
 
     async def follow(self, run: int, report: base.Report) -> base.Observation:

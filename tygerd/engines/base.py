@@ -17,10 +17,9 @@ from tyger import model
 
 
 class Traits(NamedTuple):
-    """What an engine can do, as data. What a run asks for and is False is refused when it is created.
+    """What an engine can do, as data; `MEANINGS` says what each is.
 
-    `node_pools` says that a target may choose among kinds of machines; `docker` that images are those of a
-    Docker or Podman engine on this host, where a client may pull them; `kubernetes` that pods are run.
+    What a run asks for and is False is refused when it is created.
     """
 
     name: str
@@ -29,23 +28,59 @@ class Traits(NamedTuple):
     gpu: bool = False
     replicas: bool = False
     ephemeral_buffers: bool = False
+    limits: bool = False
+    pull: bool = False
     node_pools: bool = False
     docker: bool = False
     kubernetes: bool = False
+
+
+MEANINGS: Mapping[str, str] = {
+    "workers": "runs that have workers beside their job",
+    "sockets": "buffers that are joined with a port on which the job listens",
+    "gpu": "GPUs for jobs that ask for them",
+    "replicas": "several replicas of a job, of a worker or of both",
+    "ephemeral_buffers": "buffers that are given as `_`: read while they are written, and kept nowhere",
+    "limits": "limits of processor time and memory are enforced",
+    "pull": "images are fetched from a registry when they are missing or a client asks for it",
+    "node_pools": "a target may choose among kinds of machines",
+    "docker": "images are those of a Docker or Podman engine on this host, where a client may pull them",
+    "kubernetes": "pods are run",
+}
+"""One line for each trait, as `docs/engines.md` has it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """What is executed beside a job, and stopped when that has ended."""
+
+    codespec: model.WorkerCodespec
+    replicas: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """What is to be executed: a codespec, and a buffer for each of its parameters.
 
-    `system`: a run of the system's own, which no user has submitted (`engines.several`).
+    `engine` is the name of the engine that was chosen for it, and `system` says that it is a run of the
+    system's own, which no user has submitted (`engines.several`). `created_at` is in microseconds since the
+    epoch; the timeout counts from then.
     """
 
     run: int
     codespec: model.JobCodespec
     buffers: Mapping[str, str]
+    created_at: int
     timeout_seconds: int
+    replicas: int = 1
+    worker: Worker | None = None
+    engine: str = ""
     system: bool = False
+
+    @property
+    def deadline(self) -> int:
+        """When it must have ended, in microseconds since the epoch."""
+        return self.created_at + self.timeout_seconds * 1_000_000
 
     @property
     def inputs(self) -> list[str]:
@@ -63,6 +98,8 @@ class Observation:
     """What is known about a job. Moments are microseconds since the epoch, `log_size` is in bytes.
 
     `incomplete` are the outputs that the job's end left unfinished; meaningful with a final status.
+    `running_count` are the replicas that run, where there are several; `image_digest` names what the job's
+    image was.
     """
 
     status: Literal["Pending", "Running", "Succeeded", "Failed", "Canceled"]
@@ -71,6 +108,8 @@ class Observation:
     finished_at: int | None = None
     log_size: int = 0
     incomplete: tuple[str, ...] = field(default=())
+    running_count: int | None = None
+    image_digest: str | None = None
 
 
 class NeverStarted(Exception):  # noqa: N818 - a fact, not a failure
@@ -79,17 +118,35 @@ class NeverStarted(Exception):  # noqa: N818 - a fact, not a failure
 
 Report = Callable[[Observation], Awaitable[None]]
 
+Progress = Callable[[str], Awaitable[None]]
+"""Is told in a line, for people, how far the fetching of an image has come."""
+
 
 class Engine(Protocol):
     """Executes jobs. Runs are named by their id."""
 
     traits: Traits
 
-    def check(self, codespec: model.JobCodespec) -> None:
+    async def check(
+        self, codespec: model.JobCodespec, worker: model.WorkerCodespec | None = None, *, pull: bool = False
+    ) -> None:
         """Refuse what this engine, as it is configured, could not execute. Quick, before a run exists.
 
+        An image that is missing is refused unless `prepare` with the same `pull` would fetch it.
+
         Raises:
-            Problem: INVALID_INPUT, saying what to do.
+            Problem: INVALID_INPUT, saying what to do; another kind when the engine cannot be asked.
+        """
+        ...
+
+    async def prepare(self, image: str, progress: Progress, *, pull: bool = False) -> None:
+        """Make an image present that `check` let pass, before a run exists; quick where it is.
+
+        It is fetched with `pull`, or where it is missing and the configuration says so. Cancelled, it can be
+        repeated.
+
+        Raises:
+            Problem: it cannot be had, saying what to do.
         """
         ...
 
@@ -107,6 +164,10 @@ class Engine(Protocol):
 
     async def knows(self, run: int) -> bool:
         """Whether the engine was asked to start this run and has not forgotten it."""
+        ...
+
+    def has(self, run: int) -> bool:
+        """Whether anything of this run is here, be it only half prepared. Does not block."""
         ...
 
     async def follow(self, run: int, report: Report) -> Observation:

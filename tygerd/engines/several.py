@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import trio
 
 from tyger import model
 from tygerd.engines import base
 
 
-class SystemEngine(base.Engine, Protocol):
-    """One that can say at once which runs are its own."""
-
-    def has(self, run: int) -> bool:
-        """Whether `knows` would say so."""
-        ...
-
-
 class WithSystemRuns:
     """See `base.Engine`. `users` takes what users submit and says what can be run; `system` the rest."""
 
-    def __init__(self, users: base.Engine, system: SystemEngine) -> None:
+    def __init__(self, users: base.Engine, system: base.Engine) -> None:
         self._users = users
         self._system = system
         self.traits = users.traits
 
-    def check(self, codespec: model.JobCodespec) -> None:
+    async def check(
+        self, codespec: model.JobCodespec, worker: model.WorkerCodespec | None = None, *, pull: bool = False
+    ) -> None:
         """See `base.Engine`; of users' codespecs."""
-        self._users.check(codespec)
+        await self._users.check(codespec, worker, pull=pull)
+
+    async def prepare(self, image: str, progress: base.Progress, *, pull: bool = False) -> None:
+        """See `base.Engine`."""
+        await self._users.prepare(image, progress, pull=pull)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `base.Engine`."""
@@ -44,6 +40,10 @@ class WithSystemRuns:
     async def knows(self, run: int) -> bool:
         """See `base.Engine`."""
         return self._system.has(run) or await self._users.knows(run)
+
+    def has(self, run: int) -> bool:
+        """See `base.Engine`."""
+        return self._system.has(run) or self._users.has(run)
 
     async def follow(self, run: int, report: base.Report) -> base.Observation:
         """See `base.Engine`."""

@@ -81,7 +81,7 @@ class Creator:
         traits = self._engine.traits
         submit.check(wanted, traits)
         codespec = submit.job_codespec(await self._codespecs.resolve(wanted.job.codespec), traits)
-        self._engine.check(codespec)
+        await self._engine.check(codespec)
         stored = [buffer for buffer in (wanted.job.buffers or {}).values() if buffer != submit.EPHEMERAL]
         if stored:
             await self._buffers.require_active(stored)

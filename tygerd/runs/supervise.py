@@ -181,6 +181,7 @@ def _job(row: queries.RunRow) -> base.Job:
         run=row.id,
         codespec=resource.codespec_of(run),
         buffers=run.job.buffers or {},
+        created_at=row.created_at,
         timeout_seconds=resource.DEFAULT_TIMEOUT if run.timeout_seconds is None else run.timeout_seconds,
         system=run.kind == "system",
     )

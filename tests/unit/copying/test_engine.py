@@ -33,7 +33,9 @@ class Work:
 
 
 def job(run=3, timeout=60):
-    return base.Job(run=run, codespec=CODESPEC, buffers={}, timeout_seconds=timeout, system=True)
+    return base.Job(
+        run=run, codespec=CODESPEC, buffers={}, created_at=0, timeout_seconds=timeout, system=True
+    )
 
 
 async def nobody(_observation):
@@ -52,7 +54,7 @@ async def test_a_run_that_succeeds(engines):
         seen.append(observation.status)
 
     it = engines(work)
-    it.check(CODESPEC)
+    await it.check(CODESPEC)
     await it.start(job())
     assert await it.knows(3)
     end = await it.follow(3, report)
@@ -182,7 +184,7 @@ async def test_it_does_not_take_for_ever(engines, autojump_clock):
 
 async def test_a_codespec_of_a_user_is_no_order(engines):
     with pytest.raises(errors.Problem, match="no order"):
-        engines(Work()).check(model.JobCodespec(image="tygerd", args=["sh"]))
+        await engines(Work()).check(model.JobCodespec(image="tygerd", args=["sh"]))
 
 
 async def test_a_state_directory_that_cannot_be_used(tmp_path):

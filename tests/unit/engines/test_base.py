@@ -18,5 +18,10 @@ from tygerd.engines import base
 )
 def test_parameters(buffers, expected):
     codespec = model.JobCodespec(image="x", buffers=buffers)
-    job = base.Job(run=1, codespec=codespec, buffers={}, timeout_seconds=1)
+    job = base.Job(run=1, codespec=codespec, buffers={}, created_at=5, timeout_seconds=1)
     assert (job.inputs, job.outputs) == expected
+    assert job.deadline == 1_000_005
+
+
+def test_each_trait_has_a_meaning():
+    assert ("name", *base.MEANINGS) == base.Traits._fields

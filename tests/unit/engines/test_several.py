@@ -7,21 +7,18 @@ from tyger import model
 from tygerd.engines import base, several
 
 
-class SystemEngine(fakeengine.FakeEngine):
-    def has(self, run):
-        return run in self.jobs
-
-
 def job(run, *, system):
-    return base.Job(
-        run=run, codespec=model.JobCodespec(image="x"), buffers={}, timeout_seconds=1, system=system
-    )
+    codespec = model.JobCodespec(image="x")
+    return base.Job(run=run, codespec=codespec, buffers={}, created_at=0, timeout_seconds=1, system=system)
 
 
 async def test_each_has_its_own(tmp_path):
     for name in ("users", "system"):
         (tmp_path / name).mkdir()
-    users, system = fakeengine.FakeEngine(str(tmp_path / "users")), SystemEngine(str(tmp_path / "system"))
+    users, system = (
+        fakeengine.FakeEngine(str(tmp_path / "users")),
+        fakeengine.FakeEngine(str(tmp_path / "system")),
+    )
     both = several.WithSystemRuns(users, system)
     async with trio.open_nursery() as nursery:
         await nursery.start(both.run)

@@ -30,9 +30,8 @@ async def left_behind(shop, status="Pending", **columns) -> int:
 
 
 def job(run_id):
-    return supervise.base.Job(
-        run=run_id, codespec=wanted(outputs=["out"]).job.codespec, buffers={}, timeout_seconds=1
-    )
+    codespec = wanted(outputs=["out"]).job.codespec
+    return supervise.base.Job(run=run_id, codespec=codespec, buffers={}, created_at=0, timeout_seconds=1)
 
 
 async def row(shop, run_id):

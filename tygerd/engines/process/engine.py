@@ -52,7 +52,13 @@ class ProcessEngine:
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
         await self._supervisors.run(task_status=task_status)
 
-    def check(self, codespec: model.JobCodespec) -> None:
+    async def check(
+        self,
+        codespec: model.JobCodespec,
+        worker: model.WorkerCodespec | None = None,  # noqa: ARG002 - a trait refuses it
+        *,
+        pull: bool = False,  # noqa: ARG002 - as above
+    ) -> None:
         """See `base.Engine`."""
         image = self._image(codespec)
         environment.check(codespec, image)
@@ -69,6 +75,9 @@ class ProcessEngine:
                 ' bubblewrap: install it (apt-get install bubblewrap), or set bubblewrap = "auto"',
             )
 
+    async def prepare(self, image: str, progress: base.Progress, *, pull: bool = False) -> None:
+        """See `base.Engine`. Images are directories, which are there or not."""
+
     async def start(self, job: base.Job) -> None:
         """See `base.Engine`."""
         directory = self._run_directory(job.run)
@@ -81,6 +90,10 @@ class ProcessEngine:
     async def knows(self, run: int) -> bool:
         """See `base.Engine`."""
         return adopt.was_started(self._run_directory(run))
+
+    def has(self, run: int) -> bool:
+        """See `base.Engine`."""
+        return os.path.exists(self._run_directory(run))
 
     async def follow(self, run: int, report: base.Report) -> base.Observation:
         """See `base.Engine`."""

@@ -32,19 +32,19 @@ def make(tmp_path, mode="off", *, system=False):
     return engine.ProcessEngine(places, config.parse(text))
 
 
-def refusal(made, **codespec):
+async def refusal(made, **codespec):
     with pytest.raises(errors.Problem) as caught:
-        made.check(model.JobCodespec(**codespec))
+        await made.check(model.JobCodespec(**codespec))
     assert caught.value.kind is errors.INVALID_INPUT
     return caught.value.message
 
 
-def test_refusals(tmp_path):
+async def test_refusals(tmp_path):
     made = make(tmp_path)
-    made.check(model.JobCodespec(image="host"))
-    assert "add these lines to /etc/tyger/tygerd.toml" in refusal(made, image="unknown")
-    assert "no entrypoint" in refusal(made, image="bare")
-    assert "needs bubblewrap" in refusal(made, image="directory", command=["x"])
+    await made.check(model.JobCodespec(image="host"))
+    assert "add these lines to /etc/tyger/tygerd.toml" in await refusal(made, image="unknown")
+    assert "no entrypoint" in await refusal(made, image="bare")
+    assert "needs bubblewrap" in await refusal(made, image="directory", command=["x"])
 
 
 @pytest.mark.parametrize(
@@ -59,12 +59,12 @@ def test_refusals(tmp_path):
         ({"working_dir": "/a\0"}, "workingDir: it has a null byte"),
     ],
 )
-def test_words_that_no_program_can_be_given(tmp_path, fields, said):
-    assert said in refusal(make(tmp_path), image="host", **fields)
+async def test_words_that_no_program_can_be_given(tmp_path, fields, said):
+    assert said in await refusal(make(tmp_path), image="host", **fields)
 
 
-def test_the_system_runs_nothing_without_a_sandbox(tmp_path):
-    assert "only under bubblewrap" in refusal(make(tmp_path, system=True), image="host")
+async def test_the_system_runs_nothing_without_a_sandbox(tmp_path):
+    assert "only under bubblewrap" in await refusal(make(tmp_path, system=True), image="host")
 
 
 async def test_with_a_sandbox_directories_are_images(tmp_path):
@@ -74,7 +74,7 @@ async def test_with_a_sandbox_directories_are_images(tmp_path):
         made = make(tmp_path, "require", system=system)
         async with trio.open_nursery() as nursery:
             await nursery.start(made.run)
-            made.check(model.JobCodespec(image="directory", command=["x"]))
+            await made.check(model.JobCodespec(image="directory", command=["x"]))
             nursery.cancel_scope.cancel()
 
 
@@ -105,6 +105,8 @@ async def test_what_is_removed_is_gone_whatever_its_modes(tmp_path):
 async def test_a_disk_that_takes_no_run(tmp_path):
     made = make(tmp_path)
     (tmp_path / "runs").touch()
-    job = base.Job(run=1, codespec=model.JobCodespec(image="host"), buffers={}, timeout_seconds=1)
+    job = base.Job(
+        run=1, codespec=model.JobCodespec(image="host"), buffers={}, created_at=0, timeout_seconds=1
+    )
     with pytest.raises(errors.Problem, match="cannot prepare the run"):
         await made.start(job)
