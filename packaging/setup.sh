@@ -29,6 +29,11 @@ if [[ $tests ]]; then
     command -v npm >/dev/null || missing+=(npm)
     command -v faketime >/dev/null || missing+=(faketime)  # a clock that jumps
     command -v tc >/dev/null || missing+=(iproute2)  # a slow uplink
+    # The container engine, on a Podman that has all it can do, with images made of busybox alone.
+    command -v podman >/dev/null || missing+=(podman)
+    [[ -x /usr/sbin/runc ]] || command -v runc >/dev/null || missing+=(runc)
+    [[ -x /usr/sbin/iptables ]] || command -v iptables >/dev/null || missing+=(iptables)  # networks, published ports
+    command -v busybox >/dev/null || missing+=(busybox-static)
 fi
 # PyInstaller needs the interpreter's shared library. Debian keeps it in a package of its own; another Python that was
 # built without one cannot make the bundle, which `just build` then says.
@@ -55,6 +60,20 @@ if ((${#missing[@]})); then
             </dev/null >"$log" 2>&1; then
             echo "setup: skipped: ${missing[*]} (apt-get failed; its own words are in $log)" >&2
         fi
+    fi
+fi
+
+# A registry, for the tests that pull. Unpacked and not installed: Debian's package starts a service on port 5000.
+if [[ $tests && ! -x $venv/docker-registry/usr/bin/docker-registry ]] && ! command -v docker-registry >/dev/null; then
+    log=$venv/registry.log
+    if ! command -v apt-get >/dev/null; then
+        echo "setup: skipped: docker-registry (this is not Debian); the tests that need it are skipped" >&2
+    elif
+        echo "setup: apt-get download docker-registry (into $venv/docker-registry)" >&2
+        ! (cd "$venv" && apt-get download docker-registry && dpkg -x docker-registry_*.deb docker-registry &&
+            rm docker-registry_*.deb) </dev/null >"$log" 2>&1
+    then
+        echo "setup: skipped: docker-registry (apt-get failed; its own words are in $log); the tests that need it are skipped" >&2
     fi
 fi
 

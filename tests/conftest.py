@@ -1,4 +1,4 @@
-"""What all tests share: the closing summary of what was skipped, and a collection in half the time.
+"""What all tests share: a Podman, the closing summary of what was skipped, and a collection in half the time.
 
 A test module that was skipped as a whole usually means that the machine lacks something (ffmpeg,
 bubblewrap). Such a run must not look like a complete one, so these modules stand in the last lines.
@@ -8,9 +8,18 @@ from __future__ import annotations
 
 import gc
 from collections import defaultdict
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
+
+from tests.support import podman as podman_support
+
+
+@pytest.fixture(scope="session")
+def podman() -> Iterator[podman_support.Podman]:
+    """A Podman for all tests of this process: whoever stops its service takes one of `podman.service()`."""
+    with podman_support.service() as engine:
+        yield engine
 
 
 @pytest.hookimpl(wrapper=True)
