@@ -1,12 +1,12 @@
 """tygerd.toml, read once into frozen Structs; a wrong one means that the daemon does not start.
 
-Every key, its default and its help text stand here (of credentials in `identity.kinds`) and nowhere else: the
-man page tygerd.toml(5) is made from them. What values and tables are made of is in `tables`.
+Every key, its default and its help text stand here (of credentials in `identity.kinds`, of engines in
+`enginesettings`) and nowhere else: the man page tygerd.toml(5) is made from them. What values and tables are
+made of is in `tables`.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import tomllib
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from tyger import errors
-from tygerd import tables
+from tygerd import enginesettings, tables
 from tygerd.identity import kinds
 
 Help = tables.Help
@@ -25,6 +25,10 @@ Mode = tables.Mode
 Seconds = tables.Seconds
 Size = tables.Size
 Table = tables.Table
+
+Container = enginesettings.Container
+Engine = enginesettings.Engine
+Image = enginesettings.Image
 
 LOCAL = "local"
 """Name and location of the embedded store: no account may take them."""
@@ -215,68 +219,6 @@ class Buffers(Table, frozen=True):
     soft_deleted_lifetime: Annotated[
         Lifetime, Help(description="How long a deleted buffer can be restored before it is gone.")
     ] = Lifetime(24 * 3600)
-
-
-class Image(Table, frozen=True):
-    """[[engine.process.images]]: what stands for a container image on this host."""
-
-    image: Annotated[
-        str,
-        Help(
-            description="Image reference that this entry stands for: exact, or a glob such as `*/ffmpeg:*`."
-        ),
-    ]
-    root: Annotated[
-        str | None,
-        Help(
-            description="Directory that holds the image's file system. Unset, or `/`: the file system of this"
-            " host, read-only, with the homes, /tmp and /run empty."
-        ),
-    ] = None
-    entrypoint: Annotated[
-        list[str],
-        Help(
-            description="Program and first arguments that run where a codespec names no `command`. A job sees"
-            " the directory of a program with an absolute path also where it lies in a home."
-        ),
-    ] = msgspec.field(default_factory=list)
-    env: Annotated[
-        dict[str, str],
-        Help(
-            description="Environment variables that the image sets; a codespec's own win. A job sees the"
-            " directories in this PATH also where they lie in a home; for X/bin it sees all of X."
-        ),
-    ] = msgspec.field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not self.image:
-            raise ValueError("image must not be empty")
-        if self.root is not None and not os.path.isabs(self.root):
-            raise ValueError(f"root must be an absolute path, not {self.root}")
-
-
-class Process(Table, frozen=True):
-    """[engine.process]: runs as processes of this host."""
-
-    bubblewrap: Annotated[
-        Literal["auto", "require", "off"],
-        Help(
-            description="Whether jobs are confined with bubblewrap: `auto` where it works, `require` refuses"
-            " to run without it, `off` never."
-        ),
-    ] = "auto"
-    cancel_grace: Annotated[
-        Seconds, Help(description="Time between SIGTERM and SIGKILL when a run is cancelled or timed out.")
-    ] = Seconds(10)
-    images: Annotated[
-        list[Image], Help(description="Which images this host can run, the first match counts.")
-    ] = msgspec.field(default_factory=list)
-
-
-class Engine(Table, frozen=True):
-    """[engine]: where runs are executed."""
-
-    process: Annotated[Process, Help(description="Runs as processes of this host.")] = Process()
 
 
 class Daemon(Table, frozen=True):

@@ -24,7 +24,7 @@ ROWS: list[tuple[str, ...]] = [
     ("blocks",),
     ("supervisor",),
     ("config",),
-    ("identity",),
+    ("identity", "enginesettings"),
     ("osutil", "logs", "tables"),
     ("clock", "events"),
 ]
