@@ -23,10 +23,14 @@ class FakeEngine:
         self.removed: list[int] = []
         self.checked: list[tuple[str, bool]] = []
         self.prepared: list[tuple[str, bool]] = []
+        self.trouble: str | None = None
         self.refused_images: set[str] = set()
         self.start_problem: errors.Problem | None = None
         self.hold_start: trio.Event | None = None
         self._event = trio.Event()
+
+    async def unavailable(self):
+        return self.trouble
 
     async def check(self, codespec, _worker=None, *, pull=False):
         if codespec.image in self.refused_images:

@@ -27,6 +27,9 @@ class InstantEngine:
         os.makedirs(self._directory, exist_ok=True)
         self._cancelled = {}
 
+    async def unavailable(self):
+        """Never is."""
+
     async def check(self, _codespec, _worker=None, *, pull=False):
         """All can be run."""
 

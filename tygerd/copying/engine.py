@@ -62,6 +62,9 @@ class CopyEngine:
         self._cancelled: dict[int, str] = {}
         self._scopes: dict[int, trio.CancelScope] = {}
 
+    async def unavailable(self) -> None:
+        """See `base.Engine`. Never is."""
+
     async def check(
         self,
         codespec: model.JobCodespec,

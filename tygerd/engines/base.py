@@ -125,7 +125,17 @@ Progress = Callable[[str], Awaitable[None]]
 class Engine(Protocol):
     """Executes jobs. Runs are named by their id."""
 
-    traits: Traits
+    @property
+    def traits(self) -> Traits:
+        """What it can do; may become known only once it has been reached."""
+        ...
+
+    async def unavailable(self) -> str | None:
+        """Why it can execute nothing at present, in a clause such as `no socket at ...`; None: it can.
+
+        Quick: what was found out a moment ago counts.
+        """
+        ...
 
     async def check(
         self, codespec: model.JobCodespec, worker: model.WorkerCodespec | None = None, *, pull: bool = False

@@ -16,6 +16,10 @@ class WithSystemRuns:
         self._system = system
         self.traits = users.traits
 
+    async def unavailable(self) -> str | None:
+        """See `base.Engine`; of users' runs."""
+        return await self._users.unavailable()
+
     async def check(
         self, codespec: model.JobCodespec, worker: model.WorkerCodespec | None = None, *, pull: bool = False
     ) -> None:
