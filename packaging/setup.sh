@@ -34,6 +34,7 @@ if [[ $tests ]]; then
     [[ -x /usr/sbin/runc ]] || command -v runc >/dev/null || missing+=(runc)
     [[ -x /usr/sbin/iptables ]] || command -v iptables >/dev/null || missing+=(iptables)  # networks, published ports
     command -v busybox >/dev/null || missing+=(busybox-static)
+    command -v catatonit >/dev/null || missing+=(catatonit)  # Podman's init, so that SIGTERM reaches a container's program
 fi
 # PyInstaller needs the interpreter's shared library. Debian keeps it in a package of its own; another Python that was
 # built without one cannot make the bundle, which `just build` then says.
