@@ -110,11 +110,11 @@ def test_the_proxy_stands_on_its_own() -> None:
     closure = sources.closure("tyger_proxy.__main__")
     assert "tygerd.http.connection" in closure
     parts = {part_of(name) for name in closure if name.startswith("tygerd.")}
-    assert parts <= {"http", "identity", "config", "osutil", "tables", "clock", "logs"}
+    assert parts <= {"http", "identity", "config", "enginesettings", "osutil", "tables", "clock", "logs"}
 
 
 def test_http_knows_no_service() -> None:
-    allowed = {"http", "identity", "config", "osutil", "clock", "logs"}
+    allowed = {"http", "identity", "config", "enginesettings", "osutil", "clock", "logs"}
     for name in tygerd_modules():
         if part_of(name) == "http":
             used = {part_of(imported) for imported in sources.imports(name) if imported.startswith("tygerd.")}
