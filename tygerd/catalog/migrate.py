@@ -13,7 +13,7 @@ import alembic.operations
 import sqlalchemy as sa
 
 from tygerd.catalog import schema
-from tygerd.catalog.migrations import r0001, r0002, r0003
+from tygerd.catalog.migrations import r0001, r0002, r0003, r0004
 
 
 class Step(NamedTuple):
@@ -27,6 +27,7 @@ STEPS: tuple[Step, ...] = (
     Step("0001", r0001.upgrade),
     Step("0002", r0002.upgrade),
     Step("0003", r0003.upgrade),
+    Step("0004", r0004.upgrade),
 )
 REVISIONS: tuple[str, ...] = tuple(step.revision for step in STEPS)
 

@@ -35,6 +35,8 @@ class RunRow(msgspec.Struct, frozen=True):  # a dataclass is made ten times as s
     owner_uid: int
     owner: str
     epoch: int
+    engine: str
+    image_digest: str | None
     tags: dict[str, str]
 
 
@@ -51,6 +53,7 @@ class RunChanges(TypedDict, total=False):
     final: bool
     owner: str
     epoch: int
+    image_digest: str | None
 
 
 def insert_run(
@@ -63,6 +66,7 @@ def insert_run(
     owner: str,
     status: str = "Pending",
     epoch: int = 1,
+    engine: str = "process",
 ) -> int:
     """Add a run; its id, which was never given before."""
     values = {
@@ -73,6 +77,7 @@ def insert_run(
         "owner_uid": owner_uid,
         "owner": owner,
         "epoch": epoch,
+        "engine": engine,
     }
     result = connection.execute(sa.insert(_runs).values(values))
     (run_id,) = result.inserted_primary_key or (None,)

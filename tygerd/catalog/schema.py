@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-REVISION = "0003"
+REVISION = "0004"
 
 metadata = sa.MetaData()
 
@@ -114,6 +114,10 @@ runs = sa.Table(
     sa.Column("owner_uid", sa.Integer, nullable=False),
     sa.Column("owner", sa.Text, nullable=False),
     sa.Column("epoch", sa.Integer, nullable=False),
+    # The name of the engine that executes it; of a run of the system's own it says nothing.
+    sa.Column("engine", sa.Text, nullable=False, server_default="process"),
+    # What the image of its job was, where the engine can tell: `sha256:...`.
+    sa.Column("image_digest", sa.Text),
     sqlite_autoincrement=True,  # an id is never given twice, even after its row is gone
 )
 sa.Index("runs_by_age", runs.c.created_at.desc(), runs.c.id.desc())

@@ -24,6 +24,8 @@ async def test_insert_and_get(catalog):
         7,
         "o",
         1,
+        "process",
+        None,
         {"a": "1", "b": "2"},
     )
     assert list(row.tags) == ["a", "b"]

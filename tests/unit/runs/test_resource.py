@@ -29,6 +29,8 @@ def row(body: str, **more) -> queries.RunRow:
         "owner_uid": 0,
         "owner": "o",
         "epoch": 1,
+        "engine": "process",
+        "image_digest": None,
         "tags": {},
     }
     return queries.RunRow(body=body, **(fields | more))
