@@ -286,7 +286,10 @@ def load(path: str, *, required: bool = False) -> Config:
 def parse(text: str, name: str = "tygerd.toml") -> Config:
     """The configuration that `text` holds; `name` is for messages. Raises as `load`."""
     try:
-        read = msgspec.convert(tomllib.loads(text), Config, dec_hook=tables.convert)
+        said = tomllib.loads(text)
+        if isinstance(said.get("engine"), str):  # short for a table with nothing else in it
+            said["engine"] = {"use": said["engine"]}
+        read = msgspec.convert(said, Config, dec_hook=tables.convert)
     except tomllib.TOMLDecodeError as error:
         raise errors.Problem(errors.CONFIG, f"{name} is not TOML: {error}") from None
     except msgspec.ValidationError as error:

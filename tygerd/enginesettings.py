@@ -134,6 +134,14 @@ class Container(Table, frozen=True):
 class Engine(Table, frozen=True):
     """[engine]: where runs are executed."""
 
+    use: Annotated[
+        Literal["auto", "process", "container"],
+        Help(
+            description="Which engine executes a run that names none with --engine. `auto`: a container"
+            " engine that answers and has the image, or may pull it; else the process engine, where the image"
+            ' is mapped. In a file without tables of engines, `engine = "process"` is short for it.'
+        ),
+    ] = "auto"
     process: Annotated[Process, Help(description="Runs as processes of this host.")] = Process()
     container: Annotated[Container, Help(description="Runs as containers of this host's engine.")] = (
         Container()

@@ -48,3 +48,28 @@ def test_a_full_table():
 )
 def test_what_is_wrong_is_named(line, words):
     assert words in refusal(f"[engine.container]\n{line}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "use"),
+    [
+        ("", "auto"),
+        ("[engine]\nuse = 'container'", "container"),
+        ("engine = 'process'", "process"),
+        ("[engine.process]\ncancel_grace = '1s'", "auto"),
+    ],
+)
+def test_which_engine(text, use):
+    assert config.parse(text).engine.use == use
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("engine = 'docker'", "engine.use: invalid enum value 'docker'"),
+        ("[engine]\nuse = 'both'", "tygerd.toml, line 2: engine.use: invalid enum value 'both'"),
+        ("engine = 1", "tygerd.toml, line 1: engine: expected"),
+    ],
+)
+def test_what_is_no_engine(text, said):
+    assert said in refusal(text)
