@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import trio
@@ -12,31 +14,60 @@ import trio
 from tests.support import transferdaemon
 from tyger import paths
 from tygerd import config
-from tygerd.conformance import engine as conformance
+from tygerd.conformance.engines import bench as conformance
+from tygerd.conformance.engines import ends, limits, pipes, programs, wide
+from tygerd.engines import base
 from tygerd.engines.process import bwrap
 from tygerd.engines.process import engine as process_engine
 
+ALL = (ends, limits, pipes, programs, wide)
+"""Importing a part has put its checks on the list."""
 
-class ProcessBench:
-    """The process engine, with a fake daemon for the transfers."""
 
-    image = "here"
+class Bench:
+    """An engine with a fake daemon for its transfers. `make` makes one over the same state."""
+
     unknown_image = "registry.example/unknown:1"
 
-    def __init__(self, daemon: transferdaemon.TransferDaemon, state: str, bubblewrap: str) -> None:
+    def __init__(
+        self,
+        daemon: transferdaemon.TransferDaemon,
+        image: str,
+        make: Callable[[], base.Engine],
+        nursery: trio.Nursery,
+    ) -> None:
         self.daemon = daemon
-        places = paths.Paths(system=False, socket=daemon.socket, state=state, config="/etc/x/tygerd.toml")
-        settings = config.parse(
-            f'[engine.process]\nbubblewrap = "{bubblewrap}"\ncancel_grace = 0.3\n'
-            '[[engine.process.images]]\nimage = "here"\n'
-        )
-        self.engine = process_engine.ProcessEngine(
-            places, settings, supervisor=lambda word: [sys.executable, "-m", "tygerd.supervisor", word]
-        )
+        self.image = image
+        self._make = make
+        self._nursery = nursery
         self._numbers = itertools.count(1)
+        self._life = trio.CancelScope()
+        self._ended = trio.Event()
+
+    async def start(self) -> None:
+        """Make an engine and have its tasks run."""
+        self.engine = self._make()
+        await self._nursery.start(self._run, self.engine)
+
+    async def _run(self, engine: base.Engine, task_status: trio.TaskStatus[None]) -> None:
+        self._life, self._ended = trio.CancelScope(), trio.Event()
+        with self._life:
+            await engine.run(task_status=task_status)
+        self._ended.set()
+
+    async def restart(self) -> None:
+        self._life.cancel()
+        await self._ended.wait()
+        await self.start()
 
     def next_run(self) -> int:
         return next(self._numbers)
+
+    def next_port(self) -> int:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port: int = free.getsockname()[1]
+            return port
 
     async def filled(self, content: bytes) -> str:
         name = f"buffer{next(self._numbers)}"
@@ -53,21 +84,43 @@ class ProcessBench:
 WORKS = (program := bwrap.find()) is not None and bwrap.probe(program) is None
 
 
+@contextlib.asynccontextmanager
+async def running(
+    daemon: transferdaemon.TransferDaemon, image: str, make: Callable[[], base.Engine]
+) -> AsyncIterator[Bench]:
+    """A bench whose engine runs."""
+    async with trio.open_nursery() as nursery:
+        bench = Bench(daemon, image, make, nursery)
+        await bench.start()
+        yield bench
+        nursery.cancel_scope.cancel()
+
+
 @pytest.fixture(
     params=[
         "off",
         pytest.param("require", marks=pytest.mark.skipif(not WORKS, reason="bubblewrap does not work here")),
     ]
 )
-async def bench(request, tmp_path) -> AsyncIterator[ProcessBench]:
+async def process(request, tmp_path) -> AsyncIterator[Bench]:
+    settings = config.parse(
+        f'[engine.process]\nbubblewrap = "{request.param}"\ncancel_grace = 0.3\n'
+        '[[engine.process.images]]\nimage = "here"\n'
+    )
     with transferdaemon.TransferDaemon() as daemon:
-        bench = ProcessBench(daemon, str(tmp_path / "state"), request.param)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(bench.engine.run)
+        places = paths.Paths(
+            system=False, socket=daemon.socket, state=str(tmp_path / "state"), config="/etc/x/tygerd.toml"
+        )
+
+        def make() -> base.Engine:
+            return process_engine.ProcessEngine(
+                places, settings, supervisor=lambda word: [sys.executable, "-m", "tygerd.supervisor", word]
+            )
+
+        async with running(daemon, "here", make) as bench:
             yield bench
-            nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("name", conformance.CHECKS)
-async def test_process_engine(bench, name):
-    await conformance.CHECKS[name](bench)
+async def test_process_engine(process, name):
+    await conformance.CHECKS[name](process)

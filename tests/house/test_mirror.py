@@ -15,7 +15,12 @@ UNIT = sources.ROOT / "tests/unit"
 # Modules whose tests are in another place: that file or folder, or in words why there is nothing to test.
 ELSEWHERE: dict[str, str] = {
     "tygerd.conformance.containers": "tests/conformance/test_stores.py",
-    "tygerd.conformance.engine": "tests/conformance/test_engines.py",
+    "tygerd.conformance.engines.bench": "tests/conformance/test_engines.py",
+    "tygerd.conformance.engines.ends": "tests/conformance/test_engines.py",
+    "tygerd.conformance.engines.limits": "tests/conformance/test_engines.py",
+    "tygerd.conformance.engines.pipes": "tests/conformance/test_engines.py",
+    "tygerd.conformance.engines.programs": "tests/conformance/test_engines.py",
+    "tygerd.conformance.engines.wide": "tests/conformance/test_engines.py",
     "tygerd.conformance.remote": "tests/conformance/test_stores.py",
     "tygerd.conformance.store": "tests/conformance/test_stores.py",
 }
