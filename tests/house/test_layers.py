@@ -25,7 +25,7 @@ ROWS: list[tuple[str, ...]] = [
     ("supervisor",),
     ("config",),
     ("identity", "enginesettings"),
-    ("osutil", "logs", "tables"),
+    ("osutil", "logs", "tables", "quantity"),
     ("clock", "events"),
 ]
 LEVEL = {part: level for level, row in enumerate(ROWS) for part in row}

@@ -13,7 +13,7 @@ from typing import NoReturn
 import msgspec
 
 from tyger import errors, model
-from tygerd.codespecs import quantity
+from tygerd import quantity
 
 _BUFFER_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 # As in a container's arguments: `$$` is a dollar sign, `$(X)` a reference.

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from tyger import errors, model
+from tygerd import quantity
 from tygerd.buffers import access, ids, tags
-from tygerd.codespecs import quantity
 from tygerd.engines import base
 from tygerd.runs import resource
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tygerd.codespecs import quantity
+from tygerd import quantity
 
 
 @pytest.mark.parametrize(
