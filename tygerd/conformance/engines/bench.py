@@ -1,8 +1,8 @@
 """The frame of the checks: a place to run jobs (`Bench`), a job of a check (`Ran`), and the list of all.
 
 A check raises AssertionError with what it found. Checks share nothing, and may run in any order. What an
-engine does not declare (`base.Traits`) is not asked of it here; that it is refused is checked through a daemon
-(`tygerd.conformance.daemons`).
+engine does not declare (`base.Traits`) is not asked of it here; whether it is refused is checked through a
+daemon (`tygerd.conformance.daemons`).
 """
 
 from __future__ import annotations
