@@ -47,10 +47,14 @@ class Ending:
         """Give a cause: the run is canceled."""
         self._give(("Canceled", reason))
 
-    def exited(self, code: int) -> None:
-        """Main has ended with this code."""
+    def exited(self, code: int | None, reason: str | None = None) -> None:
+        """Main has ended with this code, or one of its replicas has; `reason` where it ended badly."""
         with self._lock:
-            self._code = code
+            if not self._code:
+                self._code = code
+            if reason is not None:
+                self._cause = self._cause or ("Failed", reason)
+        self.report()
 
     def report(self) -> None:
         """Wake the main loop: a thread has ended."""
@@ -66,7 +70,7 @@ class Ending:
 
     @property
     def wanted(self) -> bool:
-        """Main has to be stopped: there is a cause other than its own exit."""
+        """What runs has to be stopped: there is a cause."""
         with self._lock:
             return self._cause is not None
 
@@ -80,14 +84,11 @@ class Ending:
         with self._lock:
             if self._cause is not None:
                 return *self._cause, self._code
-            if self._code:
-                return "Failed", f"Main exited with code {describe(self._code)}", self._code
             return "Succeeded", None, self._code
 
     def _give(self, cause: tuple[spec.Ended, str]) -> None:
         with self._lock:
-            if not self._code:  # main failed first
-                self._cause = self._cause or cause
+            self._cause = self._cause or cause
         self.report()
 
     def close(self) -> None:

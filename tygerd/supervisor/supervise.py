@@ -1,11 +1,11 @@
 """The supervision of one run: starts its job, watches it, stops it, and says how it ended.
 
-Theory of operation. One main loop sleeps in poll; the only other threads are those of the pipes. A run goes
-through four phases, and only forward: `starting`; `running` (main lives); `stopping` (there is a cause to end
-it: TERM was sent to everything, KILL follows after the grace); `ending` (main is gone: whatever it left
-behind is killed, then the pipes are released, the log is read to its end and the transfers finish). Then the
-status is written, told, and the process ends. Phases are derived from what has happened; there are no flags
-to disagree.
+Theory of operation. One main loop sleeps in poll; the other threads are those of the pipes and of containers.
+A run goes through four phases, and only forward: `starting` (workers are awaited, or the job's containers);
+`running`; `stopping` (there is a cause to end it: TERM was sent to everything, KILL follows after the grace);
+`ending` (the job is gone: whatever it left behind is killed, then the pipes are released, the log is read to
+its end and the transfers finish). Then the status is written, told, and the process ends. Phases are derived
+from what has happened; there are no flags to disagree.
 """
 
 from __future__ import annotations
@@ -15,18 +15,13 @@ import errno
 import os
 import select
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 
-from tygerd.supervisor import control, ending, log, pipes, spec, tree
+from tygerd.supervisor import control, crew, ending, log, mains, pipes, spec, tree
 
 RETRY_LOG = 1.0
 """Seconds between attempts to write a log for which the disk has no room."""
-
-LEFTOVERS = 10.0
-"""Seconds after main's end that we wait for what cannot be killed (a set-uid program, an uninterruptible
-call) and for pipes that a job handed to somebody outside its tree."""
 
 TAIL = 1.0
 """Seconds that the outputs of a canceled run get to store what is left in their pipes. The disk may be full,
@@ -53,13 +48,12 @@ class Supervisor:
         self._end = ending.Ending()
         self._listener = control.Listener(directory)
         self._log = log.LogFile(os.path.join(directory, spec.LOG))
-        self._sources: list[log.Source] = []
+        self._crew = crew.Crew(setup, self._end)
         pipes.make(directory, setup.inputs + setup.outputs)
         self._inputs = [pipes.Input(directory, pipe, setup, self._end) for pipe in setup.inputs]
         self._outputs = [pipes.Output(directory, pipe, setup, self._end) for pipe in setup.outputs]
+        self._moving = False
         self._signals, self._signals_in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._main: subprocess.Popen[bytes] | None = None
-        self._children = False
         self._started_at: int | None = None
         self._timeout_at: float | None = None
         self._kill_at: float | None = None
@@ -73,7 +67,7 @@ class Supervisor:
         self._take_signals()
         tree.become_subreaper()
         ready()
-        self._start()
+        self._advance()
         while not self._finished():
             self._handle(self._wait())
             self._advance()
@@ -92,39 +86,6 @@ class Supervisor:
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: None)
 
-    def _start(self) -> None:
-        """Start the job, then the threads: a fork is safe only while there is one thread."""
-        setup = self._setup
-        out, out_in = os.pipe2(os.O_CLOEXEC)
-        err, err_in = os.pipe2(os.O_CLOEXEC)
-        stamps = log.Stamps()
-        self._sources = [log.Source(out, b"O", stamps), log.Source(err, b"E", stamps)]
-        try:
-            self._main = subprocess.Popen(
-                setup.argv,
-                env=setup.env,
-                cwd=setup.cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=out_in,
-                stderr=err_in,
-                start_new_session=True,
-                # The job must not outlive a supervisor that is killed; a sandbox sees to that itself.
-                preexec_fn=None if setup.sandboxed else tree.die_with_parent,  # noqa: PLW1509 - one thread
-            )
-        except (OSError, subprocess.SubprocessError, ValueError) as error:
-            self._end.fail(_cannot_start(setup, error))
-            return
-        finally:
-            os.close(out_in)
-            os.close(err_in)
-        self._children = True
-        self._started_at = time.time_ns() // 1000
-        if setup.timeout is not None:
-            self._timeout_at = boottime() + setup.timeout
-        for thread in self._pipes:
-            thread.start()
-        self._listener.broadcast({"event": "started", "startedAt": self._started_at})
-
     # --- the loop ----------------------------------------------------------------------------------------
 
     @property
@@ -137,18 +98,22 @@ class Supervisor:
             return "ending"
         if self._end.wanted:
             return "stopping"
-        return "starting" if self._main is None else "running"
+        return "starting" if self._started_at is None else "running"
 
     def _finished(self) -> bool:
         return (
             self._over
-            and (self._main is None or all(thread.ended for thread in self._pipes))
+            and not (self._moving and any(not thread.ended for thread in self._pipes))
             and not self._is_logging
         )
 
     @property
+    def _sources(self) -> list[log.Source]:
+        return [source for main in self._crew.started for source in main.sources]
+
+    @property
     def _is_logging(self) -> bool:
-        return any(source.fileno() >= 0 for source in self._sources)
+        return any(main.prints for main in self._crew.started)
 
     def _wait(self) -> dict[int, int]:
         """Sleep until something happens or is due."""
@@ -166,8 +131,9 @@ class Supervisor:
                 if source.fileno() >= 0:
                     poller.register(source, select.POLLIN)
         if self._gone_at is not None:
-            if not self._over or self._is_logging:
-                due.append(self._gone_at + LEFTOVERS - boottime())
+            patience = [mains.LEFTOVERS] if not self._over else []
+            patience += [main.leftovers for main in self._crew.started if main.prints]
+            due += [self._gone_at + seconds - boottime() for seconds in patience]
             if (at := self._tail_ends()) is not None:
                 due.append(at - boottime())
         else:
@@ -208,19 +174,35 @@ class Supervisor:
             self._removed = True
             self._end.fail("the run's directory was removed")
             self._give_up()
-        if self._children:
-            code, self._children = tree.reap(self._main.pid if self._main else None)
-            if code is not None:
-                self._main_ended(code)
-        if self._gone_at is None and self._main is not None:
-            self._stop_main(now)
+        self._crew.advance()
+        self._tell_start()
+        if self._gone_at is None and self._crew.ended:
+            self._gone_at = now
+            if self._started_at is not None:
+                self._listener.broadcast({"event": "exited", "exitCode": self._end.result()[2]})
+        if self._gone_at is None:
+            self._stop_job(now)
         elif not self._over:
-            self._end_tree(now)
+            self._end_crew(now)
         if (at := self._tail_ends()) is not None and now >= at:
             self._give_up()
-        if self._gone_at is not None and now >= self._gone_at + LEFTOVERS:
-            for source in self._sources:
-                self._log.append(source.close())
+        if self._gone_at is not None:
+            for main in self._crew.started:
+                if now >= self._gone_at + main.leftovers:
+                    for source in main.sources:
+                        self._log.append(source.close())
+
+    def _tell_start(self) -> None:
+        """The job was started, or its first replica runs: what follows from it."""
+        if self._crew.begun and self._crew.started and not self._moving:
+            self._moving = True  # not before: a fork is safe only while there is one thread
+            for thread in self._pipes:
+                thread.start()
+        if self._started_at is None and (at := self._crew.started_at) is not None:
+            self._started_at = at
+            if self._setup.timeout is not None:
+                self._timeout_at = boottime() + self._setup.timeout
+            self._listener.broadcast({"event": "started", "startedAt": at})
 
     def _tail_ends(self) -> float | None:
         """When the transfers of a canceled run are given up; None when not, or when they were already."""
@@ -229,15 +211,8 @@ class Supervisor:
         going = any(thread.stop.reason is None for thread in self._pipes if not thread.ended)
         return self._gone_at + TAIL if going else None
 
-    def _main_ended(self, code: int) -> None:
-        if self._main is not None:
-            self._main.returncode = code  # we have reaped it, not subprocess
-        self._end.exited(code)
-        self._gone_at = boottime()
-        self._listener.broadcast({"event": "exited", "exitCode": code})
-
-    def _stop_main(self, now: float) -> None:
-        """Main lives: see whether it has to end."""
+    def _stop_job(self, now: float) -> None:
+        """The job lives: see whether it has to end."""
         if self._timeout_at is not None and now >= self._timeout_at:
             self._end.fail(
                 "DeadlineExceeded: the run was active longer than its timeout of "
@@ -247,19 +222,15 @@ class Supervisor:
             return
         if self._kill_at is None:
             self._kill_at = now + self._setup.cancel_grace
-            # A sandbox that gets TERM takes the job with it, without a grace.
-            spare = self._main.pid if self._setup.sandboxed and self._main else None
-            tree.send(signal.SIGTERM, spare=spare)
+            self._crew.terminate()
         elif now >= self._kill_at:
-            tree.kill()
+            self._crew.kill()
             self._kill_at = now + 1.0
 
-    def _end_tree(self, now: float) -> None:
-        """Main is gone, or never was: kill what it left, then let the pipes end."""
-        if self._gone_at is None:
-            self._gone_at = now
-        if self._children and now < self._gone_at + LEFTOVERS:
-            tree.kill()
+    def _end_crew(self, now: float) -> None:
+        """The job is gone, or never was: kill what it left, then let the pipes end."""
+        if not self._crew.gone and self._gone_at is not None and now < self._gone_at + mains.LEFTOVERS:
+            self._crew.kill()
             return
         self._over = True
         self._end.finish()
@@ -333,6 +304,7 @@ class Supervisor:
         os.close(self._place)
         for thread in self._pipes:
             thread.close()
+        self._crew.close()
         self._end.close()
         signal.set_wakeup_fd(-1)
         os.close(self._signals)
@@ -341,14 +313,6 @@ class Supervisor:
     def abandon(self, reason: str) -> None:
         """After a defect of ours: kill the job and leave a status, so that the run doesn't look alive."""
         self._end.fail(reason)
-        tree.kill()
+        self._crew.kill()
         with contextlib.suppress(OSError):
             spec.write_status(self._directory, self._status())
-
-
-def _cannot_start(setup: spec.Spec, error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        if error.filename == setup.cwd:
-            return f"cannot change to the working directory '{setup.cwd}': {error.strerror}"
-        return f"cannot start '{setup.argv[0]}': {error.strerror}"
-    return f"cannot start '{setup.argv[0]}': {error}"

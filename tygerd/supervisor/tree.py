@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import os
 import signal
+from collections.abc import Collection, Iterable
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
@@ -29,16 +30,19 @@ def die_with_parent() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def descendants() -> list[int]:
-    """Every process below this one, parents before their children, and those that wait to be reaped."""
+def descendants(root: int | None = None, *, skip: Collection[int] = ()) -> list[int]:
+    """Every process below `root`, by default this one; parents before their children.
+
+    Those that wait to be reaped are among them. Those in `skip` are left out, and what is below them.
+    """
     children: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit() and (parent := _parent(entry)) is not None:
             children.setdefault(parent, []).append(int(entry))
     found: list[int] = []
-    todo = [os.getpid()]
+    todo = [root or os.getpid()]
     while todo:
-        below = children.get(todo.pop(), [])
+        below = [pid for pid in children.get(todo.pop(), []) if pid not in skip]
         found += below
         todo += below
     return found
@@ -53,32 +57,30 @@ def _parent(pid: str) -> int | None:
         return None
 
 
-def send(number: signal.Signals, *, spare: int | None = None) -> None:
-    """Signal every descendant but `spare` (a sandbox that would take the job with it)."""
-    for pid in descendants():
-        if pid != spare:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, number)
+def send(number: signal.Signals, pids: Iterable[int]) -> None:
+    """Signal these processes, as far as they are still there and ours to signal."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
 
 
 def kill() -> None:
     """Send KILL to every descendant. What is forked meanwhile needs another call: see `reap`."""
-    send(signal.SIGKILL)
+    send(signal.SIGKILL, descendants())
 
 
-def reap(main: int | None) -> tuple[int | None, bool]:
+def reap() -> tuple[dict[int, int], bool]:
     """Collect every child that has ended.
 
-    Returns main's exit code if it was among them (128 + n for signal n), and whether any child is left.
+    Returns the exit codes (128 + n for signal n) of those that were collected, and whether any child is left.
     """
-    code: int | None = None
+    codes: dict[int, int] = {}
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
-            return code, False
+            return codes, False
         if pid == 0:
-            return code, True
-        if pid == main:
-            exit_code = os.waitstatus_to_exitcode(status)
-            code = exit_code if exit_code >= 0 else 128 - exit_code
+            return codes, True
+        code = os.waitstatus_to_exitcode(status)
+        codes[pid] = code if code >= 0 else 128 - code

@@ -83,6 +83,7 @@ def supervise(tmp_path, daemon):
     def start(script: str | list[str], *, inputs=(), outputs=(), run=1, **more) -> Beside:
         directory = str(tmp_path / str(run))
         os.mkdir(directory)
+        argv = ["/bin/sh", "-c", script] if isinstance(script, str) else script
         env = {"PATH": os.environ["PATH"]}
         for name in (*inputs, *outputs):
             env[f"{name.upper()}_PIPE"] = spec.pipe_path(directory, name)
@@ -90,9 +91,9 @@ def supervise(tmp_path, daemon):
             directory,
             spec.Spec(
                 run=run,
-                argv=["/bin/sh", "-c", script] if isinstance(script, str) else script,
-                env=env,
-                cwd=more.pop("cwd", directory),
+                mains=(
+                    spec.MainSpec("main", process=spec.ProcessSpec(argv, env, more.pop("cwd", directory))),
+                ),
                 daemon_socket=daemon.socket,
                 inputs=tuple(spec.Pipe(name, f"buffer-{name}") for name in inputs),
                 outputs=tuple(spec.Pipe(name, f"buffer-{name}") for name in outputs),

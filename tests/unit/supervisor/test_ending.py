@@ -25,13 +25,13 @@ def test_success_is_what_is_left(end):
 def test_the_first_cause_stays(end):
     end.cancel("Canceled by user")
     end.fail("later")
-    end.exited(137)
+    end.exited(137, "Main exited with code 137 (SIGKILL)")
     assert end.wanted
     assert end.result() == ("Canceled", "Canceled by user", 137)
 
 
 def test_main_that_failed_is_not_excused_by_what_follows(end):
-    end.exited(2)
+    end.exited(2, "Main exited with code 2")
     end.fail("its pipe broke")
     assert end.result() == ("Failed", "Main exited with code 2", 2)
 

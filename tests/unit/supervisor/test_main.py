@@ -36,4 +36,4 @@ def test_a_spec_of_another_version(tmp_path):
         [sys.executable, "-m", "tygerd.supervisor", str(tmp_path)], capture_output=True, check=False
     )
     assert process.returncode == 1
-    assert process.stdout.endswith(b"spec.json is not of version 1\n")
+    assert process.stdout.endswith(b"spec.json is not of version 1 or 2\n")

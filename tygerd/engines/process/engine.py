@@ -1,7 +1,4 @@
-"""The process engine: a directory, a spec and a supervisor for each run.
-
-It remembers a run by its directory below `<state>/runs`; `adopt` reads from there what became of it.
-"""
+"""The process engine: runs are processes of this host, each in a directory below `<state>/runs`."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import contextlib
 import logging
 import os
 import pwd
-import shutil
 from collections.abc import Callable
 
 import trio
@@ -17,13 +13,14 @@ import trio
 from tyger import errors, model, paths
 from tygerd import config
 from tygerd.engines import base
-from tygerd.engines.process import adopt, bwrap, environment, images, spawn
+from tygerd.engines.process import bwrap, environment, images
+from tygerd.engines.supervised import engine as supervised
 from tygerd.supervisor import spec
 
 logger = logging.getLogger(__name__)
 
 
-class ProcessEngine:
+class ProcessEngine(supervised.SupervisedEngine):
     """See `base.Engine`. `supervisor` makes the argv of a supervisor, for tests."""
 
     traits = base.Traits(name="process")
@@ -35,11 +32,10 @@ class ProcessEngine:
         *,
         supervisor: Callable[[str], list[str]] | None = None,
     ) -> None:
+        super().__init__(os.path.join(places.state, "runs"), supervisor=supervisor)
         self._places = places
         self._settings = settings.engine.process
         self._store = settings.store
-        self._directory = os.path.join(places.state, "runs")
-        self._supervisors = spawn.Supervisors(supervisor)
         self._sandbox: bwrap.Sandbox | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -49,8 +45,13 @@ class ProcessEngine:
             Problem: CONFIG, when bubblewrap is required and doesn't work.
         """
         self._sandbox = await trio.to_thread.run_sync(self._find_sandbox)
-        os.makedirs(self._directory, mode=0o700, exist_ok=True)
-        await self._supervisors.run(task_status=task_status)
+        await super().run(task_status=task_status)
+
+    async def unavailable(self) -> str | None:
+        """See `base.Engine`. Of the whole system's daemon, where bubblewrap does not work."""
+        if self._sandbox is None and self._places.system:
+            return "bubblewrap, without which the daemon of the whole system runs nothing, does not work here"
+        return None
 
     async def check(
         self,
@@ -78,79 +79,30 @@ class ProcessEngine:
     async def prepare(self, image: str, progress: base.Progress, *, pull: bool = False) -> None:
         """See `base.Engine`. Images are directories, which are there or not."""
 
-    async def start(self, job: base.Job) -> None:
-        """See `base.Engine`."""
-        directory = self._run_directory(job.run)
-        try:
-            await trio.to_thread.run_sync(self._prepare, directory, job)
-        except OSError as error:
-            raise adopt.problem(error) from error
-        await self._supervisors.start(directory)
-
-    async def knows(self, run: int) -> bool:
-        """See `base.Engine`."""
-        return adopt.was_started(self._run_directory(run))
-
-    def has(self, run: int) -> bool:
-        """See `base.Engine`."""
-        return os.path.exists(self._run_directory(run))
-
-    async def follow(self, run: int, report: base.Report) -> base.Observation:
-        """See `base.Engine`."""
-
-        async def forward(observation: base.Observation) -> None:
-            if observation.status == "Running":
-                self._supervisors.replenish()
-            await report(observation)
-
-        try:
-            return await adopt.follow(self._run_directory(run), forward)
-        finally:
-            self._supervisors.replenish()
-
-    async def cancel(self, run: int, reason: str) -> None:
-        """See `base.Engine`."""
-        await adopt.send(self._run_directory(run), {"command": "cancel", "reason": reason})
-
-    def log_path(self, run: int) -> str:
-        """See `base.Engine`."""
-        return os.path.join(self._run_directory(run), spec.LOG)
-
-    async def remove(self, run: int) -> None:
-        """See `base.Engine`."""
-        await trio.to_thread.run_sync(_remove, self._run_directory(run))
-
     # --- preparing ---------------------------------------------------------------------------------------
-
-    def _run_directory(self, run: int) -> str:
-        return os.path.join(self._directory, str(run))
 
     def _image(self, codespec: model.JobCodespec) -> config.Image:
         return images.resolve(self._settings.images, codespec.image, self._places.config)
 
-    def _prepare(self, directory: str, job: base.Job) -> None:
-        """Make the run's directory and its spec; a few small files in a directory that is in memory."""
-        os.makedirs(directory, mode=0o700, exist_ok=True)
-        os.makedirs(os.path.join(directory, spec.PIPES), mode=0o700, exist_ok=True)
+    def _spec(self, directory: str, job: base.Job) -> spec.Spec:
+        """See `SupervisedEngine`."""
         image = self._image(job.codespec)
         plan = self._sandboxed if self._sandbox else self._direct
         argv, env, cwd = plan(directory, job, image)
-        spec.write_spec(
-            directory,
-            spec.Spec(
-                run=job.run,
-                argv=argv,
-                env=env,
-                cwd=cwd,
-                sandboxed=self._sandbox is not None,
-                daemon_socket=self._places.socket,
-                inputs=tuple(spec.Pipe(name, job.buffers[name]) for name in job.inputs),
-                outputs=tuple(spec.Pipe(name, job.buffers[name]) for name in job.outputs),
-                timeout=job.timeout_seconds,
-                cancel_grace=self._settings.cancel_grace,
-                block_size=self._store.block_size,
-                flush_interval=self._store.flush_interval,
+        return spec.Spec(
+            run=job.run,
+            mains=(
+                spec.MainSpec(
+                    "main", process=spec.ProcessSpec(argv, env, cwd, sandboxed=self._sandbox is not None)
+                ),
             ),
+            daemon_socket=self._places.socket,
+            inputs=tuple(spec.Pipe(name, job.buffers[name]) for name in job.inputs),
+            outputs=tuple(spec.Pipe(name, job.buffers[name]) for name in job.outputs),
+            timeout=job.timeout_seconds,
+            cancel_grace=self._settings.cancel_grace,
+            block_size=self._store.block_size,
+            flush_interval=self._store.flush_interval,
         )
 
     def _sandboxed(
@@ -209,20 +161,3 @@ class ProcessEngine:
             state=os.path.realpath(self._places.state),
             socket=os.path.realpath(self._places.socket),
         )
-
-
-def _remove(directory: str) -> None:
-    """Remove a run's directory, whatever modes the job left in it."""
-
-    def force(function: Callable[..., object], path: str, _info: object) -> None:
-        os.chmod(os.path.dirname(path), 0o700)
-        if os.path.isdir(path) and not os.path.islink(path):
-            os.chmod(path, 0o700)
-        function(path)
-
-    try:
-        shutil.rmtree(directory, onerror=force)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        logger.warning("cannot remove all of %s: %s", directory, error)

@@ -9,7 +9,6 @@ import trio
 
 from tyger import errors, model, paths
 from tygerd import config
-from tygerd.engines import base
 from tygerd.engines.process import bwrap, engine
 
 IMAGES = """
@@ -88,25 +87,3 @@ async def test_a_required_sandbox_that_is_missing(tmp_path):
             await made.run()
     finally:
         os.environ["PATH"] = before
-
-
-async def test_what_is_removed_is_gone_whatever_its_modes(tmp_path):
-    made = make(tmp_path)
-    work = tmp_path / "runs" / "1" / "work"
-    (work / "deep").mkdir(parents=True)
-    (work / "deep" / "file").touch()
-    (work / "deep").chmod(0)
-    work.chmod(0)
-    await made.remove(1)
-    assert not (tmp_path / "runs" / "1").exists()
-    await made.remove(1)
-
-
-async def test_a_disk_that_takes_no_run(tmp_path):
-    made = make(tmp_path)
-    (tmp_path / "runs").touch()
-    job = base.Job(
-        run=1, codespec=model.JobCodespec(image="host"), buffers={}, created_at=0, timeout_seconds=1
-    )
-    with pytest.raises(errors.Problem, match="cannot prepare the run"):
-        await made.start(job)

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from tygerd.engines import base
-from tygerd.engines.process import adopt
+from tygerd.engines.supervised import adopt
 from tygerd.supervisor import control, spec
 
 STATUS = spec.Status(
@@ -73,7 +73,7 @@ async def test_an_end_that_nobody_saw(directory, lock):
 async def test_a_supervisor_that_was_killed(directory, lock):
     spec.write_spec(
         directory,
-        spec.Spec(run=1, argv=["x"], env={}, cwd="/", daemon_socket="/s", outputs=(spec.Pipe("out", "id"),)),
+        spec.Spec(run=1, mains=(), daemon_socket="/s", outputs=(spec.Pipe("out", "id"),)),
     )
     fcntl.flock(lock, fcntl.LOCK_UN)
     end = await adopt.follow(directory, Recorder())

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from tyger import errors
-from tygerd.engines.process import spawn
+from tygerd.engines.supervised import spawn
 
 
 def supervisor(code: str, log):
