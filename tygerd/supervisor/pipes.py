@@ -10,18 +10,23 @@ that doesn't read its input to the end loses the rest; main's exit code judges i
 An *output*'s read end is opened before the job starts and held until the run is over: a fresh read end gives
 no event until a writer came, and a job's open for writing never blocks. The first end of file ends the
 buffer; what a second writer then writes fails the run. An output that was never opened is an empty buffer.
+
+Every replica of a job has its own pipes. All read the same inputs; the first that opens an output writes that
+buffer, and another that opens it, too, fails the run.
 """
 
 from __future__ import annotations
 
 import abc
 import array
+import contextlib
 import fcntl
 import os
 import select
 import termios
 import threading
 import time
+from collections.abc import Iterable
 from typing import Literal
 
 from tyger import access, errors, reading, streams, writing
@@ -29,29 +34,70 @@ from tyger import client as client_module
 from tygerd.supervisor import ending, spec
 
 State = Literal["waiting", "open", "complete", "failed", "closed", "skipped"]
-"""`closed`: the job ended before it had read its whole input. `skipped`: it never opened its input."""
+"""`closed`: the job ended before it had read its whole input. `skipped`: it never opened its input, or left
+an output to another replica."""
 
 
 FIRST_LOOK, LAST_LOOK = 0.0005, 0.02
 """Seconds between looks whether a job has taken all of its input: so late it sees the end of file."""
 
 
-def make(directory: str, pipes: tuple[spec.Pipe, ...]) -> None:
-    """Make the FIFOs; those that are there already are ours from an attempt that never started a job."""
-    os.makedirs(os.path.join(directory, spec.PIPES), mode=0o711, exist_ok=True)
+def make(directory: str, setup: spec.Spec, end: ending.Ending) -> list[Pipe]:
+    """The threads of all pipes of a run, not started, and the FIFOs."""
+    claims = {pipe.name: Claim() for pipe in setup.outputs}
+    made: list[Pipe] = []
+    for main in setup.mains:
+        os.makedirs(os.path.join(directory, spec.PIPES, main.pipes), exist_ok=True)
+        # Whoever is in a container has to come through here; the run's own directory keeps others away.
+        os.chmod(os.path.join(directory, spec.PIPES, main.pipes), 0o711)  # noqa: S103
+        for pipe in setup.inputs:
+            place = _fifo(directory, pipe, main)
+            made.append(Input(place, pipe, setup, end))
+        for pipe in setup.outputs:
+            place = _fifo(directory, pipe, main)
+            made.append(Output(place, pipe, setup, end, claims[pipe.name]))
+    return made
+
+
+def _fifo(directory: str, pipe: spec.Pipe, main: spec.MainSpec) -> str:
+    """Make a FIFO; one that is there already is ours from an attempt that never started a job."""
+    path = spec.pipe_path(directory, pipe.name, main.pipes)
+    with contextlib.suppress(FileExistsError):
+        os.mkfifo(path, pipe.mode)
+    os.chmod(path, pipe.mode)  # whatever the umask
+    return path
+
+
+def combined(pipes: Iterable[Pipe]) -> dict[str, State]:
+    """How the transfer of each buffer stands; where there are replicas, what says most about it."""
+    states: dict[str, State] = {}
     for pipe in pipes:
-        path = spec.pipe_path(directory, pipe.name)
-        try:
-            os.mkfifo(path, pipe.mode)
-        except FileExistsError:
-            continue
-        os.chmod(path, pipe.mode)  # whatever the umask
+        known = states.get(pipe.pipe.name, pipe.state)
+        states[pipe.pipe.name] = min(known, pipe.state, key=_TELLING.index)
+    return states
+
+
+_TELLING: tuple[State, ...] = ("failed", "open", "waiting", "closed", "complete", "skipped")
+
+
+class Claim:
+    """Who writes an output: one of the job's replicas."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._taken = False
+
+    def take(self) -> bool:
+        """Whether nobody else has it."""
+        with self._lock:
+            free, self._taken = not self._taken, True
+            return free
 
 
 class Pipe(threading.Thread, abc.ABC):
     """What inputs and outputs share. `state`, `bytes` and `ended` may be read at any time."""
 
-    def __init__(self, directory: str, pipe: spec.Pipe, setup: spec.Spec, end: ending.Ending) -> None:
+    def __init__(self, place: str, pipe: spec.Pipe, setup: spec.Spec, end: ending.Ending) -> None:
         super().__init__(name=f"pipe {pipe.name}", daemon=True)
         self.pipe = pipe
         self.setup = setup
@@ -62,7 +108,7 @@ class Pipe(threading.Thread, abc.ABC):
         self.stop = streams.Stop()
         self.client = client_module.Client(setup.daemon_socket)
         # Opened once, by what it is: a job may unlink or replace the name, and we would block for ever.
-        self._place = os.open(spec.pipe_path(directory, pipe.name), os.O_PATH | os.O_CLOEXEC)
+        self._place = os.open(place, os.O_PATH | os.O_CLOEXEC)
 
     def run(self) -> None:
         """Move the bytes; whatever goes wrong fails the run by the buffer's name."""
@@ -107,8 +153,8 @@ class Pipe(threading.Thread, abc.ABC):
 class Input(Pipe):
     """From a buffer into the job."""
 
-    def __init__(self, directory: str, pipe: spec.Pipe, setup: spec.Spec, end: ending.Ending) -> None:
-        super().__init__(directory, pipe, setup, end)
+    def __init__(self, place: str, pipe: spec.Pipe, setup: spec.Spec, end: ending.Ending) -> None:
+        super().__init__(place, pipe, setup, end)
         self._lock = threading.Lock()
         self._reader = -1
         self._opened = self._released = False
@@ -181,8 +227,11 @@ class Input(Pipe):
 class Output(Pipe):
     """From the job into a buffer."""
 
-    def __init__(self, directory: str, pipe: spec.Pipe, setup: spec.Spec, end: ending.Ending) -> None:
-        super().__init__(directory, pipe, setup, end)
+    def __init__(
+        self, place: str, pipe: spec.Pipe, setup: spec.Spec, end: ending.Ending, claim: Claim
+    ) -> None:
+        super().__init__(place, pipe, setup, end)
+        self._claim = claim
         self._first = self._open(os.O_RDONLY | os.O_NONBLOCK)
         self._second = -1
 
@@ -191,7 +240,10 @@ class Output(Pipe):
         try:
             _wait(self._first, self.end.over)
             if self._first not in _wait(self._first, seconds=0):
-                return self._write_nothing()
+                return self._write_nothing() if self._claim.take() else "skipped"
+            if not self._claim.take():
+                self._failed("more than one replica of the job opened it for writing")
+                return "failed"
             self.state = "open"
             state = self._write(self._first)
             while not self._watch(None):

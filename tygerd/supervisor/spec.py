@@ -44,11 +44,11 @@ class Pipe(NamedTuple):
 
 
 class Socket(NamedTuple):
-    """A port on which the job's main listens, and the buffers that are joined with it; they have no FIFO."""
+    """A port on which the job's main listens, and the names of the buffers that are joined with it."""
 
     port: int
-    input: Pipe | None = None
-    output: Pipe | None = None
+    input: str | None = None
+    output: str | None = None
 
 
 class ProcessSpec(NamedTuple):
@@ -158,7 +158,7 @@ def read_spec(directory: str) -> Spec:
             fields[name] = tuple(_main(main) for main in fields.get(name, ()))
         for name in ("inputs", "outputs"):
             fields[name] = tuple(_pipe(pipe) for pipe in fields[name])
-        fields["sockets"] = tuple(_socket(socket) for socket in fields.get("sockets", ()))
+        fields["sockets"] = tuple(Socket(**socket) for socket in fields.get("sockets", ()))
         return Spec(**fields)
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"not a spec: {error}") from error
@@ -172,11 +172,6 @@ def _main(fields: dict[str, Any]) -> MainSpec:
 
 def _pipe(fields: dict[str, Any] | list[Any]) -> Pipe:
     return Pipe(**fields) if isinstance(fields, dict) else Pipe(*fields)  # version 1 had lists
-
-
-def _socket(fields: dict[str, Any]) -> Socket:
-    pipes = {name: _pipe(fields[name]) for name in ("input", "output") if fields.get(name) is not None}
-    return Socket(**{**fields, **pipes})
 
 
 def _plain(value: Any) -> Any:

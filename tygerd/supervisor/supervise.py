@@ -49,9 +49,7 @@ class Supervisor:
         self._listener = control.Listener(directory)
         self._log = log.LogFile(os.path.join(directory, spec.LOG))
         self._crew = crew.Crew(setup, self._end)
-        pipes.make(directory, setup.inputs + setup.outputs)
-        self._inputs = [pipes.Input(directory, pipe, setup, self._end) for pipe in setup.inputs]
-        self._outputs = [pipes.Output(directory, pipe, setup, self._end) for pipe in setup.outputs]
+        self._pipes = pipes.make(directory, setup, self._end)
         self._moving = False
         self._signals, self._signals_in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._started_at: int | None = None
@@ -87,10 +85,6 @@ class Supervisor:
             signal.signal(number, lambda *_: None)
 
     # --- the loop ----------------------------------------------------------------------------------------
-
-    @property
-    def _pipes(self) -> list[pipes.Pipe]:
-        return [*self._inputs, *self._outputs]
 
     @property
     def _phase(self) -> str:
@@ -242,14 +236,16 @@ class Supervisor:
     # --- peers -------------------------------------------------------------------------------------------
 
     def _state(self) -> control.Message:
+        moved: dict[str, int] = {}
+        for thread in self._pipes:
+            moved[thread.pipe.name] = moved.get(thread.pipe.name, 0) + thread.bytes
+        states = pipes.combined(self._pipes)
         return {
             "event": "state",
             "phase": self._phase,
             "startedAt": self._started_at,
             "log": self._log.size,
-            "pipes": {
-                thread.pipe.name: {"state": thread.state, "bytes": thread.bytes} for thread in self._pipes
-            },
+            "pipes": {name: {"state": state, "bytes": moved[name]} for name, state in states.items()},
         }
 
     def _command(self, peer: control.Peer, message: control.Message) -> None:
@@ -282,9 +278,13 @@ class Supervisor:
             exit_code=code,
             started_at=self._started_at,
             finished_at=time.time_ns() // 1000,
-            inputs={thread.pipe.name: thread.state for thread in self._inputs},
-            outputs={thread.pipe.name: thread.state for thread in self._outputs},
+            inputs=self._states(self._setup.inputs),
+            outputs=self._states(self._setup.outputs),
         )
+
+    def _states(self, which: tuple[spec.Pipe, ...]) -> dict[str, str]:
+        states = pipes.combined(self._pipes)
+        return {pipe.name: states[pipe.name] for pipe in which}
 
     def _store(self, status: spec.Status) -> None:
         """Write the result; a full disk only delays it."""

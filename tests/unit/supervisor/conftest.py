@@ -77,23 +77,31 @@ def daemon():
 
 @pytest.fixture
 def supervise(tmp_path, daemon):
-    """Start a job under a supervisor: `supervise("shell text", inputs=["in"], outputs=["out"])`."""
+    """Start a job under a supervisor: `supervise("shell text", inputs=["in"], outputs=["out"])`.
+
+    With `replicas` each is told its number as $REPLICA.
+    """
     started: list[Beside] = []
 
-    def start(script: str | list[str], *, inputs=(), outputs=(), run=1, **more) -> Beside:
+    def start(script: str | list[str], *, inputs=(), outputs=(), run=1, replicas=1, **more) -> Beside:
         directory = str(tmp_path / str(run))
         os.mkdir(directory)
         argv = ["/bin/sh", "-c", script] if isinstance(script, str) else script
-        env = {"PATH": os.environ["PATH"]}
-        for name in (*inputs, *outputs):
-            env[f"{name.upper()}_PIPE"] = spec.pipe_path(directory, name)
+        cwd = more.pop("cwd", directory)
+
+        def main(name: str, pipes: str, label: str, number: int) -> spec.MainSpec:
+            env = {"PATH": os.environ["PATH"], "REPLICA": str(number)}
+            for buffer in (*inputs, *outputs):
+                env[f"{buffer.upper()}_PIPE"] = spec.pipe_path(directory, buffer, pipes)
+            return spec.MainSpec(name, spec.ProcessSpec(argv, env, cwd), pipes=pipes, label=label)
+
         spec.write_spec(
             directory,
             spec.Spec(
                 run=run,
-                mains=(
-                    spec.MainSpec("main", process=spec.ProcessSpec(argv, env, more.pop("cwd", directory))),
-                ),
+                mains=tuple(main(f"job-{i}", str(i), f"[job-{i}]", i) for i in range(replicas))
+                if replicas > 1
+                else (main("main", "", "", 0),),
                 daemon_socket=daemon.socket,
                 inputs=tuple(spec.Pipe(name, f"buffer-{name}") for name in inputs),
                 outputs=tuple(spec.Pipe(name, f"buffer-{name}") for name in outputs),

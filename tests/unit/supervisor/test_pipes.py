@@ -103,3 +103,25 @@ def test_an_output_is_complete_when_main_outlives_its_end(supervise, daemon, tmp
 def test_an_input_that_does_not_exist(supervise):
     status = supervise("read line < $IN_PIPE", inputs=["in"]).wait()
     assert status.reason == "buffer 'in': The resource was not found"
+
+
+def test_every_replica_reads_all_of_an_input(supervise, daemon):
+    daemon.buffers["buffer-in"] = bytes(1_000_000)
+    run = supervise("wc -c < $IN_PIPE", inputs=["in"], replicas=3)
+    status = run.wait()
+    assert (status.status, status.inputs) == ("Succeeded", {"in": "complete"})
+    assert [text.split()[-1] for _, text in run.log()] == ["1000000"] * 3
+
+
+def test_one_replica_may_write_an_output(supervise, daemon):
+    run = supervise("[ $REPLICA = 0 ] || echo $REPLICA > $OUT_PIPE", outputs=["out", "never"], replicas=2)
+    status = run.wait()
+    assert (status.status, status.outputs) == ("Succeeded", {"out": "complete", "never": "complete"})
+    assert (daemon.written["buffer-out"], daemon.written["buffer-never"]) == (b"1\n", b"")
+
+
+def test_two_replicas_cannot_write_one_output(supervise):
+    run = supervise("exec 3> $OUT_PIPE; echo up >&3; exec sleep 600", outputs=["out"], replicas=2)
+    status = run.wait()
+    reason = "buffer 'out': more than one replica of the job opened it for writing"
+    assert (status.status, status.reason, status.outputs) == ("Failed", reason, {"out": "failed"})

@@ -18,7 +18,7 @@ SPEC = spec.Spec(
     daemon_socket="/s",
     inputs=(spec.Pipe("in", "id1"),),
     outputs=(spec.Pipe("out", "id2", 0o666),),
-    sockets=(spec.Socket(80, output=spec.Pipe("answer", "id3")),),
+    sockets=(spec.Socket(80, output="out"),),
     timeout=1.5,
     deadline=1_700_000_000_000_000,
 )
