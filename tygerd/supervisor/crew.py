@@ -21,8 +21,8 @@ class Crew:
     def __init__(self, setup: spec.Spec, end: ending.Ending) -> None:
         self._end = end
         stamps = log.Stamps()  # shared: there is one log
-        self.job = [mains.make(main, stamps) for main in setup.mains]
-        self.workers = [mains.make(worker, stamps) for worker in setup.workers]
+        self.job = [mains.make(main, stamps, end) for main in setup.mains]
+        self.workers = [mains.make(worker, stamps, end) for worker in setup.workers]
         self.begun = False
         """The job was started; its replicas may be on their way to run."""
         self.started: list[mains.Main] = []
@@ -87,9 +87,13 @@ class Crew:
         """What the end of this one means for the run."""
         if main in self.workers:
             if not self.ended and (main.code or main.reason):
-                self._end.fail(main.reason or _exited("Worker", main.code or 0, main, self.workers))
+                which = f" in {main.name}" if len(self.workers) > 1 else ""
+                code = ending.describe(main.code or 0)
+                self._end.fail(main.reason or f"Worker exited with code {code}{which}")
         elif main.code or main.reason:
-            self._end.exited(main.code, main.reason or _exited("Main", main.code or 0, main, self.job))
+            self._end.exited(
+                main.code, main.reason or f"Main exited with code {ending.describe(main.code or 0)}"
+            )
         elif self.ended and main.code is not None:
             self._end.exited(main.code)
 
@@ -115,9 +119,3 @@ class Crew:
         for main in self.started:
             with contextlib.suppress(errors.Problem):
                 main.close()
-
-
-def _exited(word: str, code: int, main: mains.Main, group: list[mains.Main]) -> str:
-    """In words, with the name where it is one of several."""
-    which = f" in {main.name}" if len(group) > 1 else ""
-    return f"{word} exited with code {ending.describe(code)}{which}"

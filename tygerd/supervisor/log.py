@@ -2,8 +2,8 @@
 
 A record is one line of the file, `<time> <stream> <text>`: the time as RFC 3339 in UTC with nine fractional
 digits and `Z`, later than that of the record before it; the stream `O` or `E`, in lower case where the stream
-ended without a final newline after the text; the text as the job wrote it, any bytes but newline. Records are
-only appended.
+ended without a final newline after the text; the text as the job wrote it, any bytes but newline, behind the
+label of its program where the run has several. Records are only appended.
 """
 
 from __future__ import annotations
@@ -50,11 +50,14 @@ class Stamps:
 class Lines:
     """Cuts one stream of the job into records. No I/O."""
 
-    def __init__(self, stream: bytes, limit: int = MAX_LINE, stamps: Stamps | None = None) -> None:
+    def __init__(
+        self, stream: bytes, limit: int = MAX_LINE, stamps: Stamps | None = None, label: str = ""
+    ) -> None:
         self._limit = limit
         self._stamps = stamps or Stamps()
-        self._complete = b" " + stream + b" "
-        self._partial = b" " + stream.lower() + b" "
+        before = f"{label} ".encode() if label else b""
+        self._complete = b" " + stream + b" " + before
+        self._partial = b" " + stream.lower() + b" " + before
         self._rest = bytearray()
 
     def feed(self, data: bytes, nanoseconds: int) -> bytes:
@@ -83,15 +86,16 @@ class Lines:
 
 
 class Source:
-    """One of the job's two streams: the read end of its pipe, owned, and the records made of it.
+    """One of a program's two streams: the read end of its pipe, owned, and the records made of it.
 
-    Both streams of a job share their `stamps`.
+    All streams of a run share their `stamps`. `label` tells whose lines these are, where there are several
+    programs.
     """
 
-    def __init__(self, fd: int, stream: bytes, stamps: Stamps | None = None) -> None:
+    def __init__(self, fd: int, stream: bytes, stamps: Stamps | None = None, label: str = "") -> None:
         os.set_blocking(fd, False)
         self._fd = fd
-        self._lines = Lines(stream, stamps=stamps)
+        self._lines = Lines(stream, stamps=stamps, label=label)
 
     def fileno(self) -> int:
         """The pipe, for poll; -1 once it has ended."""

@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 
 from tyger import errors
-from tygerd.supervisor import log, spec, tree
+from tygerd.supervisor import ending, log, spec, tree
 
 LEFTOVERS = 10.0
 """Seconds after a process's end that we wait for what cannot be killed (a set-uid program, an uninterruptible
@@ -31,8 +31,9 @@ class Main(abc.ABC):
     leftovers = LEFTOVERS
     """Seconds after its end for which its `sources` are read; infinite where it is sure to end them."""
 
-    def __init__(self, setup: spec.MainSpec) -> None:
+    def __init__(self, setup: spec.MainSpec, stamps: log.Stamps) -> None:
         self.setup = setup
+        self._stamps = stamps
         self.name = setup.name
         self.addresses: Mapping[str, str] = {}
         self.address: str | None = None
@@ -47,6 +48,10 @@ class Main(abc.ABC):
         """Its exit code, 128 + n for signal n; None where there is none."""
         self.reason: str | None = None
         """Why it ended badly, where there is a better word than its code."""
+
+    def _source(self, fd: int, stream: bytes) -> log.Source:
+        """A source of its lines; the read end of a pipe becomes the source's."""
+        return log.Source(fd, stream, self._stamps, self.setup.label)
 
     @property
     def runs(self) -> bool:
@@ -83,9 +88,8 @@ class ProcessMain(Main):
     """A process of this host, with all that it starts."""
 
     def __init__(self, setup: spec.MainSpec, process: spec.ProcessSpec, stamps: log.Stamps) -> None:
-        super().__init__(setup)
+        super().__init__(setup, stamps)
         self._process = process
-        self._stamps = stamps
         self._child: subprocess.Popen[bytes] | None = None
 
     @property
@@ -97,7 +101,7 @@ class ProcessMain(Main):
         """See `Main`. Forks, so no other thread may be there yet."""
         out, out_in = os.pipe2(os.O_CLOEXEC)
         err, err_in = os.pipe2(os.O_CLOEXEC)
-        self.sources = [log.Source(out, b"O", self._stamps), log.Source(err, b"E", self._stamps)]
+        self.sources = [self._source(out, b"O"), self._source(err, b"E")]
         try:
             self._child = subprocess.Popen(
                 self._process.argv,
@@ -139,8 +143,8 @@ class ProcessMain(Main):
         """See `Main`. The main loop has killed what it left."""
 
 
-def make(setup: spec.MainSpec, stamps: log.Stamps) -> Main:
-    """The program of a spec.
+def make(setup: spec.MainSpec, stamps: log.Stamps, end: ending.Ending) -> Main:  # noqa: ARG001
+    """The program of a spec. A thread that it has wakes the main loop through `end`.
 
     Raises:
         ValueError: the spec names none.

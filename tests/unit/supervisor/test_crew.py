@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from tyger import errors
-from tygerd.supervisor import crew, ending, mains, spec
+from tygerd.supervisor import crew, ending, log, mains, spec
 
 
 class Puppet(mains.Main):
     """Does what the test says; notes what it is asked to do."""
 
     def __init__(self, setup, *, broken=False):
-        super().__init__(setup)
+        super().__init__(setup, log.Stamps())
         self.asked = []
         self._broken = broken
 
@@ -50,7 +50,7 @@ def team(end, monkeypatch):
     """Makes a crew of puppets: `team(2, 1)` has two replicas and one worker."""
 
     def make(replicas, workers=0, broken=()):
-        monkeypatch.setattr(mains, "make", lambda setup, _stamps: Puppet(setup, broken=setup.name in broken))
+        monkeypatch.setattr(mains, "make", lambda setup, *_: Puppet(setup, broken=setup.name in broken))
         names = [f"job-{number}" for number in range(replicas)] if replicas > 1 else ["main"]
         return crew.Crew(
             spec.Spec(
@@ -175,7 +175,7 @@ def test_the_first_replica_that_fails_fails_the_run(team, end):
     made.job[2].end(143)
     made.advance()
     assert made.ended
-    assert end.result() == ("Failed", "Main exited with code 139 (SIGSEGV) in job-1", 139)
+    assert end.result() == ("Failed", "Main exited with code 139 (SIGSEGV)", 139)
 
 
 def test_a_replica_that_cannot_be_started(team, end):

@@ -8,12 +8,23 @@ import select
 import pytest
 
 from tyger import errors
-from tygerd.supervisor import log, mains, spec
+from tygerd.supervisor import ending, log, mains, spec
 
 
-def process(*argv, cwd="/", sandboxed=False):
-    setup = spec.MainSpec("main", process=spec.ProcessSpec([*argv], dict(os.environ), cwd, sandboxed))
-    return mains.make(setup, log.Stamps())
+@pytest.fixture
+def end():
+    made = ending.Ending()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def process(end):
+    def make(*argv, cwd="/", sandboxed=False, label=""):
+        run = spec.ProcessSpec([*argv], dict(os.environ), cwd, sandboxed)
+        return mains.make(spec.MainSpec("main", process=run, label=label), log.Stamps(), end)
+
+    return make
 
 
 def collect(main):
@@ -35,7 +46,7 @@ def ended(main):
     return main.code
 
 
-def test_a_process_prints_and_ends():
+def test_a_process_prints_and_ends(process):
     main = process("sh", "-c", "echo out; echo err >&2; exit 3")
     assert (main.runs, main.prints) == (False, False)
     main.start()
@@ -46,8 +57,17 @@ def test_a_process_prints_and_ends():
     assert (main.runs, main.ended, ended(main)) == (False, True, 3)
 
 
+def test_lines_bear_the_programs_label(process):
+    main = process("sh", "-c", "echo a; printf b", label="[job-0][main]")
+    main.start()
+    collect(main)
+    assert main.sources[0].read().endswith(b" O [job-0][main] a\n")
+    assert main.sources[0].close().endswith(b" o [job-0][main] b\n")
+    ended(main)
+
+
 @pytest.mark.parametrize(("how", "code"), [("terminate", 143), ("kill", 137)])
-def test_a_process_is_stopped(how, code):
+def test_a_process_is_stopped(process, how, code):
     main = process("sleep", "600")
     main.start()
     getattr(main, how)()
@@ -55,7 +75,7 @@ def test_a_process_is_stopped(how, code):
     assert ended(main) == code
 
 
-def test_a_sandbox_is_spared_what_runs_inside_is_not():
+def test_a_sandbox_is_spared_what_runs_inside_is_not(process):
     main = process("sh", "-c", "sleep 600 & echo up; wait $!; echo $?", sandboxed=True)
     main.start()
     printed(main, 0)
@@ -77,7 +97,7 @@ def test_a_sandbox_is_spared_what_runs_inside_is_not():
         (["a\0b"], "/", "cannot start 'a\0b': embedded null byte"),
     ],
 )
-def test_what_cannot_be_started(argv, cwd, reason):
+def test_what_cannot_be_started(process, argv, cwd, reason):
     main = process(*argv, cwd=cwd)
     with pytest.raises(errors.Problem) as caught:
         main.start()
@@ -85,6 +105,6 @@ def test_what_cannot_be_started(argv, cwd, reason):
     ended(main)
 
 
-def test_a_spec_that_names_nothing():
+def test_a_spec_that_names_nothing(end):
     with pytest.raises(ValueError, match="main is neither a process nor a container"):
-        mains.make(spec.MainSpec("main"), log.Stamps())
+        mains.make(spec.MainSpec("main"), log.Stamps(), end)

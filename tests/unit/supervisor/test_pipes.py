@@ -110,7 +110,7 @@ def test_every_replica_reads_all_of_an_input(supervise, daemon):
     run = supervise("wc -c < $IN_PIPE", inputs=["in"], replicas=3)
     status = run.wait()
     assert (status.status, status.inputs) == ("Succeeded", {"in": "complete"})
-    assert [text.split()[-1] for _, text in run.log()] == ["1000000"] * 3
+    assert sorted(text for _, text in run.log()) == [f"[job-{number}] 1000000" for number in range(3)]
 
 
 def test_one_replica_may_write_an_output(supervise, daemon):

@@ -21,7 +21,7 @@ async def replicas_all_read_the_same(bench: suite.Bench) -> None:
     script = 'cat "$IN_PIPE" | wc -c'
     ran, end = await suite.run(bench, script, inputs={"in": bytes(300_000)}, replicas=3)
     suite.expect((end.status, end.reason), ("Succeeded", None))
-    suite.expect(sorted(ran.lines()), [f"[job-{number}] [main] 300000" for number in range(3)])
+    suite.expect(sorted(ran.lines()), [f"[job-{number}][main] 300000" for number in range(3)])
 
 
 @suite.check
