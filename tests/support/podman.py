@@ -62,6 +62,13 @@ default_subnet_pools = [{{ "base" = "{subnet}0.0/16", "size" = 24 }}]
 """
 """What works on any host, also on one with hybrid cgroups or without CAP_SYS_RESOURCE."""
 
+REGISTRIES = """
+[[registry]]
+location = "127.0.0.1"
+insecure = true
+"""
+"""A registry of a test's own has no certificate, on whatever port it listens."""
+
 
 def missing() -> str | None:
     """Why there can be no Podman here; None where it can."""
@@ -87,6 +94,7 @@ class Podman:
         self.socket = str(self.directory / "s")
         self.env = {"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin", "HOME": str(self.directory)}
         self.env["CONTAINERS_CONF"] = str(self.directory / "containers.conf")
+        self.env["CONTAINERS_REGISTRIES_CONF"] = str(self.directory / "registries.conf")
         self._subnet = f"10.{210 + slot}."
         self._process: subprocess.Popen[bytes] | None = None
         places = ["--root", str(self.directory / "store"), "--runroot", str(self.directory / "run")]
@@ -178,6 +186,7 @@ class Podman:
         networks.mkdir(exist_ok=True)
         config = CONFIG.format(directory=self.directory, networks=networks, subnet=self._subnet)
         pathlib.Path(self.env["CONTAINERS_CONF"]).write_text(config)
+        pathlib.Path(self.env["CONTAINERS_REGISTRIES_CONF"]).write_text(REGISTRIES)
         self.image(BUSYBOX)
         self.start()
 
