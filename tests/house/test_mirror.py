@@ -15,6 +15,10 @@ UNIT = sources.ROOT / "tests/unit"
 # Modules whose tests are in another place: that file or folder, or in words why there is nothing to test.
 ELSEWHERE: dict[str, str] = {
     "tygerd.conformance.containers": "tests/conformance/test_stores.py",
+    "tygerd.conformance.daemons.refusals": "tests/conformance/test_daemons.py",
+    "tygerd.conformance.daemons.relays": "tests/conformance/test_daemons.py",
+    "tygerd.conformance.daemons.site": "tests/conformance/test_daemons.py",
+    "tygerd.conformance.daemons.stages": "tests/conformance/test_daemons.py",
     "tygerd.conformance.engines.bench": "tests/conformance/test_engines.py",
     "tygerd.conformance.engines.ends": "tests/conformance/test_engines.py",
     "tygerd.conformance.engines.limits": "tests/conformance/test_engines.py",

@@ -40,8 +40,8 @@ async def variables_are_expanded(bench: suite.Bench) -> None:
 @suite.check
 async def the_working_directory(bench: suite.Bench) -> None:
     """`workingDir` is where main starts."""
-    ran, _ = await suite.run(bench, "pwd", working_dir="/usr")
-    suite.expect(ran.lines(), ["/usr"])
+    ran, _ = await suite.run(bench, "pwd", working_dir="/etc")
+    suite.expect(ran.lines(), ["/etc"])
 
 
 @suite.check

@@ -1,0 +1,58 @@
+"""Every engine passes the one suite behind a daemon, too, which is killed at every stage of a run."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support import daemon
+from tygerd.conformance.daemons import refusals, relays, stages
+from tygerd.conformance.daemons import site as conformance
+from tygerd.engines import base
+from tygerd.engines.process import engine as process_engine
+
+ALL = (refusals, relays, stages)
+"""Importing a part has put its checks on the list."""
+
+PROCESS = """
+[store]
+flush_interval = "50ms"
+[engine.process]
+cancel_grace = 1
+[[engine.process.images]]
+image = "here"
+"""
+
+
+class Site:
+    """See `conformance.Site`."""
+
+    unknown_image = "registry.example/unknown:1"
+
+    def __init__(self, it: daemon.Daemon, traits: base.Traits, image: str) -> None:
+        self.daemon = it
+        self.socket = it.socket
+        self.traits = traits
+        self.image = image
+
+    def next_port(self) -> int:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port: int = free.getsockname()[1]
+            return port
+
+    def restart(self) -> None:
+        self.daemon.restart()
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[Site]:
+    with daemon.daemon(config=PROCESS) as it:
+        yield Site(it, process_engine.ProcessEngine.traits, "here")
+
+
+@pytest.mark.parametrize("name", conformance.CHECKS)
+def test_process_engine(process, name):
+    conformance.CHECKS[name](process)
