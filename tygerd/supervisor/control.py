@@ -2,11 +2,12 @@
 
 The supervisor speaks first: `{"event":"hello","protocol":"tyger-supervisor","version":1,"run":N}`, then
 `{"event":"state",...}` with all that is known (see `supervise`), then events as they happen: `started`,
-`log` (`size`: the log has grown to so many bytes), `exited` (`exitCode`) and last `finished` (`status`: the
-content of status.json). A peer may send `{"command":"cancel","reason":TEXT}`, which is answered with
-`{"event":"accepted"}`, and `{"command":"state"}`; what else it sends is answered with
-`{"event":"error","message":TEXT}`. A peer that doesn't read loses `log` events first, then the connection; it
-never holds up the run. The socket stands in a directory that only the daemon's user may enter.
+`running` (`running`: so many of several replicas run now), `log` (`size`: the log has so many bytes now),
+`exited` (`exitCode`: all of the job has) and last `finished` (`status`: the content of status.json). A peer
+may send `{"command":"cancel","reason":TEXT}`, which is answered with `{"event":"accepted"}`, and
+`{"command":"state"}`; what else it sends is answered with `{"event":"error","message":TEXT}`. A peer that
+doesn't read loses `log` events first, then the connection; it never holds up the run. The socket stands in a
+directory that only the daemon's user may enter.
 """
 
 from __future__ import annotations

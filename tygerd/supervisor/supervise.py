@@ -39,6 +39,11 @@ def boottime() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+def _boottime_of(moment: int | None) -> float | None:
+    """A moment in microseconds since the epoch on that clock, as the two stand to each other now."""
+    return None if moment is None else boottime() + moment / 1_000_000 - time.time()
+
+
 class Supervisor:
     """One run. Use once, from the process's main thread: it handles signals and reaps every child."""
 
@@ -53,7 +58,8 @@ class Supervisor:
         self._moving = False
         self._signals, self._signals_in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._started_at: int | None = None
-        self._timeout_at: float | None = None
+        self._timeout_at = _boottime_of(setup.deadline)
+        self._running: int | None = None
         self._kill_at: float | None = None
         self._gone_at: float | None = None
         self._over = False
@@ -168,6 +174,8 @@ class Supervisor:
             self._removed = True
             self._end.fail("the run's directory was removed")
             self._give_up()
+        if self._timeout_at is not None and now >= self._timeout_at and not self._crew.ended:
+            self._time_out()
         self._crew.advance()
         self._tell_start()
         if self._gone_at is None and self._crew.ended:
@@ -194,9 +202,12 @@ class Supervisor:
                 thread.start()
         if self._started_at is None and (at := self._crew.started_at) is not None:
             self._started_at = at
-            if self._setup.timeout is not None:
+            if self._setup.timeout is not None and self._setup.deadline is None:
                 self._timeout_at = boottime() + self._setup.timeout
             self._listener.broadcast({"event": "started", "startedAt": at})
+        if len(self._crew.job) > 1 and self._running != self._crew.running:
+            self._running = self._crew.running
+            self._listener.broadcast({"event": "running", "running": self._running})
 
     def _tail_ends(self) -> float | None:
         """When the transfers of a canceled run are given up; None when not, or when they were already."""
@@ -205,13 +216,16 @@ class Supervisor:
         going = any(thread.stop.reason is None for thread in self._pipes if not thread.ended)
         return self._gone_at + TAIL if going else None
 
+    def _time_out(self) -> None:
+        if self._started_at is None:
+            self._end.cancel("Run exceeded its timeout while pending")
+            return
+        self._end.fail(
+            f"DeadlineExceeded: the run was active longer than its timeout of {self._setup.timeout:g} seconds"
+        )
+
     def _stop_job(self, now: float) -> None:
         """The job lives: see whether it has to end."""
-        if self._timeout_at is not None and now >= self._timeout_at:
-            self._end.fail(
-                "DeadlineExceeded: the run was active longer than its timeout of "
-                f"{self._setup.timeout:g} seconds"
-            )
         if not self._end.wanted:
             return
         if self._kill_at is None:
@@ -244,6 +258,7 @@ class Supervisor:
             "event": "state",
             "phase": self._phase,
             "startedAt": self._started_at,
+            "running": self._running,
             "log": self._log.size,
             "pipes": {name: {"state": state, "bytes": moved[name]} for name, state in states.items()},
         }

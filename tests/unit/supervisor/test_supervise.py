@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
 
 from tests.unit.supervisor import conftest
 
@@ -33,6 +34,26 @@ def test_timeout(supervise, daemon):
     reason = "DeadlineExceeded: the run was active longer than its timeout of 0.1 seconds"
     assert (status.status, status.reason) == ("Failed", reason)
     assert daemon.outcomes["buffer-out"] == ("failed", reason)
+
+
+def micros(seconds):
+    """A moment so far from now."""
+    return time.time_ns() // 1000 + int(seconds * 1_000_000)
+
+
+def test_the_deadline_counts_from_the_runs_creation(supervise):
+    status = supervise("exec sleep 60", timeout=60, deadline=micros(0.5)).wait()
+    reason = "DeadlineExceeded: the run was active longer than its timeout of 60 seconds"
+    assert (status.status, status.reason) == ("Failed", reason)
+    assert status.started_at is not None
+
+
+def test_a_deadline_that_has_passed_before_the_job_starts(supervise, daemon):
+    run = supervise("echo ran", outputs=["out"], timeout=60, deadline=micros(-1))
+    status = run.wait()
+    assert (status.status, status.reason) == ("Canceled", "Run exceeded its timeout while pending")
+    assert (status.started_at, status.outputs, run.log()) == (None, {"out": "waiting"}, [])
+    assert daemon.outcomes == {}
 
 
 def test_cancel_gives_the_whole_tree_a_grace(supervise):
@@ -134,3 +155,23 @@ def test_cancelling_ends_the_wait_for_a_daemon(supervise, daemon):
     run.command(command="cancel", reason="enough")
     status = run.wait()
     assert (status.status, status.reason, status.outputs) == ("Canceled", "enough", {"out": "failed"})
+
+
+def test_replicas_are_counted(supervise, tmp_path):
+    for number in range(2):
+        os.mkfifo(tmp_path / f"gate{number}")
+    run = supervise(f"read line < {tmp_path}/gate$REPLICA", replicas=2)
+    events = run.connect()
+    for event in events:
+        if event.get("running") == 2:
+            break
+    for number in range(2):
+        (tmp_path / f"gate{number}").write_text("\n")
+    assert [event["running"] for event in events if "running" in event][-1] == 0
+    assert run.wait().status == "Succeeded"
+
+
+def test_a_replica_that_fails_stops_the_others(supervise):
+    run = supervise("[ $REPLICA = 0 ] || exit 4; trap 'echo bye; exit 0' TERM; sleep 600 & wait", replicas=2)
+    status = run.wait()
+    assert (status.status, status.reason, status.exit_code) == ("Failed", "Main exited with code 4", 4)

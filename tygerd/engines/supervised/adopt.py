@@ -107,10 +107,12 @@ async def _listen(stream: trio.SocketStream, report: base.Report) -> spec.Status
 def _observe(seen: base.Observation, message: dict[str, Any]) -> base.Observation:
     started_at = message.get("startedAt") or seen.started_at
     size = message.get("log" if message["event"] == "state" else "size")
+    running = message.get("running", seen.running_count)
     return base.Observation(
         status="Pending" if started_at is None else "Running",
         started_at=started_at,
         log_size=seen.log_size if size is None else size,
+        running_count=running,
     )
 
 

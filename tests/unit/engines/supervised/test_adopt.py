@@ -113,6 +113,7 @@ async def test_events_become_observations(directory, lock):
         HELLO,
         {"event": "state", "phase": "starting", "startedAt": None, "log": 0, "pipes": {}},
         {"event": "started", "startedAt": 5},
+        {"event": "running", "running": 2},
         {"event": "log", "size": 3},
         {"event": "exited", "exitCode": 1},
         {"event": "something new"},
@@ -123,12 +124,14 @@ async def test_events_become_observations(directory, lock):
         await nursery.start(serve, directory, conversation)
         assert await adopt.follow(directory, recorder) == FINAL
         nursery.cancel_scope.cancel()
-    assert [(seen.status, seen.started_at, seen.log_size) for seen in recorder.seen] == [
-        ("Pending", None, 0),
-        ("Running", 5, 0),
-        ("Running", 5, 3),
-        ("Running", 5, 3),
-        ("Running", 5, 3),
+    seen = [(seen.status, seen.started_at, seen.running_count, seen.log_size) for seen in recorder.seen]
+    assert seen == [
+        ("Pending", None, None, 0),
+        ("Running", 5, None, 0),
+        ("Running", 5, 2, 0),
+        ("Running", 5, 2, 3),
+        ("Running", 5, 2, 3),
+        ("Running", 5, 2, 3),
     ]
 
 
