@@ -1,9 +1,9 @@
 """How a run ends: one object that every thread may ask and tell.
 
 Theory of operation. A run goes on until it has a cause to end: main's exit, a cancellation, the timeout, or a
-failure of one of its pipes. The first cause stays, whatever follows from it; only main's exit with 0 can
-still be followed by another cause, as its outputs are finished afterwards. The run is *over* once main and
-every process that it started are gone.
+failure of one of its pipes; or, where main serves ports, that all they were for is done. The first cause
+stays, whatever follows from it; only main's exit with 0 can still be followed by another cause, as its
+outputs are finished afterwards. The run is *over* once main and every process that it started are gone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Ending:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._cause: tuple[spec.Ended, str] | None = None
+        self._cause: tuple[spec.Ended, str | None] | None = None
         self._code: int | None = None
         self._over = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._changed = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -46,6 +46,10 @@ class Ending:
     def cancel(self, reason: str) -> None:
         """Give a cause: the run is canceled."""
         self._give(("Canceled", reason))
+
+    def serve(self) -> None:
+        """Give a cause: the run has succeeded, whatever main then ends with."""
+        self._give(("Succeeded", None))
 
     def exited(self, code: int | None, reason: str | None = None) -> None:
         """Main has ended with this code, or one of its replicas has; `reason` where it ended badly."""
@@ -82,11 +86,13 @@ class Ending:
     def result(self) -> tuple[spec.Ended, str | None, int | None]:
         """Status, reason and main's exit code, as they stand."""
         with self._lock:
+            if self._cause == ("Succeeded", None):
+                return "Succeeded", None, None  # it was stopped by us: its code says nothing
             if self._cause is not None:
                 return *self._cause, self._code
             return "Succeeded", None, self._code
 
-    def _give(self, cause: tuple[spec.Ended, str]) -> None:
+    def _give(self, cause: tuple[spec.Ended, str | None]) -> None:
         with self._lock:
             self._cause = self._cause or cause
         self.report()

@@ -37,6 +37,8 @@ State = Literal["waiting", "open", "complete", "failed", "closed", "skipped"]
 """`closed`: the job ended before it had read its whole input. `skipped`: it never opened its input, or left
 an output to another replica."""
 
+FINAL: frozenset[State] = frozenset({"complete", "failed", "closed", "skipped"})
+"""Those in which nothing more is moved."""
 
 FIRST_LOOK, LAST_LOOK = 0.0005, 0.02
 """Seconds between looks whether a job has taken all of its input: so late it sees the end of file."""
@@ -245,7 +247,8 @@ class Output(Pipe):
                 self._failed("more than one replica of the job opened it for writing")
                 return "failed"
             self.state = "open"
-            state = self._write(self._first)
+            self.state = state = self._write(self._first)
+            self.end.report()
             while not self._watch(None):
                 pass
             return state

@@ -12,17 +12,17 @@ every verdict waits `ending.SETTLE` for main's end. When main has ended, what it
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import select
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from tyger import streams
-from tygerd.supervisor import ending, ports, tree
+from tygerd.supervisor import bridge, ending, mains, pipes, ports, spec, tree
 
 State = Literal["waiting", "open", "complete", "failed"]
 
@@ -38,15 +38,6 @@ ATTEMPT = 5.0
 PROBATION = 0.1
 """Seconds until a connection that an engine's proxy took counts. A proxy takes it before main listens, and
 closes it at once when it finds nobody behind it."""
-
-SILENCE = 10.0
-"""Seconds without a byte after main's end until its connection counts as cut: a network that was removed with
-its container says no more."""
-
-BROKEN_OFF = "main broke its connection off: it had not read all of its input, or it was killed"
-
-_PIECE = 1024 * 1024
-_FLAGS = getattr(os, "SPLICE_F_MOVE", 1) | getattr(os, "SPLICE_F_NONBLOCK", 2)
 
 
 class Address(NamedTuple):
@@ -93,6 +84,18 @@ class OwnPort:
             raise OSError(errno.EADDRINUSE, f"another program listens on port {self._port} of this host")
         self._strangers = strangers
         return tuple(Address(host, self._port) for found in ours for host in ports.reachable(found.host))
+
+
+class MainsPort:
+    """A port of a program that has an address of its own. See `Place`."""
+
+    def __init__(self, main: mains.Main, port: int) -> None:
+        self._main = main
+        self._port = port
+
+    def look(self) -> tuple[Address, ...]:
+        """See `Place`."""
+        return () if self._main.address is None else (Address(self._main.address, self._port),)
 
 
 class Adapter(threading.Thread):
@@ -149,7 +152,7 @@ class Adapter(threading.Thread):
 
     def _wait(self, seconds: float) -> bool:
         """Wait so long; True as soon as main is gone, or we are to stop."""
-        return bool(_poll({self._gone: select.POLLIN, self.stop.fileno(): select.POLLIN}, seconds))
+        return bool(bridge.poll({self._gone: select.POLLIN, self.stop.fileno(): select.POLLIN}, seconds))
 
     # --- connecting --------------------------------------------------------------------------------------
 
@@ -157,16 +160,16 @@ class Adapter(threading.Thread):
         """The whole life of the adapter."""
         with self._connect() as connection:
             self.state = "open"
-            bridge = _Bridge(connection, self._gone, self.stop, self._end)
+            joined = bridge.Bridge(connection, self._gone, self.stop, self._end)
             try:
-                bridge.open(self._input, self._output)
-                bridge.run()
+                joined.open(self._input, self._output)
+                joined.run()
             except OSError as error:
                 self._wait(ending.SETTLE)
-                self._failed(bridge.explain(error))
+                self._failed(joined.explain(error))
                 return "failed"
             finally:
-                bridge.close()  # after the verdict: what was cut must not end like what is whole
+                joined.close()  # after the verdict: what was cut must not end like what is whole
         self._wait(ending.SETTLE)
         return "complete"
 
@@ -186,6 +189,57 @@ class Adapter(threading.Thread):
             pause = min(2 * pause, LONGEST_PAUSE)
 
 
+class Adapters:
+    """Those of all ports of a run. Used by the main loop alone."""
+
+    def __init__(
+        self, directory: str, setup: spec.Spec, job: Sequence[mains.Main], end: ending.Ending
+    ) -> None:
+        def file(main: mains.Main, name: str | None) -> str | None:
+            return spec.pipe_path(directory, name, main.setup.pipes) if name else None
+
+        self.released = False
+        self._all = [
+            Adapter(
+                each.port, place(main, each.port), Files(file(main, each.input), file(main, each.output)), end
+            )
+            for main in job
+            for each in setup.sockets
+        ]
+
+    def start(self) -> None:
+        """Once the job was started: a thread each."""
+        for adapter in self._all:
+            adapter.start()
+
+    def served(self, transfers: Sequence[pipes.Pipe]) -> bool:
+        """Whether there is nothing left that main could be needed for, as it only served its ports."""
+        done = [adapter.ended and adapter.state == "complete" for adapter in self._all]
+        return bool(done) and all(done) and all(transfer.state in pipes.FINAL for transfer in transfers)
+
+    def finish(self) -> bool:
+        """The job and all that it started are gone; whether every adapter has ended by now, too."""
+        self.released = True
+        for adapter in self._all:
+            adapter.release()
+        return all(adapter.ended or not adapter.is_alive() for adapter in self._all)
+
+    def stop(self, reason: str) -> None:
+        """Take nothing more from anybody."""
+        for adapter in self._all:
+            adapter.stop.request(reason)
+
+    def close(self) -> None:
+        """Release what is held."""
+        for adapter in self._all:
+            adapter.close()
+
+
+def place(main: mains.Main, port: int) -> Place:
+    """Where a port of this program is."""
+    return OwnPort(port) if isinstance(main, mains.ProcessMain) else MainsPort(main, port)
+
+
 def _attempt(address: Address, gone: int) -> socket.socket | None:
     """A connection that somebody took; None where nobody did, for whatever reason.
 
@@ -198,10 +252,10 @@ def _attempt(address: Address, gone: int) -> socket.socket | None:
     try:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.connect_ex((address.host, address.port))
-        ready = _poll({connection.fileno(): select.POLLOUT, gone: select.POLLIN}, ATTEMPT)
+        ready = bridge.poll({connection.fileno(): select.POLLOUT, gone: select.POLLIN}, ATTEMPT)
         code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code == errno.ECONNRESET and not address.proxied:
-            raise ConnectionResetError(code, BROKEN_OFF)
+            raise ConnectionResetError(code, bridge.BROKEN_OFF)
         alone = connection.getsockname()[:2] == (address.host, address.port)  # it met itself
         taken = connection.fileno() in ready and code == 0 and not alone
         if address.proxied:
@@ -214,150 +268,9 @@ def _attempt(address: Address, gone: int) -> socket.socket | None:
 
 def _is_held(connection: socket.socket) -> bool:
     """Whether a proxy goes on to hold this connection, rather than close it at once."""
-    if not _poll({connection.fileno(): select.POLLIN}, PROBATION):
+    if not bridge.poll({connection.fileno(): select.POLLIN}, PROBATION):
         return True
     try:
         return bool(connection.recv(1, socket.MSG_PEEK))
     except ConnectionResetError:
         return False
-
-
-def _poll(events: dict[int, int], seconds: float | None) -> dict[int, int]:
-    poller = select.poll()
-    for fd, mask in events.items():
-        poller.register(fd, mask)
-    return dict(poller.poll(None if seconds is None else seconds * 1000))
-
-
-# --- moving the bytes ------------------------------------------------------------------------------------
-
-
-class _Flow:
-    """One direction. It waits for its source, and for its sink where that is full."""
-
-    def __init__(self, source: int, sink: int) -> None:
-        self.source = source
-        self.sink = sink
-        self.filled = False
-        self.ended = False
-
-    @property
-    def awaited(self) -> tuple[int, int]:
-        """The descriptor that it waits for, and the event."""
-        return (self.sink, select.POLLOUT) if self.filled else (self.source, select.POLLIN)
-
-    def step(self) -> None:
-        """What it waited for is there."""
-        try:
-            if self.sink >= 0:
-                moved = os.splice(self.source, self.sink, _PIECE, flags=_FLAGS)
-            else:
-                moved = len(os.read(self.source, _PIECE))  # nobody wants it
-        except BlockingIOError:
-            self.filled = self.sink >= 0 and not self.filled  # then it is the other one that is not ready
-        else:
-            self.filled = False
-            self.ended = moved == 0
-
-
-class _Bridge:
-    """A connection and the pipes on our side of it, until both directions have ended."""
-
-    def __init__(self, connection: socket.socket, gone: int, stop: streams.Stop, end: ending.Ending) -> None:
-        self._connection = connection
-        self._gone = gone
-        self._stop = stop
-        self._end = end
-        self._pipes: list[int] = []
-        self._to: _Flow | None = None
-        self._from: _Flow | None = None
-
-    def open(self, source: int, sink: int) -> None:
-        """Open the pipes, the output's first; each is an `O_PATH` descriptor of a FIFO, -1 for none."""
-        fd = self._connection.fileno()
-        self._from = _Flow(fd, self._reopen(sink, os.O_WRONLY))
-        if source >= 0:
-            self._to = _Flow(self._reopen(source, os.O_RDONLY), fd)
-        else:
-            self._half_close()
-
-    def _reopen(self, place: int, flags: int) -> int:
-        if place < 0:
-            return -1
-        # Without O_NONBLOCK the open would wait for the transfer's own end, which may never come.
-        fd = os.open(f"/proc/self/fd/{place}", flags | os.O_NONBLOCK | os.O_CLOEXEC)
-        self._pipes.append(fd)
-        return fd
-
-    def run(self) -> None:
-        """Move bytes until both directions have ended; OSError where one did not end well."""
-        gone = False
-        while self._to or self._from:
-            ready = self._wait(gone)
-            if self._stop.fileno() in ready:
-                raise OSError(errno.ECANCELED, "the run was stopped")
-            if self._gone in ready:
-                gone = True
-                if self._end.failed:
-                    raise OSError(errno.ECANCELED, "the run has failed")
-            elif not ready:
-                raise OSError(
-                    errno.EPIPE if self._to else errno.ETIMEDOUT, "the connection was cut as main ended"
-                )
-            self._step(ready)
-
-    def _wait(self, gone: bool) -> dict[int, int]:
-        """What is ready; nothing where main is gone and no more will come."""
-        events = {self._stop.fileno(): select.POLLIN}
-        if not gone:
-            events[self._gone] = select.POLLIN
-        if self._to and not self._from:
-            events[self._connection.fileno()] = 0  # a quiet input: only the connection's end comes from there
-        for flow in (self._to, self._from):
-            if flow:
-                fd, mask = flow.awaited
-                events[fd] = events.get(fd, 0) | mask
-        if not gone or (
-            self._from and self._from.filled
-        ):  # an output waits for the daemon as long as it takes
-            return _poll(events, None)
-        # All of the input may be sent, and its end on its way.
-        return _poll(events, ending.SETTLE if self._to else SILENCE)
-
-    def _step(self, ready: dict[int, int]) -> None:
-        for flow in (self._to, self._from):
-            if flow:
-                fd, mask = flow.awaited
-                if ready.get(fd, 0) & (mask | select.POLLERR | select.POLLHUP):
-                    flow.step()
-        if self._to and self._to.ended:
-            self._drop(self._to.source)
-            self._to = None
-            self._half_close()
-        if self._from and self._from.ended:
-            self._drop(self._from.sink)
-            self._from = None
-        elif self._to and not self._from and ready.get(self._connection.fileno(), 0) & select.POLLERR:
-            raise OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
-
-    def explain(self, error: OSError) -> str:
-        """What an error says of main."""
-        if self._to and error.errno in (errno.EPIPE, errno.ECONNRESET):
-            return "main closed its connection before it had taken all of its input"
-        if error.errno == errno.ECONNRESET:
-            return BROKEN_OFF
-        return error.strerror or str(error)
-
-    def _half_close(self) -> None:
-        with contextlib.suppress(OSError):  # main has closed it altogether, which the other direction tells
-            self._connection.shutdown(socket.SHUT_WR)
-
-    def _drop(self, fd: int) -> None:
-        if fd in self._pipes:
-            self._pipes.remove(fd)
-            os.close(fd)
-
-    def close(self) -> None:
-        """Close the pipes; the connection stays the caller's."""
-        while self._pipes:
-            os.close(self._pipes.pop())

@@ -18,7 +18,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from tygerd.supervisor import control, crew, ending, log, mains, pipes, spec, tree
+from tygerd.supervisor import control, crew, ending, log, mains, pipes, sockets, spec, tree
 
 RETRY_LOG = 1.0
 """Seconds between attempts to write a log for which the disk has no room."""
@@ -55,6 +55,7 @@ class Supervisor:
         self._log = log.LogFile(os.path.join(directory, spec.LOG))
         self._crew = crew.Crew(setup, self._end)
         self._pipes = pipes.make(directory, setup, self._end)
+        self._adapters = sockets.Adapters(directory, setup, self._crew.job, self._end)
         self._moving = False
         self._signals, self._signals_in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._started_at: int | None = None
@@ -131,7 +132,7 @@ class Supervisor:
                 if source.fileno() >= 0:
                     poller.register(source, select.POLLIN)
         if self._gone_at is not None:
-            patience = [mains.LEFTOVERS] if not self._over else []
+            patience = [mains.LEFTOVERS] if not self._adapters.released else []
             patience += [main.leftovers for main in self._crew.started if main.prints]
             due += [self._gone_at + seconds - boottime() for seconds in patience]
             if (at := self._tail_ends()) is not None:
@@ -178,6 +179,8 @@ class Supervisor:
             self._time_out()
         self._crew.advance()
         self._tell_start()
+        if not self._end.wanted and not self._crew.ended and self._adapters.served(self._pipes):
+            self._end.serve()
         if self._gone_at is None and self._crew.ended:
             self._gone_at = now
             if self._started_at is not None:
@@ -200,6 +203,7 @@ class Supervisor:
             self._moving = True  # not before: a fork is safe only while there is one thread
             for thread in self._pipes:
                 thread.start()
+            self._adapters.start()
         if self._started_at is None and (at := self._crew.started_at) is not None:
             self._started_at = at
             if self._setup.timeout is not None and self._setup.deadline is None:
@@ -240,6 +244,8 @@ class Supervisor:
         if not self._crew.gone and self._gone_at is not None and now < self._gone_at + mains.LEFTOVERS:
             self._crew.kill()
             return
+        if not self._adapters.finish():
+            return
         self._over = True
         self._end.finish()
         for thread in self._pipes:
@@ -278,6 +284,8 @@ class Supervisor:
 
     def _give_up(self) -> None:
         """Main may have ended already while a transfer still goes on, for its daemon may be away."""
+        if self._gone_at is not None:
+            self._adapters.stop("the run was stopped")
         if self._over:
             for thread in self._pipes:
                 thread.stop.request("the run was stopped")
@@ -319,6 +327,7 @@ class Supervisor:
         os.close(self._place)
         for thread in self._pipes:
             thread.close()
+        self._adapters.close()
         self._crew.close()
         self._end.close()
         signal.set_wakeup_fd(-1)

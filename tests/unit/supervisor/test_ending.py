@@ -61,3 +61,11 @@ def test_changed_is_readable_until_it_is_acknowledged(end):
     end.report()
     end.acknowledge()
     assert not select.select([end.changed], [], [], 0)[0]
+
+
+def test_what_main_ends_with_says_nothing_once_it_has_served(end):
+    end.serve()
+    assert end.wanted
+    end.exited(143, "Main exited with code 143 (SIGTERM)")
+    end.cancel("Canceled by user")
+    assert end.result() == ("Succeeded", None, None)

@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from tygerd.supervisor import ending, sockets
+from tygerd.supervisor import bridge, ending, sockets
 
 PATIENCE = 20.0
 
@@ -286,7 +286,7 @@ def test_main_ends_and_leaves_an_input_that_goes_on(join, listener):
 
 
 def test_a_connection_that_says_no_more_after_mains_end(join, listener, monkeypatch):
-    monkeypatch.setattr(sockets, "SILENCE", 0.05)
+    monkeypatch.setattr(bridge, "SILENCE", 0.05)
     joined = join(takes=False)
     with accept(listener):
         joined.main_ended()

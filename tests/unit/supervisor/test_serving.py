@@ -1,0 +1,147 @@
+"""Jobs that listen on ports, under a whole supervisor: how buffers are joined, and how such runs end."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+import pytest
+
+from tests.support import freeport
+from tests.unit.supervisor import conftest
+from tygerd.supervisor import spec
+
+ECHO = """
+import os, socket, sys
+with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as server:
+    print("listening", os.environ.get("IN_PIPE"), flush=True)
+    connection, _ = server.accept()
+    with connection:
+        while data := connection.recv(1 << 20):
+            connection.sendall(data)
+"""
+
+THEN = "import signal; print('served', flush=True); signal.pause()"
+
+
+@pytest.fixture
+def port():
+    with freeport.freeport() as number:
+        yield number
+
+
+@pytest.fixture
+def serve(supervise, port):
+    """Start a Python program that listens on a port, with a socket that joins it with `in` and `out`."""
+
+    def start(program: str, *, inputs=("in",), outputs=("out",), sockets=None, **more):
+        if sockets is None:
+            sockets = (spec.Socket(port, *(names[0] if names else None for names in (inputs, outputs))),)
+        argv = [sys.executable, "-c", program, str(port)]
+        return supervise(argv, inputs=inputs, outputs=outputs, sockets=sockets, **more)
+
+    return start
+
+
+def test_bytes_go_through_the_port(serve, daemon):
+    daemon.buffers["buffer-in"] = os.urandom(3_000_000)
+    status = serve(ECHO).wait()
+    assert (status.status, status.reason, status.exit_code) == ("Succeeded", None, 0)
+    assert daemon.written["buffer-out"] == daemon.buffers["buffer-in"]
+    assert daemon.outcomes["buffer-out"] == ("complete", None)
+    assert (status.inputs, status.outputs) == ({"in": "complete"}, {"out": "complete"})
+
+
+def test_a_server_that_goes_on_is_stopped_once_all_is_served(serve, daemon):
+    daemon.buffers["buffer-in"] = b"question"
+    run = serve(ECHO + THEN)
+    status = run.wait()
+    assert (status.status, status.reason, status.exit_code) == ("Succeeded", None, None)
+    assert daemon.written["buffer-out"] == b"question"
+    assert daemon.outcomes["buffer-out"] == ("complete", None)
+    assert ("O", "served") in run.log()
+
+
+def test_a_server_that_takes_no_hint_is_killed(serve, daemon):
+    daemon.buffers["buffer-in"] = b"question"
+    status = serve("import signal; signal.signal(15, signal.SIG_IGN)" + ECHO + THEN, cancel_grace=0.05).wait()
+    assert (status.status, status.exit_code) == ("Succeeded", None)
+
+
+def test_what_a_server_ends_with_when_it_is_stopped_does_not_count(serve, daemon):
+    daemon.buffers["buffer-in"] = b"question"
+    program = "import signal, os; signal.signal(15, lambda *_: os._exit(9))" + ECHO + THEN
+    assert serve(program).wait().status == "Succeeded"
+
+
+def test_a_crash_after_the_last_byte_counts(serve, daemon):
+    daemon.buffers["buffer-in"] = b"question"
+    status = serve(ECHO + "sys.exit(3)").wait()
+    assert (status.status, status.reason) == ("Failed", "Main exited with code 3")
+    assert daemon.outcomes["buffer-out"] == ("failed", "Main exited with code 3")
+
+
+def test_a_crash_in_the_middle_fails_the_output(serve, daemon):
+    daemon.buffers["buffer-in"] = b"question"
+    status = serve(ECHO.replace("connection.sendall(data)", "connection.send(data[:2]); os._exit(3)")).wait()
+    assert (status.status, status.reason) == ("Failed", "Main exited with code 3")
+    assert daemon.outcomes["buffer-out"] == ("failed", "Main exited with code 3")
+
+
+def test_a_main_that_never_listens(serve, daemon, port):
+    daemon.buffers["buffer-in"] = b"question"
+    status = serve("").wait()
+    reason = f"socket {port}: main ended, and nobody had listened on port {port}"
+    assert (status.status, status.reason) == ("Failed", reason)
+    assert daemon.outcomes["buffer-out"] == ("failed", reason)
+    assert status.inputs == {"in": "skipped"}
+
+
+def test_a_port_that_another_program_listens_on(serve, daemon):
+    daemon.buffers["buffer-in"] = b"a secret"
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        number = stranger.getsockname()[1]
+        status = serve(THEN, sockets=(spec.Socket(number, "in", "out"),)).wait()
+        stranger.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            stranger.accept()
+    assert status.status == "Failed"
+    assert status.reason == f"socket {number}: another program listens on port {number} of this host"
+
+
+def test_a_cancelled_server(serve, daemon):
+    daemon.buffers["buffer-in"] = b"question"
+    run = serve(
+        "import socket, sys, time\n"
+        + ECHO.replace("while data", "print('taken', flush=True)\n        while data")
+        + THEN
+    )
+    events = run.connect()
+    conftest.until_log(run, events, "served")
+    run.command(command="cancel")
+    status = run.wait()
+    assert (status.status, status.reason) == ("Canceled", "Canceled by user")
+
+
+def test_beside_a_pipe_that_main_still_uses(serve, daemon, port, tmp_path):
+    """All that a run was to move has to be moved before it counts as served."""
+    os.mkfifo(tmp_path / "go")
+    daemon.buffers["buffer-in"] = b"question"
+    late = f"open({str(tmp_path / 'go')!r}).read(); open(os.environ['MORE_PIPE'], 'w').write('more')\n"
+    run = serve(ECHO + late + THEN, outputs=("out", "more"), sockets=(spec.Socket(port, "in", "out"),))
+    daemon.wait_for_outcome("buffer-out")
+    (tmp_path / "go").write_bytes(b"")
+    status = run.wait()
+    assert (status.status, status.outputs) == ("Succeeded", {"out": "complete", "more": "complete"})
+    assert daemon.written["buffer-more"] == b"more"
+
+
+def test_a_failed_input_reaches_no_end(serve, daemon):
+    daemon.buffers["buffer-in"] = b"half"
+    daemon.truncated["buffer-in"] = "its writer failed"
+    run = serve(ECHO + "print('end', flush=True)")
+    status = run.wait()
+    assert (status.status, status.reason) == ("Failed", "buffer 'in': its writer failed")
+    assert ("O", "end") not in run.log()
+    assert daemon.outcomes["buffer-out"] == ("failed", "buffer 'in': its writer failed")
