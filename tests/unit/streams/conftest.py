@@ -1,9 +1,9 @@
-"""A data plane for shipping and downloading, and writers and readers of it."""
+"""A data plane, writers and readers of it, and whole writes to a store elsewhere."""
 
 import pytest
 import trio
 
-from tests.support import blobserver
+from tests.support import blobserver, delivering
 from tygerd.stores import access, dataplane, retrying
 
 
@@ -31,3 +31,17 @@ def remote(server):
 @pytest.fixture
 def connecting(server):
     return lambda *url, **options: connect(server, *url, **options)
+
+
+@pytest.fixture
+def site(tmp_path, server):
+    made = delivering.Site(tmp_path, server)
+    yield made
+    made.catalog.close()
+
+
+@pytest.fixture
+def producer():
+    made = delivering.Producer()
+    yield made
+    made.close()
