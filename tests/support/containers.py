@@ -1,0 +1,122 @@
+"""A daemon whose runs are containers of a Podman, and what that leaves behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from tests.support import commands as commands_support
+from tests.support import daemon
+from tests.support import podman as podman_support
+
+CONFIG = """
+[store]
+flush_interval = "50ms"
+[engine]
+use = "container"
+[engine.container]
+socket = "{socket}"
+cancel_grace = 1
+"""
+
+
+class Host:
+    """A daemon, commands against it, and the Podman behind it."""
+
+    def __init__(self, it: daemon.Daemon, podman: podman_support.Podman) -> None:
+        self.daemon = it
+        self.podman = podman
+        self.commands = commands_support.Commands(it.env)
+
+    def run_file(self, script: str, **more: Any) -> str:
+        """A run file whose job is a line of shell in busybox."""
+        given = {"inputs": ("in",), "outputs": ("out",), "image": podman_support.BUSYBOX} | more
+        codespec = {
+            "image": given.pop("image"),
+            "buffers": {"inputs": list(given.pop("inputs")), "outputs": list(given.pop("outputs"))},
+            "command": ["sh", "-c", script],
+            **given.pop("codespec", {}),
+        }
+        path = self.daemon.path / f"run{len(list(self.daemon.path.glob('run*.yml')))}.yml"
+        path.write_text(json.dumps({"job": {"codespec": codespec, **given.pop("job", {})}, **given}))
+        return str(path)
+
+    def create(self, script: str, **more: Any) -> int:
+        """Create a run; its number."""
+        done = self.commands.run("run", "create", "-f", self.run_file(script, **more))
+        assert done.returncode == 0, done.stderr.decode()
+        return int(done.stdout)
+
+    def log(self, run: int) -> list[str]:
+        """A run's log, line by line, without prefixes."""
+        text = self.commands.run("run", "logs", run).stdout.decode()
+        return [line.rpartition("] ")[2] for line in text.splitlines()]
+
+    def logged(self, run: int, text: str) -> None:
+        """Until a run has logged a line with this end."""
+        with self.following(run) as follower:
+            assert follower.stdout is not None
+            for line in follower.stdout:
+                if line.decode().rstrip().endswith(text):
+                    return
+        raise AssertionError(f"run {run} never said {text!r}: {self.commands.show(run)}")
+
+    @contextlib.contextmanager
+    def following(self, run: int) -> Iterator[Any]:
+        """`run logs --follow`, ended with the block."""
+        process = self.commands.start("run", "logs", run, "--follow")
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    def containers(self) -> list[str]:
+        """The names of all containers of runs, whether they run or not."""
+        names = [one["Names"] for one in self.podman.containers()]
+        flat = [name for entry in names for name in (entry if isinstance(entry, list) else [entry])]
+        return sorted(name for name in flat if name.startswith("tyger-run-"))
+
+    def left(self) -> list[str]:
+        """What is left of runs that have ended, in the state directory."""
+        return sorted(
+            os.path.relpath(path, self.daemon.state)
+            for part in ("containers", "runs")
+            for path in pathlib.Path(self.daemon.state, part).glob("*")
+            if path.name.isdigit()
+        )
+
+    def clean(self, seconds: float = daemon.PATIENCE) -> None:
+        """Until nothing is left of any run, which happens soon after its end."""
+        deadline = time.monotonic() + seconds
+        while found := self.containers() + self.left():
+            assert time.monotonic() < deadline, found
+            time.sleep(0.05)  # nothing tells when a container is gone
+
+    def supervisors(self) -> list[int]:
+        """The supervisors of runs and on standby that belong to this daemon's state."""
+        found = []
+        for entry in pathlib.Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                environ = (entry / "environ").read_bytes()
+                argv = (entry / "cmdline").read_bytes()
+                if self.daemon.state.encode() in argv + environ and b"supervis" in argv:
+                    found.append(int(entry.name))
+        return found
+
+
+@contextlib.contextmanager
+def host(podman: podman_support.Podman, socket: str | None = None, config: str = "") -> Iterator[Host]:
+    """A daemon with the container engine; `socket` where it is not Podman's own."""
+    text = CONFIG.format(socket=socket or podman.socket) + config
+    with daemon.daemon(config=text) as it:
+        made = Host(it, podman)
+        try:
+            yield made
+        finally:
+            made.commands.close()
