@@ -10,22 +10,6 @@ import pytest
 from tests.support import scripted
 from tyger import access, client, errors, reading, streams
 
-
-@pytest.fixture
-def stop():
-    made = streams.Stop()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def pipe():
-    ends = os.pipe()
-    yield ends
-    for fd in ends:
-        os.close(fd)
-
-
 BUF = access.Access(buffer="buf")
 
 

@@ -5,13 +5,6 @@ import pytest
 from tyger import client, errors, sockets, streams
 
 
-@pytest.fixture
-def stop():
-    made = streams.Stop()
-    yield made
-    made.close()
-
-
 def test_the_first_reason_stays(stop):
     assert not stop.wait(0)
     stop.request("one", leaves=True)
