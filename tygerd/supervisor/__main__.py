@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib
 import os
 import sys
 import traceback
@@ -20,6 +21,7 @@ from tygerd.supervisor import spec, supervise
 def main(argv: list[str]) -> int:
     """Supervise one run to its end. Exit code 0 when the run has a status, whatever that is."""
     if argv == ["--standby"]:
+        importlib.import_module("tygerd.supervisor.container")  # which only some runs need
         directory = sys.stdin.readline().rstrip("\n")
         if not directory:
             return 0

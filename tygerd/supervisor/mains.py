@@ -38,6 +38,8 @@ class Main(abc.ABC):
         self.addresses: Mapping[str, str] = {}
         self.address: str | None = None
         """Of a container, where others reach it, from when it runs; None for what is on this host's own."""
+        self.published: Mapping[int, int] = {}
+        """Ports of a container, and those of 127.0.0.1 that lead to them; known as `address` is."""
         self.sources: list[log.Source] = []
         """What it prints; each is to be read until it has ended."""
         self.started_at: int | None = None
@@ -143,7 +145,7 @@ class ProcessMain(Main):
         """See `Main`. The main loop has killed what it left."""
 
 
-def make(setup: spec.MainSpec, stamps: log.Stamps, end: ending.Ending) -> Main:  # noqa: ARG001
+def make(setup: spec.MainSpec, stamps: log.Stamps, end: ending.Ending) -> Main:
     """The program of a spec. A thread that it has wakes the main loop through `end`.
 
     Raises:
@@ -151,6 +153,10 @@ def make(setup: spec.MainSpec, stamps: log.Stamps, end: ending.Ending) -> Main: 
     """
     if setup.process is not None:
         return ProcessMain(setup, setup.process, stamps)
+    if setup.container is not None:
+        from tygerd.supervisor import container  # is built on this module
+
+        return container.ContainerMain(setup, setup.container, stamps, end.report)
     raise ValueError(f"{setup.name} is neither a process nor a container")
 
 

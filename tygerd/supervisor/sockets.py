@@ -95,6 +95,8 @@ class MainsPort:
 
     def look(self) -> tuple[Address, ...]:
         """See `Place`."""
+        if (port := self._main.published.get(self._port)) is not None:
+            return (Address("127.0.0.1", port, proxied=True),)
         return () if self._main.address is None else (Address(self._main.address, self._port),)
 
 

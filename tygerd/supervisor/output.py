@@ -1,0 +1,197 @@
+"""What a container prints, brought whole and in order into two pipes that the main loop reads.
+
+Theory of operation. One thread copies. At first it reads the connection that was attached before the
+container was started: that has every byte at once, holds the container up while nobody reads, as a pipe does,
+and costs the engine nothing (Podman spends half a core on a log that is followed). When that connection ends,
+the thread *pauses*: the container has ended, or the connection broke, and which of these is for the owner to
+find out. It answers with `resume`, and the log is followed, or with `finish`, and what the log has more is
+fetched. The engine keeps the same bytes as the log, so the count of those that were copied says where to go
+on: it is read from its start, and so many bytes of each stream are left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+from typing import Literal
+
+from tygerd.supervisor import dockerapi, log
+
+SMALL = 16 * 1024 * 1024
+"""Bytes of output that are compared with the log at the end, which takes 0.2 s, even if no connection
+broke."""
+
+STUCK = 10.0
+"""Seconds after the container's end that we wait for room in a pipe: there is none while the disk is full."""
+
+PATIENCE = 60.0
+"""Seconds after the container's end that we wait for an engine that has the rest of the log."""
+
+Order = Literal["resume", "finish", "stop"]
+
+
+class Output:
+    """The two streams of one container, `sources` their read ends. To be closed."""
+
+    def __init__(self, api: dockerapi.Api, source: Callable[[int, bytes], log.Source]) -> None:
+        self._api = api
+        self._container = ""
+        out, out_in = os.pipe2(os.O_CLOEXEC)
+        err, err_in = os.pipe2(os.O_CLOEXEC)
+        self.sources = [source(out, b"O"), source(err, b"E")]
+        self._pipes = {dockerapi.STDOUT: out_in, dockerapi.STDERR: err_in}
+        for fd in self._pipes.values():
+            os.set_blocking(fd, False)
+        self._copied = dict.fromkeys(self._pipes, 0)
+        self._order: Order | None = None
+        self._until = 0.0
+        self._damaged = False
+        self._lock = threading.Lock()
+        self.paused = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        """Readable when the copying has come to an end and waits for an order."""
+        self.ordered = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        """Ends waiting for more of a connection, also of the attached one."""
+        self._thread: threading.Thread | None = None
+        self.blocked = False
+        """The main loop takes nothing, and so the container's end may be hidden behind what it printed."""
+
+    def begin(self, container: str, attached: dockerapi.Answer | None) -> None:
+        """Copy what comes; without an attached connection, pause at once."""
+        self._container = container
+        if attached is not None:
+            attached.wait_for_ever(self.ordered)
+        self._thread = threading.Thread(target=self._run, args=(attached,), name="output", daemon=True)
+        self._thread.start()
+
+    def resume(self) -> None:
+        """The container runs: follow its log. Only while paused."""
+        self._give("resume")
+
+    def finish(self, *, damaged: bool) -> None:
+        """The container has ended: copy what is left and close the pipes. `damaged`: a connection broke."""
+        self._damaged |= damaged
+        self._until = time.monotonic() + PATIENCE
+        if self._thread is None:
+            self._close_pipes()
+        else:
+            self._give("finish")
+
+    def close(self) -> None:
+        """Copy no more, and release everything but the sources."""
+        if self._thread is not None:
+            self._give("stop")
+            self._thread.join()
+        self._close_pipes()
+        os.close(self.paused)
+        os.close(self.ordered)
+
+    def _give(self, order: Order) -> None:
+        with self._lock:
+            self._order = order
+            os.eventfd_write(self.ordered, 1)
+
+    def _run(self, answer: dockerapi.Answer | None) -> None:
+        try:
+            if answer is not None:
+                self._copy(answer, {})
+            while (order := self._next()) == "resume":
+                with contextlib.suppress(dockerapi.Refused, dockerapi.Unreachable, dockerapi.Interrupted):
+                    self._copy(self._log(follow=True), dict(self._copied))
+            if order == "finish" and (self._damaged or sum(self._copied.values()) <= SMALL):
+                self._fetch()
+        except _StuckError:
+            pass
+        finally:
+            self._close_pipes()
+
+    def _next(self) -> Order:
+        """What to do now, from the owner."""
+        if self._order not in ("finish", "stop"):
+            os.eventfd_write(self.paused, 1)
+        while True:
+            select.select([self.ordered], [], [])
+            with self._lock:
+                if (order := self._order) is None:
+                    continue
+                if order == "resume":  # the others stay: they are the last
+                    self._order = None
+                    os.eventfd_read(self.ordered)
+                return order
+
+    def _fetch(self) -> None:
+        """Copy what the log has more than was copied. An engine that comes back in time is waited for."""
+        wait = 0.05
+        while True:
+            try:
+                if self._copy(self._log(follow=False), dict(self._copied)):
+                    return
+            except dockerapi.Refused:  # there is no such container any more
+                return
+            except dockerapi.Unreachable:
+                pass
+            if self._order == "stop" or time.monotonic() + wait > self._until:
+                return
+            time.sleep(wait)
+            wait = min(2 * wait, 1.0)
+
+    def _log(self, *, follow: bool) -> dockerapi.Answer:
+        query = {"stdout": "1", "stderr": "1", "follow": "1" if follow else "0"}
+        wake = self.ordered if follow else None
+        return self._api.stream("GET", f"/containers/{self._container}/logs", query=query, wake=wake)
+
+    def _copy(self, answer: dockerapi.Answer, skip: dict[int, int]) -> bool:
+        """Copy to the end; whether there was one, and the connection didn't break."""
+        try:
+            for stream, data in answer.frames():
+                left_out = min(skip.get(stream, 0), len(data))
+                if left_out:
+                    skip[stream] -= left_out
+                if left_out < len(data) and stream in self._pipes:
+                    self._write(stream, data[left_out:] if left_out else data)
+        except (dockerapi.Unreachable, dockerapi.Interrupted):
+            self._damaged = True
+            return False
+        finally:
+            answer.close()
+        return True
+
+    def _write(self, stream: int, data: bytes) -> None:
+        fd = self._pipes[stream]
+        with memoryview(data) as view:
+            written = 0
+            while fd >= 0 and written < len(view):
+                try:
+                    written += os.write(fd, view[written:])
+                except BlockingIOError:
+                    self._wait_for_room(fd)
+                except BrokenPipeError:  # the main loop wants no more
+                    break
+        self._copied[stream] += len(data)
+
+    def _wait_for_room(self, fd: int) -> None:
+        poller = select.poll()
+        poller.register(fd, select.POLLOUT)
+        last = self._order in ("finish", "stop")
+        if not last:
+            poller.register(self.ordered, select.POLLIN)
+        self.blocked = True
+        try:
+            ready = poller.poll(STUCK * 1000 if last else None)
+        finally:
+            self.blocked = False
+        if self._order == "stop" or not ready:
+            raise _StuckError
+
+    def _close_pipes(self) -> None:
+        for stream, fd in self._pipes.items():
+            if fd >= 0:
+                self._pipes[stream] = -1
+                os.close(fd)
+
+
+class _StuckError(Exception):
+    """Nobody takes the output any more."""
