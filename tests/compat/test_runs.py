@@ -178,7 +178,6 @@ RULES = [
     (run({**GOOD, "buffers": IO}, job={"buffers": {"in": "_"}}), "buffers: 'in' is '_', but ephemeral buffers are not supported by the process engine; leave it out to have a buffer made"),
     (run({**GOOD, "buffers": IO, "sockets": [{"port": 80, "inputBuffer": "in"}]}), "sockets are not supported by the process engine"),
     (inline(resources={"gpu": 1}), "gpu: the process engine gives no GPU to a job; leave resources.gpu out"),
-    (run(job={"replicas": 2}), "replicas: the process engine runs one replica of a job, not 2"),
     (inline(env={"A=B": "c"}), "env: 'A=B' cannot be the name of an environment variable"),
     (inline(args=["\0"]), "args: it has a null byte, which no program can get"),
 ]  # fmt: skip

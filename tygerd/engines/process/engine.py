@@ -15,6 +15,7 @@ from tygerd import config
 from tygerd.engines import base
 from tygerd.engines.process import bwrap, environment, images
 from tygerd.engines.supervised import engine as supervised
+from tygerd.engines.supervised import parts
 from tygerd.supervisor import spec
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 class ProcessEngine(supervised.SupervisedEngine):
     """See `base.Engine`. `supervisor` makes the argv of a supervisor, for tests."""
 
-    traits = base.Traits(name="process")
+    traits = base.Traits(name="process", replicas=True)
 
     def __init__(
         self,
@@ -88,27 +89,17 @@ class ProcessEngine(supervised.SupervisedEngine):
         """See `SupervisedEngine`."""
         image = self._image(job.codespec)
         plan = self._sandboxed if self._sandbox else self._direct
-        argv, env, cwd = plan(directory, job, image)
-        return spec.Spec(
-            run=job.run,
-            mains=(
-                spec.MainSpec(
-                    "main", process=spec.ProcessSpec(argv, env, cwd, sandboxed=self._sandbox is not None)
-                ),
-            ),
-            daemon_socket=self._places.socket,
-            inputs=tuple(spec.Pipe(name, job.buffers[name]) for name in job.inputs),
-            outputs=tuple(spec.Pipe(name, job.buffers[name]) for name in job.outputs),
-            timeout=job.timeout_seconds,
-            cancel_grace=self._settings.cancel_grace,
-            block_size=self._store.block_size,
-            flush_interval=self._store.flush_interval,
+        frame = parts.frame(job, daemon_socket=self._places.socket, store=self._store)
+        mains = tuple(
+            spec.MainSpec(part.name, plan(directory, job, image, part), pipes=part.pipes, label=part.label)
+            for part in parts.replicas(job)
         )
+        return frame._replace(mains=mains, cancel_grace=self._settings.cancel_grace)
 
     def _sandboxed(
-        self, directory: str, job: base.Job, image: config.Image
-    ) -> tuple[list[str], dict[str, str], str]:
-        """Command line, environment and working directory of a job under bubblewrap."""
+        self, directory: str, job: base.Job, image: config.Image, part: parts.Part
+    ) -> spec.ProcessSpec:
+        """A replica of a job under bubblewrap."""
         if self._sandbox is None:
             raise TypeError("there is no sandbox")
         inside = f"/run/secrets/{job.run}/pipes"
@@ -125,21 +116,21 @@ class ProcessEngine(supervised.SupervisedEngine):
             self._sandbox,
             image,
             made.command,
-            pipes=os.path.join(directory, spec.PIPES),
+            pipes=os.path.join(directory, spec.PIPES, part.pipes),
             pipes_inside=inside,
             cwd=job.codespec.working_dir,
         )
-        return argv, made.env, "/"
+        return spec.ProcessSpec(argv, made.env, "/", sandboxed=True)
 
     def _direct(
-        self, directory: str, job: base.Job, image: config.Image
-    ) -> tuple[list[str], dict[str, str], str]:
-        """The same for a job without a sandbox: a directory of its own is its home and its /tmp."""
-        work = os.path.join(directory, spec.WORK)
+        self, directory: str, job: base.Job, image: config.Image, part: parts.Part
+    ) -> spec.ProcessSpec:
+        """The same without a sandbox: a directory of its own is its home and its /tmp."""
+        work = os.path.join(directory, spec.WORK, part.pipes)
         os.makedirs(work, mode=0o700, exist_ok=True)
-        pipes = {name: spec.pipe_path(directory, name) for name in (*job.inputs, *job.outputs)}
+        pipes = {name: spec.pipe_path(directory, name, part.pipes) for name in (*job.inputs, *job.outputs)}
         made = environment.program(job.codespec, image, run=job.run, pipes=pipes, home=work, temporary=work)
-        return made.command, made.env, job.codespec.working_dir or work
+        return spec.ProcessSpec(made.command, made.env, job.codespec.working_dir or work)
 
     def _find_sandbox(self) -> bwrap.Sandbox | None:
         wanted = self._settings.bubblewrap
