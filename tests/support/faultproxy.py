@@ -14,113 +14,47 @@ planned fault that nobody met fails the test. Everything may be called from the 
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
 import os
 import pathlib
-import re
 import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Self, TypeVar
-from urllib.parse import parse_qs, unquote, urlsplit
+from collections.abc import Callable
+from typing import Self
 
 import trio
 
+from tests.support import faultproxy_connection as connecting
 from tests.support import faultproxy_faults as faults
+from tests.support import faultproxy_seen as noted
 from tests.support import faultproxy_wire as wire
-
-T = TypeVar("T")
-
-Address = tuple[str, int] | str
-"""Of TCP, or the path of a Unix socket."""
 
 PATIENCE = 30
 """Seconds until a wait fails."""
-
-ACCOUNTS = re.compile(r"^/(?:containers|devstoreaccount\d+)(?=/|$)")
-"""What stands before the container in a path: our own data plane, and Azurite's accounts."""
-
-
-@dataclass(eq=False)
-class Seen:
-    """One request that came, or in raw mode one connection. Times are trio's, in seconds."""
-
-    number: int
-    connection: int
-    method: str
-    container: str
-    blob: str
-    comp: str
-    """What the operation is about, where it isn't the blob or container itself: `lease`, `metadata`, ..."""
-
-    query: dict[str, str]
-    headers: dict[str, str]
-    began: float
-    ended: float | None = None
-    status: int | None = None
-    """What the client was answered; None: nothing, or not yet."""
-
-    carried_out: int | None = None
-    """What the server answered, whether the client heard it or not."""
-
-    up: int = 0
-    down: int = 0
-    """Bytes of the bodies that went through."""
-
-    fault: str | None = None
-
-
-@dataclass(eq=False)
-class Planned:
-    """A fault that waits for its requests; `times` None: for all until it is lifted."""
-
-    fault: faults.Fault
-    method: str
-    container: str
-    blob: str
-    comp: str
-    nth: int
-    times: int | None
-    matched: int = 0
-    met: list[Seen] = field(default_factory=list)
-
-    def takes(self, seen: Seen) -> bool:
-        """Whether this request meets the fault; counts it where it might have."""
-        wanted = (self.method, self.container, self.blob, self.comp)
-        found = (seen.method, seen.container, seen.blob, seen.comp)
-        if not all(fnmatch.fnmatchcase(f, w) for f, w in zip(found, wanted, strict=True)):
-            return False
-        if self.times is not None and len(self.met) >= self.times:
-            return False
-        self.matched += 1
-        return self.matched >= self.nth
-
-    def __str__(self) -> str:
-        return f"{self.fault.name} for {self.method} {self.blob}: {len(self.met)} of {self.times or 'some'}"
 
 
 class Proxy:
     """The proxy, running in a thread of its own while the block lasts."""
 
-    def __init__(self, target: Address, *, listen: Address = ("127.0.0.1", 0), http: bool = True) -> None:
+    def __init__(
+        self, target: connecting.Address, *, listen: connecting.Address = ("127.0.0.1", 0), http: bool = True
+    ) -> None:
         self.target = target
-        self.seen: list[Seen] = []
+        self.seen: list[noted.Seen] = []
         self.failures: list[BaseException] = []
         self.link = wire.Link()
         self.connections = 0
         """How many were accepted so far."""
 
         self._http = http
-        self._plans: list[Planned] = []
+        self._plans: list[noted.Planned] = []
         self._changed = threading.Condition()
-        self._live: set[_Connection] = set()
+        self._live: set[connecting.Connection] = set()
         self._directory = tempfile.mkdtemp(prefix="tyger-")
         if isinstance(listen, str):
-            self.address: Address = listen or os.path.join(self._directory, "s")
+            self.address: connecting.Address = listen or os.path.join(self._directory, "s")
         else:
             # Bound and never listening: the port stays ours while connections are refused.
             self._reservation = _tcp_socket(listen)
@@ -164,16 +98,16 @@ class Proxy:
         comp: str = "",
         nth: int = 1,
         times: int | None = 1,
-    ) -> Planned:
+    ) -> noted.Planned:
         """From the `nth` request on that matches these patterns (`fnmatch`), `times` requests meet `fault`.
 
         A request meets one fault at most, the one that was planned first.
         """
-        planned = Planned(fault, method, container, blob, comp, nth, times)
+        planned = noted.Planned(fault, method, container, blob, comp, nth, times)
         self._call(lambda: self._plans.append(planned))
         return planned
 
-    def lift(self, planned: Planned) -> None:
+    def lift(self, planned: noted.Planned) -> None:
         """No further request meets this fault."""
 
         def stop() -> None:
@@ -233,7 +167,7 @@ class Proxy:
 
     def find(
         self, method: str = "*", blob: str = "*", *, comp: str = "", status: int | None = None
-    ) -> list[Seen]:
+    ) -> list[noted.Seen]:
         """These requests, in the order in which they came."""
         return [
             seen
@@ -299,7 +233,7 @@ class Proxy:
                         return  # `refuse` was called
                     raise
                 self.connections += 1
-                connection = _Connection(self, wire.Wire(sock), self.connections)
+                connection = connecting.Connection(self, wire.Wire(sock), self.connections)
                 self._live.add(connection)
                 self._nursery.start_soon(connection.serve, self._http)
 
@@ -309,11 +243,11 @@ class Proxy:
 
     # --- for connections ---------------------------------------------------------------------------------
 
-    def ended(self, connection: _Connection) -> None:
+    def ended(self, connection: connecting.Connection) -> None:
         """It serves nobody any more."""
         self._live.discard(connection)
 
-    def begin(self, seen: Seen) -> faults.Fault:
+    def begin(self, seen: noted.Seen) -> faults.Fault:
         """Note a request; what it meets."""
         seen.number = len(self.seen)
         met = next((plan for plan in self._plans if plan.takes(seen)), None)
@@ -328,231 +262,6 @@ class Proxy:
         """Something was noted."""
         with self._changed:
             self._changed.notify_all()
-
-
-class _Connection:
-    """One client's connection and the one to the server behind it."""
-
-    def __init__(self, proxy: Proxy, client: wire.Wire, number: int) -> None:
-        self._scope = trio.CancelScope()
-        self._proxy, self._link = proxy, proxy.link
-        self._client, self._number = client, number
-        self._server: wire.Wire | None = None
-
-    def reset(self) -> None:
-        """Reset both sides, at once."""
-        self._scope.cancel()
-        self._close(reset=True)
-
-    async def serve(self, http: bool) -> None:
-        """Until either side ends, a fault does, or `reset` is called."""
-        reset = True
-        try:
-            with self._scope:
-                await (self._requests() if http else self._bytes())
-                reset = False
-        except wire.CutError as cut:
-            reset = not cut.gently
-        except Exception as error:  # noqa: BLE001 - it fails the test
-            if not self._scope.cancel_called:  # else the sockets were closed while they were in use
-                self._proxy.failures.append(error)
-        finally:
-            self._proxy.ended(self)
-            self._close(reset=reset)
-            self._proxy.notify()
-
-    def _close(self, *, reset: bool) -> None:
-        self._client.close(reset=reset)
-        if self._server is not None:
-            self._server.close(reset=reset)
-
-    async def _connect(self) -> wire.Wire:
-        if self._server is None:
-            target = self._proxy.target
-            family = socket.AF_UNIX if isinstance(target, str) else socket.AF_INET
-            sock = trio.socket.socket(family, socket.SOCK_STREAM)
-            try:
-                await sock.connect(target)
-                if family != socket.AF_UNIX:
-                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            except OSError:
-                sock.close()
-                raise wire.CutError from None
-            self._server = wire.Wire(sock)
-        return self._server
-
-    # --- raw ---------------------------------------------------------------------------------------------
-
-    async def _bytes(self) -> None:
-        seen = Seen(0, self._number, "RAW", "", "", "", {}, {}, trio.current_time())
-        fault = self._proxy.begin(seen)
-        if fault.silent:
-            await self._client.wait_gone()
-            return
-        await trio.sleep(fault.delay + self._link.latency)
-        server = await self._connect()
-        up = wire.Passage(self._client, server, fault.up, self._link, self._link.up)
-        down = wire.Passage(server, self._client, fault.down, self._link, self._link.down)
-        ended = False
-        try:
-            with _one_cut():
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(up.rest)
-                    nursery.start_soon(down.rest)
-                ended = True
-        finally:
-            seen.up, seen.down = up.passed, down.passed
-            seen.ended = trio.current_time() if ended else None
-
-    # --- HTTP --------------------------------------------------------------------------------------------
-
-    async def _requests(self) -> None:
-        while await self._next_is_ours():
-            head = await self._client.until(b"\r\n\r\n")
-            if not head:
-                return
-            parsed = wire.parse(head)
-            seen = _describe(parsed, self._number)
-            fault = self._proxy.begin(seen)
-            more = await self._exchange(head, parsed, seen, fault)
-            seen.ended = trio.current_time()
-            self._proxy.notify()
-            if not more:
-                return
-
-    async def _next_is_ours(self) -> bool:
-        """Wait for a request; False when the server has closed its idle connection: so do we then."""
-        if self._server is None or self._client.has_rest():
-            return True
-        said: list[bool] = []
-        server = self._server
-
-        async def watch(sock: trio.socket.SocketType, *, ours: bool) -> None:
-            await trio.lowlevel.wait_readable(sock)
-            said.append(ours)
-            nursery.cancel_scope.cancel()
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(lambda: watch(self._client.sock, ours=True))
-            nursery.start_soon(lambda: watch(server.sock, ours=False))
-        return said[0]
-
-    async def _exchange(self, head: bytes, request: wire.Head, seen: Seen, fault: faults.Fault) -> bool:
-        """One request and its answer; whether another may follow on this connection."""
-        await self._link.passing.wait()
-        await trio.sleep(fault.delay + self._link.latency)
-        if fault.silent:
-            await self._client.wait_gone()
-            return False
-        if fault.answer is not None:
-            return await self._refuse(request, seen, fault.answer)
-        server = await self._connect()
-        await server.send(head)
-        upward = wire.Passage(self._client, server, fault.up, self._link, self._link.up)
-        whole = True
-        try:
-            # A request without a length has no body.
-            await upward.message(request, bodyless=request.length is None and not request.chunked)
-        except wire.SinkGoneError:  # a refusal may have come before it closed
-            whole = False
-        finally:
-            seen.up = upward.passed
-            self._proxy.notify()
-        return await self._answer(request, seen, fault, server) and whole
-
-    async def _answer(self, request: wire.Head, seen: Seen, fault: faults.Fault, server: wire.Wire) -> bool:
-        while True:
-            head = await server.until(b"\r\n\r\n")
-            if not head:
-                raise wire.CutError
-            parsed = wire.parse(head)
-            status = int(parsed.first[1])
-            if status >= 200:
-                break
-            await self._client.send(head)
-        bodyless = seen.method == "HEAD" or status in {204, 304}
-        seen.carried_out = status
-        if fault.lose_reply or fault.mute:
-            lost = wire.Passage(server, None, faults.Way(), self._link, wire.Rate())
-            await lost.message(parsed, bodyless=bodyless)
-            if fault.mute:
-                await self._client.wait_gone()
-            raise wire.CutError(gently=fault.down.gently)
-        if fault.down.shorten:
-            assert parsed.length is not None
-            head = wire.with_length(head, parsed.length - fault.down.shorten)
-        await self._link.passing.wait()
-        seen.status = status
-        await self._client.send(head)
-        downward = wire.Passage(server, self._client, fault.down, self._link, self._link.down)
-        try:
-            await downward.message(parsed, bodyless=bodyless)
-        finally:
-            seen.down = downward.passed
-        if downward.closed:
-            await self._client.wait_gone()
-            return False
-        return not (request.last or parsed.last)
-
-    async def _refuse(self, request: wire.Head, seen: Seen, answer: faults.Answer) -> bool:
-        if not answer.early:
-            swallowed = wire.Passage(self._client, None, faults.Way(), self._link, self._link.up)
-            await swallowed.message(request, bodyless=request.length is None and not request.chunked)
-        lines = [f"HTTP/1.1 {answer.status} Fault", f"Content-Length: {len(answer.body)}"]
-        if answer.code:
-            lines.append(f"x-ms-error-code: {answer.code}")
-        if answer.retry_after is not None:
-            lines.append(f"Retry-After: {answer.retry_after}")
-        if answer.early:
-            lines.append("Connection: close")
-        seen.status = answer.status
-        body = b"" if seen.method == "HEAD" else answer.body
-        await self._client.send("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
-        if answer.early:
-            self._client.half_close()
-            await self._client.wait_gone()
-            return False
-        return not request.last
-
-
-@contextlib.contextmanager
-def _one_cut() -> Iterator[None]:
-    """A nursery's group of cuts is one cut."""
-    try:
-        yield
-    except BaseExceptionGroup as group:  # not `except*`: Python 3.11.2 wraps what is raised there
-        cuts, others = group.split(wire.CutError)
-        if cuts is None or others is not None:
-            raise
-        raise wire.CutError(gently=all(cut.gently for cut in _flat(cuts))) from None
-
-
-def _flat(group: BaseExceptionGroup[wire.CutError]) -> Iterator[wire.CutError]:
-    for one in group.exceptions:
-        if isinstance(one, BaseExceptionGroup):
-            yield from _flat(one)
-        else:
-            yield one
-
-
-def _describe(request: wire.Head, connection: int) -> Seen:
-    """What a request is about. The part before the container depends on whose data plane it is."""
-    method, target, _ = request.first
-    parts = urlsplit(target)
-    path = ACCOUNTS.sub("", parts.path)
-    container, _, blob = path.lstrip("/").partition("/")
-    query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-    return Seen(
-        number=0,
-        connection=connection,
-        method=method,
-        container=unquote(container),
-        blob=unquote(blob),
-        comp=query.get("comp", ""),
-        query=query,
-        headers=request.headers,
-        began=trio.current_time(),
-    )
 
 
 def _tcp_socket(address: tuple[str, int]) -> socket.socket:
