@@ -79,17 +79,21 @@ def daemon():
 def supervise(tmp_path, daemon):
     """Start a job under a supervisor: `supervise("shell text", inputs=["in"], outputs=["out"])`.
 
-    With `replicas` each is told its number as $REPLICA.
+    With `replicas` each is told its number as $REPLICA. In place of a text the spec of a container is taken.
     """
     started: list[Beside] = []
 
-    def start(script: str | list[str], *, inputs=(), outputs=(), run=1, replicas=1, **more) -> Beside:
+    def start(
+        script: str | list[str] | spec.ContainerSpec, *, inputs=(), outputs=(), run=1, replicas=1, **more
+    ) -> Beside:
         directory = str(tmp_path / str(run))
         os.mkdir(directory)
         argv = ["/bin/sh", "-c", script] if isinstance(script, str) else script
         cwd = more.pop("cwd", directory)
 
         def main(name: str, pipes: str, label: str, number: int) -> spec.MainSpec:
+            if isinstance(script, spec.ContainerSpec):
+                return spec.MainSpec(name, container=script, pipes=pipes, label=label)
             env = {"PATH": os.environ["PATH"], "REPLICA": str(number)}
             for buffer in (*inputs, *outputs):
                 env[f"{buffer.upper()}_PIPE"] = spec.pipe_path(directory, buffer, pipes)

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from tests.support import freeport
+from tests.support import podman as podman_support
 from tests.unit.supervisor import conftest
 from tygerd.supervisor import spec
 
@@ -145,3 +146,57 @@ def test_a_failed_input_reaches_no_end(serve, daemon):
     assert (status.status, status.reason) == ("Failed", "buffer 'in': its writer failed")
     assert ("O", "end") not in run.log()
     assert daemon.outcomes["buffer-out"] == ("failed", "buffer 'in': its writer failed")
+
+
+# --- in a container --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def contain(supervise, podman, tmp_path):
+    """Start a shell text in a container of Podman, with port 8080 joined with `in` and `out`."""
+
+    def start(script: str, *, publish: bool = False):
+        host: dict[str, object] = {"NetworkMode": "bridge", "Init": True}
+        if publish:
+            host["PortBindings"] = {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]}
+        body = {
+            "Image": podman_support.BUSYBOX,
+            "Cmd": ["sh", "-c", script],
+            "ExposedPorts": {"8080/tcp": {}},
+            "HostConfig": host,
+        }
+        container = spec.ContainerSpec(podman.socket, f"tyger-{os.getpid()}-{tmp_path.name}", body)
+        return supervise(
+            container,
+            inputs=["in"],
+            outputs=["out"],
+            sockets=(spec.Socket(8080, "in", "out"),),
+        )
+
+    return start
+
+
+@pytest.mark.parametrize("publish", [False, True])
+def test_a_server_in_a_container(contain, daemon, publish):
+    """At its own address, or where the engine publishes the port."""
+    daemon.buffers["buffer-in"] = os.urandom(3_000_000)
+    run = contain("sleep 0.2; nc -l -p 8080 -e cat; echo served; exec sleep 600", publish=publish)
+    status = run.wait()
+    assert (status.status, status.reason, status.exit_code) == ("Succeeded", None, None)
+    assert daemon.written["buffer-out"] == daemon.buffers["buffer-in"]
+    assert daemon.outcomes["buffer-out"] == ("complete", None)
+    assert ("O", "served") in run.log()
+
+
+def test_a_server_in_a_container_that_crashes(contain, daemon):
+    daemon.buffers["buffer-in"] = b"question"
+    status = contain("nc -l -p 8080 -e head -c 2; exit 3").wait()
+    assert (status.status, status.reason) == ("Failed", "Main exited with code 3")
+    assert daemon.outcomes["buffer-out"] == ("failed", "Main exited with code 3")
+
+
+def test_a_container_that_never_listens(contain, daemon):
+    daemon.buffers["buffer-in"] = b"question"
+    reason = "socket 8080: main ended, and nobody had listened on port 8080"
+    assert contain("sleep 0.1").wait().reason == reason
+    assert daemon.outcomes["buffer-out"] == ("failed", reason)
