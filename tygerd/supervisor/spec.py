@@ -98,6 +98,7 @@ class Spec(NamedTuple):
     `mains` are the replicas of the job; `workers` are started before them. `deadline` is when the run must
     have ended, in microseconds since the epoch, and `timeout` what was asked for; without a deadline it
     counts from the job's start. `retry_for` is how long a daemon that is away is waited for, None for ever.
+    `image_digest` is for the daemon alone: what the job's image was.
     """
 
     run: int
@@ -113,6 +114,7 @@ class Spec(NamedTuple):
     block_size: int = 4 * 1024 * 1024
     flush_interval: float = 1.0
     retry_for: float | None = None
+    image_digest: str | None = None
 
 
 class Status(NamedTuple):

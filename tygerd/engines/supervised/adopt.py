@@ -8,6 +8,7 @@ status file is the result; where there is none, the supervisor was killed, and i
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import json
 import os
@@ -28,6 +29,15 @@ about to end, or of another version, which only its result can be asked of."""
 
 async def follow(directory: str, report: base.Report) -> base.Observation:
     """See `base.Engine.follow`."""
+    digest = _image_digest(directory)
+
+    async def tell(observation: base.Observation) -> None:
+        await report(dataclasses.replace(observation, image_digest=digest))
+
+    return dataclasses.replace(await _until_its_end(directory, tell), image_digest=digest)
+
+
+async def _until_its_end(directory: str, report: base.Report) -> base.Observation:
     pause = FIRST_PAUSE
     while True:
         with contextlib.suppress(OSError):
@@ -172,6 +182,12 @@ def _lost(directory: str, reason: str) -> base.Observation:
         log_size=_log_size(directory),
         incomplete=outputs,
     )
+
+
+def _image_digest(directory: str) -> str | None:
+    with contextlib.suppress(OSError, ValueError):
+        return spec.read_spec(directory).image_digest
+    return None
 
 
 def _log_size(directory: str) -> int:

@@ -82,6 +82,44 @@ async def test_a_supervisor_that_was_killed(directory, lock):
     assert end.finished_at is not None
 
 
+async def test_what_an_image_was_is_told_from_the_start(directory, lock):
+    made = spec.Spec(run=1, mains=(), daemon_socket="/s", image_digest="sha256:5")
+    spec.write_spec(directory, made)
+    recorder = Recorder()
+    state = {"event": "state", "phase": "starting", "startedAt": None, "running": None, "log": 0, "pipes": {}}
+    async with trio.open_nursery() as nursery:
+        await nursery.start(
+            serve, directory, [HELLO, state, {"event": "finished", "status": STATUS._asdict()}]
+        )
+        end = await adopt.follow(directory, recorder)
+        nursery.cancel_scope.cancel()
+    assert [seen.image_digest for seen in (*recorder.seen, end)] == ["sha256:5"] * 2
+
+
+OLD_SPEC = (
+    '{"version": 1, "run": 7, "argv": ["a"], "env": {"X": "1"}, "cwd": "/", "daemon_socket": "/s",'
+    ' "sandboxed": false, "inputs": [["in", "id1", 384]], "outputs": [["out", "id2", 384]], "timeout": 60,'
+    ' "cancel_grace": 10.0, "block_size": 4194304, "flush_interval": 1.0, "retry_for": null}'
+)
+"""As the daemons before version 2 wrote it."""
+
+OLD_STATUS = (
+    '{"version": 1, "run": 7, "status": "Failed", "reason": "Main exited with code 3", "exit_code": 3,'
+    ' "started_at": 5, "finished_at": 6, "inputs": {"in": "skipped"}, "outputs": {"out": "failed"}}'
+)
+
+
+async def test_a_run_of_an_older_daemon_that_has_ended(tmp_path):
+    for name, text in ((spec.SPEC, OLD_SPEC), (spec.STATUS, OLD_STATUS), (spec.LOCK, "")):
+        (tmp_path / name).write_text(text)
+    end = await adopt.follow(str(tmp_path), Recorder())
+    assert (end.status, end.reason, end.incomplete) == ("Failed", "Main exited with code 3", ("out",))
+    (tmp_path / spec.STATUS).unlink()
+    end = await adopt.follow(str(tmp_path), Recorder())
+    assert end.reason == "the supervisor of the run was killed, and its job with it"
+    assert end.incomplete == ("out",)
+
+
 async def test_a_result_that_cannot_be_read(directory, lock):
     with open(os.path.join(directory, spec.STATUS), "w") as file:
         file.write('{"version": 2}')
