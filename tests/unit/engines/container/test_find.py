@@ -1,0 +1,113 @@
+"""Where an engine is looked for, and what is made of its answers."""
+
+import os
+import socket
+
+import pytest
+
+from tyger import errors
+from tygerd.engines.container import find
+
+
+def test_what_is_configured_is_all_that_counts():
+    environ = {"DOCKER_HOST": "unix:///other", "XDG_RUNTIME_DIR": "/run/user/1"}
+    assert find.candidates("unix:///a", environ) == ["/a"]
+    assert find.candidates("/a", environ) == ["/a"]
+
+
+def test_then_what_the_environment_names():
+    assert find.candidates(None, {"DOCKER_HOST": "unix:///a", "CONTAINER_HOST": "unix:///b"}) == ["/a"]
+    assert find.candidates(None, {"CONTAINER_HOST": "unix:///b"}) == ["/b"]
+
+
+@pytest.mark.parametrize("host", ["tcp://1.2.3.4:2375", "ssh://me@host"])
+def test_an_engine_of_another_host_is_refused(host):
+    with pytest.raises(errors.Problem, match="containers must run on this host") as caught:
+        find.candidates(None, {"DOCKER_HOST": host})
+    assert caught.value.kind is errors.CONFIG
+
+
+def test_then_the_usual_places_where_there_is_something(tmp_path):
+    (tmp_path / "podman").mkdir()
+    (tmp_path / "podman/podman.sock").touch()
+    found = find.candidates(None, {"XDG_RUNTIME_DIR": str(tmp_path)})
+    assert found[0] == f"{tmp_path}/podman/podman.sock"
+    assert set(found[1:]) <= {"/run/docker.sock", "/run/podman/podman.sock"}
+
+
+async def test_a_podman(engine):
+    facts = engine[1]
+    assert (facts.name, facts.command) == ("Podman", "podman")
+    assert facts.architecture in {"amd64", "arm64"}
+    assert facts.cpus >= 1
+    assert not facts.rootless
+    assert facts.limits
+
+
+async def test_it_is_the_same_one_when_it_is_asked_again(engine, podman):
+    again, facts = await find.connect(podman.socket, {})
+    await again.close()
+    assert facts == engine[1]
+
+
+async def test_nobody_answers(tmp_path):
+    with pytest.raises(errors.Problem, match="No such file or directory") as caught:
+        await find.connect(str(tmp_path / "missing"), {})
+    assert caught.value.kind is errors.UNAVAILABLE
+    assert "name its socket as `socket` in [engine.container]" in caught.value.message
+
+
+async def test_the_first_that_answers(tmp_path, podman):
+    runtime = tmp_path / "run"
+    (runtime / "podman").mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as nobody:
+        nobody.bind(str(runtime / "docker.sock"))
+        os.symlink(podman.socket, runtime / "podman/podman.sock")
+        engine, facts = await find.connect(None, {"XDG_RUNTIME_DIR": str(runtime)})
+        await engine.close()
+        assert facts.name == "Podman"
+
+
+DOCKER_VERSION = {
+    "Components": [{"Name": "Engine"}, {"Name": "containerd"}],
+    "Version": "28.0.1",
+    "Arch": "arm64",
+    "KernelVersion": "6.1",
+}
+DOCKER_INFO = {
+    "ID": "I",
+    "DockerRootDir": "/var/lib/docker",
+    "NCPU": 4,
+    "MemoryLimit": True,
+    "CpuCfsQuota": True,
+    "Runtimes": {"runc": {}, "nvidia": {}},
+    "SecurityOptions": ["name=seccomp,profile=builtin", "name=rootless"],
+}
+
+
+def test_a_docker():
+    facts = find.facts("/s", DOCKER_VERSION, DOCKER_INFO)
+    assert facts.name == "Docker"
+    assert (facts.version, facts.architecture, facts.cpus) == ("28.0.1", "arm64", 4)
+    assert facts.rootless
+    assert facts.limits
+    assert facts.gpu
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"Runtimes": {"runc": {}}}, "gpu"),
+        ({"SecurityOptions": []}, "rootless"),
+        ({"MemoryLimit": False}, "limits"),
+    ],
+)
+def test_what_an_engine_does_not_say_it_cannot(change, field):
+    assert not getattr(find.facts("/s", DOCKER_VERSION, {**DOCKER_INFO, **change}), field)
+
+
+def test_another_engine_has_another_identity():
+    known = find.facts("/s", DOCKER_VERSION, DOCKER_INFO).identity
+    assert find.facts("/s", DOCKER_VERSION, DOCKER_INFO).identity == known
+    assert find.facts("/s", {**DOCKER_VERSION, "Version": "29"}, DOCKER_INFO).identity != known
+    assert find.facts("/s", DOCKER_VERSION, {**DOCKER_INFO, "ID": "J"}).identity != known

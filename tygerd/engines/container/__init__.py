@@ -1,0 +1,1 @@
+"""Runs as containers of a Docker or Podman engine: the daemon's side. A supervisor stands beside each run."""

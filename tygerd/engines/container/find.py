@@ -1,0 +1,116 @@
+"""Which container engine this host has, and what it can do. Asks the engine; starts nothing.
+
+What is configured is used and nothing else; else what the environment names; else the first that answers of
+the places where Docker and Podman listen, the user's own before the system's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+from tyger import errors
+from tygerd.engines.container import api
+
+ADVICE = (
+    "install Docker or Podman and start it (Podman: systemctl --user enable --now podman.socket), or name its"
+    " socket as `socket` in [engine.container]"
+)
+
+
+class Facts(NamedTuple):
+    """What an engine said of itself. `identity` changes when it is another one or of another version."""
+
+    name: Literal["Docker", "Podman"]
+    version: str
+    architecture: str
+    rootless: bool
+    """Its containers' addresses are not this host's to reach."""
+    limits: bool
+    """It can bound the memory and the processor time of a container."""
+    gpu: bool
+    cpus: float
+    identity: str
+
+    @property
+    def command(self) -> str:
+        """The program that a user of this engine types."""
+        return self.name.lower()
+
+
+def candidates(configured: str | None, environ: Mapping[str, str]) -> list[str]:
+    """The sockets to try, in order.
+
+    Raises:
+        Problem: CONFIG, the environment names an engine that is not on this host.
+    """
+    if configured:
+        return [configured.removeprefix("unix://")]
+    for variable in ("DOCKER_HOST", "CONTAINER_HOST"):
+        if host := environ.get(variable):
+            if not host.startswith("unix://"):
+                raise errors.Problem(
+                    errors.CONFIG,
+                    f"{variable} is {host}, but containers must run on this host, where their pipes are:"
+                    " unset it, or name a Unix socket as `socket` in [engine.container]",
+                )
+            return [host.removeprefix("unix://")]
+    return [place for place in _places(environ) if os.path.lexists(place)]
+
+
+def _places(environ: Mapping[str, str]) -> Iterator[str]:
+    if runtime := environ.get("XDG_RUNTIME_DIR"):
+        yield f"{runtime}/docker.sock"
+        yield f"{runtime}/podman/podman.sock"
+    yield "/run/docker.sock"
+    yield "/run/podman/podman.sock"
+
+
+async def connect(configured: str | None, environ: Mapping[str, str]) -> tuple[api.Api, Facts]:
+    """The first engine that answers, to be closed by the caller.
+
+    Raises:
+        Problem: CONFIG, or UNAVAILABLE with what was tried.
+    """
+    tried: list[str] = []
+    for socket in candidates(configured, environ):
+        engine = api.Api(socket)
+        try:
+            await engine.negotiate()
+            return engine, facts(socket, await engine.get("/version"), await engine.get("/info"))
+        except errors.Problem as problem:
+            tried.append(problem.message.removeprefix("cannot reach the container engine on "))
+        except api.Refused as refusal:
+            tried.append(f"{socket}: {refusal.message}")
+        await engine.close()
+    raise errors.Problem(
+        errors.UNAVAILABLE, f"no container engine answers ({'; '.join(tried) or 'there is none'}): {ADVICE}"
+    )
+
+
+def facts(socket: str, version: Any, info: Any) -> Facts:
+    """What the answers of /version and /info mean. A member that is missing means the weaker answer."""
+    parts = {str(part.get("Name")) for part in version.get("Components") or []}
+    podman = "Podman Engine" in parts
+    runtimes = info.get("Runtimes") or {}
+    rootless = bool(info.get("Rootless")) or "name=rootless" in (info.get("SecurityOptions") or [])
+    # Podman makes up an ID for each answer.
+    words = [socket, str(podman), "" if podman else info.get("ID"), info.get("DockerRootDir")]
+    words += [version.get("Version"), version.get("KernelVersion"), info.get("DefaultRuntime"), str(rootless)]
+    return Facts(
+        name="Podman" if podman else "Docker",
+        version=str(version.get("Version")),
+        architecture=str(version.get("Arch")),
+        rootless=rootless,
+        limits=bool(info.get("MemoryLimit") and info.get("CpuCfsQuota")),
+        gpu="nvidia" in runtimes or any("nvidia.com/gpu" in name for name in _devices(info)),
+        cpus=float(info.get("NCPU") or 0),
+        identity=hashlib.sha256("\0".join(map(str, words)).encode()).hexdigest()[:16],
+    )
+
+
+def _devices(info: Any) -> list[str]:
+    """What an engine with CDI says that it can give to containers (Docker 28)."""
+    return [str(device.get("ID")) for device in info.get("DiscoveredDevices") or []]
