@@ -15,8 +15,8 @@ from tygerd import config
 from tygerd.engines import base
 from tygerd.engines.process import bwrap, environment, images
 from tygerd.engines.supervised import engine as supervised
-from tygerd.engines.supervised import parts
-from tygerd.supervisor import spec
+from tygerd.engines.supervised import parts, serving
+from tygerd.supervisor import ports, spec
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 class ProcessEngine(supervised.SupervisedEngine):
     """See `base.Engine`. `supervisor` makes the argv of a supervisor, for tests."""
 
-    traits = base.Traits(name="process", replicas=True)
+    traits = base.Traits(name="process", sockets=True, replicas=True)
 
     def __init__(
         self,
@@ -64,6 +64,7 @@ class ProcessEngine(supervised.SupervisedEngine):
         """See `base.Engine`."""
         image = self._image(codespec)
         environment.check(codespec, image)
+        _check_ports(codespec)
         if self._sandbox is None and self._places.system:
             raise errors.Problem(
                 errors.INVALID_INPUT,
@@ -103,7 +104,7 @@ class ProcessEngine(supervised.SupervisedEngine):
         if self._sandbox is None:
             raise TypeError("there is no sandbox")
         inside = f"/run/secrets/{job.run}/pipes"
-        pipes = {name: f"{inside}/{name}.pipe" for name in (*job.inputs, *job.outputs)}
+        pipes = {name: f"{inside}/{name}.pipe" for name in serving.piped(job.codespec)}
         made = environment.program(
             job.codespec,
             image,
@@ -128,7 +129,7 @@ class ProcessEngine(supervised.SupervisedEngine):
         """The same without a sandbox: a directory of its own is its home and its /tmp."""
         work = os.path.join(directory, spec.WORK, part.pipes)
         os.makedirs(work, mode=0o700, exist_ok=True)
-        pipes = {name: spec.pipe_path(directory, name, part.pipes) for name in (*job.inputs, *job.outputs)}
+        pipes = {name: spec.pipe_path(directory, name, part.pipes) for name in serving.piped(job.codespec)}
         made = environment.program(job.codespec, image, run=job.run, pipes=pipes, home=work, temporary=work)
         return spec.ProcessSpec(made.command, made.env, job.codespec.working_dir or work)
 
@@ -152,3 +153,14 @@ class ProcessEngine(supervised.SupervisedEngine):
             state=os.path.realpath(self._places.state),
             socket=os.path.realpath(self._places.socket),
         )
+
+
+def _check_ports(codespec: model.JobCodespec) -> None:
+    """Refuse a job whose port is taken: processes share those of this host."""
+    for port in sorted({each.port for each in codespec.sockets or ()}):
+        if ports.listeners(port):
+            raise errors.Problem(
+                errors.INVALID_INPUT,
+                f"sockets: another program listens on port {port} of this host, whose ports the process"
+                " engine's jobs share: stop it (`ss -ltnp` says which it is), or take another port",
+            )
