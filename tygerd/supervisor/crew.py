@@ -8,8 +8,8 @@ process that anybody left behind. All are *gone* when that is done.
 
 from __future__ import annotations
 
-import contextlib
 import signal
+import threading
 
 from tyger import errors
 from tygerd.supervisor import ending, log, mains, spec, tree
@@ -26,7 +26,7 @@ class Crew:
         self.begun = False
         """The job was started; its replicas may be on their way to run."""
         self.started: list[mains.Main] = []
-        self._seen: set[str] = set()
+        self._judged: set[mains.Main] = set()
         self._children = False
 
     @property
@@ -41,14 +41,14 @@ class Crew:
 
     @property
     def ended(self) -> bool:
-        """No replica runs, and none ever will."""
+        """No replica runs, and none ever will; what that means has been noted."""
         job = [main for main in self.started if main in self.job]
-        return all(main.ended for main in job) and (self.begun or self._end.wanted)
+        return self._judged.issuperset(job) and (self.begun or self._end.wanted)
 
     @property
     def gone(self) -> bool:
         """Nothing that was started is left."""
-        return not self._children and all(main.ended for main in self.started)
+        return not self._children and self._judged.issuperset(self.started)
 
     def advance(self) -> None:
         """Start what is to be started now, and take notice of what has ended."""
@@ -60,9 +60,9 @@ class Crew:
                 self._start(self.job)
         if self._children:
             self._reap()
-        for main in self.started:
-            if main.ended and main.name not in self._seen:
-                self._seen.add(main.name)
+        for main in (*self.job, *self.workers):  # a worker's end counts only before the job's
+            if main.ended and main not in self._judged:
+                self._judged.add(main)
                 self._judge(main)
 
     def _start(self, group: list[mains.Main]) -> None:
@@ -115,7 +115,9 @@ class Crew:
             tree.kill()
 
     def close(self) -> None:
-        """Release what is held; may wait."""
-        for main in self.started:
-            with contextlib.suppress(errors.Problem):
-                main.close()
+        """Release what is held; may wait, for all at once."""
+        threads = [threading.Thread(target=main.close, daemon=True) for main in self.started]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()

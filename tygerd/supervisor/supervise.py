@@ -340,3 +340,4 @@ class Supervisor:
         self._crew.kill()
         with contextlib.suppress(OSError):
             spec.write_status(self._directory, self._status())
+        self._crew.close()

@@ -116,6 +116,28 @@ def test_a_worker_that_fails_fails_the_run(team, end):
     assert (made.job[0].asked, made.workers[0].asked) == (["start", "terminate"], ["start"])
 
 
+def test_a_worker_that_fails_as_the_job_ends_is_nobodys_concern(team, end):
+    made = team(1, workers=1)
+    made.advance()
+    made.workers[0].run()
+    made.advance()
+    made.workers[0].end(137)
+    made.job[0].end(0)
+    made.advance()
+    assert end.result() == ("Succeeded", None, 0)
+
+
+def test_an_end_counts_when_it_was_noticed(team, end):
+    """Its thread may tell of it at any moment: until it was judged, nobody may take it for a good one."""
+    made = team(1)
+    made.advance()
+    made.job[0].end(3)
+    assert (made.ended, made.gone) == (False, False)
+    made.advance()
+    assert (made.ended, made.gone) == (True, True)
+    assert end.failed
+
+
 def test_a_worker_may_end_well_before_the_job(team, end):
     made = team(1, workers=1)
     made.advance()
