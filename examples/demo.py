@@ -1,7 +1,9 @@
 """The demo: a video and an MRI scan go through runs; nothing is mocked, and every result is checked.
 
 It owns a state directory, which it removes together with the daemon in it (`--keep` leaves both). It uses
-the commands as a user would, and the standard library only. What it prints was measured here and now.
+the commands as a user would, and the standard library only. What it prints was measured here and now. With
+`--engine container` the same run files are executed by Docker or Podman; images that it lacks are made of
+this host's own programs (`images.py`), and stay.
 """
 
 from __future__ import annotations
@@ -20,6 +22,10 @@ import sys
 import tempfile
 import time
 from typing import NamedTuple
+
+sys.path.insert(0, os.path.dirname(__file__))  # tests import this module as one of a package
+
+import images
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
@@ -41,7 +47,7 @@ class Flow(NamedTuple):
 class Scratch:
     """A place for a daemon and its files that no other daemon shares, and the commands in it."""
 
-    def __init__(self, tyger: list[str], *, keep: bool) -> None:
+    def __init__(self, tyger: list[str], *, keep: bool, engine_socket: str | None = None) -> None:
         self.tyger = tyger
         self.keep = keep
         # Short: a Unix socket's path has room for 107 bytes.
@@ -52,7 +58,10 @@ class Scratch:
         text = (EXAMPLES / "tygerd.toml").read_text()
         # The demo has mrd-python where it runs itself.
         text = text.replace("/opt/mrd/bin", str(pathlib.Path(sys.executable).parent))
-        (self.path / "config/tyger/tygerd.toml").write_text(text)
+        use = '[engine]\nuse = "process"\n'
+        if engine_socket is not None:
+            use = f'[engine]\nuse = "container"\n[engine.container]\nsocket = "{engine_socket}"\n'
+        (self.path / "config/tyger/tygerd.toml").write_text(use + text)
         self.environ = {
             **os.environ,
             "TYGER_SOCKET": str(self.socket),
@@ -217,6 +226,34 @@ def scan(scratch: Scratch, output: pathlib.Path) -> pathlib.Path:
     return picture
 
 
+def find_engine(given: str | None) -> str:
+    """The Unix socket of a container engine: the one that was named, or the first of the usual ones."""
+    usual = [
+        *(os.environ.get(name, "").removeprefix("unix://") for name in ("DOCKER_HOST", "CONTAINER_HOST")),
+        os.path.join(os.environ.get("XDG_RUNTIME_DIR", "/run/user/0"), "podman/podman.sock"),
+        "/run/podman/podman.sock",
+        "/var/run/docker.sock",
+    ]
+    for path in [given] if given else usual:
+        if path and os.path.exists(path):
+            return path
+    raise DemoError(
+        f"there is no socket {given}"
+        if given
+        else "no container engine was found: start one (systemctl start podman.socket, or podman system"
+        " service --time 0 unix:///run/podman/podman.sock), or say where it is (--engine-socket)"
+    )
+
+
+def make_images(path: str) -> None:
+    """Give the engine the images that it lacks."""
+    engine = images.Engine(path)
+    for name, make in ((images.FFMPEG, images.ffmpeg), (images.MRD, images.mrd)):
+        if not engine.has(name):
+            say(f"  {name} is not in the engine; it is made of this host's files, and stays there")
+            engine.load(name, make())
+
+
 def check_programs(program: str) -> None:
     """Refuse to start without what the demo needs."""
     if not os.access(program, os.X_OK):
@@ -238,16 +275,24 @@ def main() -> int:
     parser.add_argument(
         "--output", type=pathlib.Path, default=ROOT / "demo-output", help="where the picture goes"
     )
+    parser.add_argument(
+        "--engine", choices=("process", "container"), default="process", help="what executes the runs"
+    )
+    parser.add_argument("--engine-socket", metavar="PATH", help="where the container engine listens")
     options = parser.parse_args()
     installed = pathlib.Path(sys.executable).with_name("tyger")
     program = os.environ.get("DEMO_TYGER") or str(ROOT / "dist/tyger/tyger" if options.bundle else installed)
     try:
         check_programs(program)
-        scratch = Scratch([program], keep=options.keep)
+        engine = find_engine(options.engine_socket) if options.engine == "container" else None
+        scratch = Scratch([program], keep=options.keep, engine_socket=engine)
         try:
             say(f"A daemon of its own in {scratch.path}, started by the first command that needs it")
             say("  $ tyger status")
             scratch.output("status")
+            if engine is not None:
+                say(f"Runs are executed by the container engine at {engine}")
+                make_images(engine)
             video(scratch, options.seconds)
             picture = scan(scratch, options.output.resolve())
             say("  $ tyger run counts")
@@ -255,7 +300,7 @@ def main() -> int:
             say(f"picture: {picture}")
         finally:
             scratch.close()
-    except DemoError as error:
+    except (DemoError, images.ImageError, OSError) as error:
         sys.stderr.write(f"demo: {error}\n")
         return 1
     return 0
