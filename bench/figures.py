@@ -7,11 +7,13 @@ from collections.abc import Callable
 import figures_catalog
 import figures_local
 import figures_remote
+import figures_runs
 import figures_wait
 import table
 
 FIGURES: dict[str, Callable[[table.Options], list[table.Row]]] = {
     **figures_local.FIGURES,
+    **figures_runs.FIGURES,
     **figures_catalog.FIGURES,
     **figures_remote.FIGURES,
     **figures_wait.FIGURES,

@@ -13,12 +13,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 import rig as rigs
 import table
 
-from tyger import client, units
+from tyger import units
 
 
 def with_daemon(
@@ -189,44 +188,6 @@ def show(rig: rigs.Rig, options: table.Options) -> list[table.Row]:
     ]
 
 
-def submit(rig: rigs.Rig, options: table.Options) -> list[table.Row]:
-    """From the request that makes a run to the moment its job has read a byte, over the bare command."""
-    script = "head -c 1 <$INPUT_PIPE >/dev/null; date +%s%N"
-    control = client.Client(rig.socket)
-    source = rig.tyger("buffer", "create")
-    rig.tyger("buffer", "write", source, stdin=b"x")
-
-    def reference() -> float:
-        reader, writer = os.pipe()
-        os.write(writer, b"x")
-        os.close(writer)
-        start = time.time_ns()
-        done = subprocess.run(
-            ["sh", "-c", script],
-            env={**os.environ, "INPUT_PIPE": f"/dev/fd/{reader}"},
-            pass_fds=(reader,),
-            stdout=subprocess.PIPE,
-            check=True,
-        )
-        os.close(reader)
-        return (int(done.stdout) - start) / 1e9
-
-    def subject() -> float:
-        body = {
-            "job": {
-                "codespec": codespec(["sh", "-c", f"{script} >$OUTPUT_PIPE"], inputs=True, outputs=True),
-                "buffers": {"input": source},
-            }
-        }
-        start = time.time_ns()
-        run: Any = json.loads(control.request("POST", "/runs", body=body).body)
-        stamp = rig.tyger("buffer", "read", run["job"]["buffers"]["output"])
-        return (int(stamp) - start) / 1e9
-
-    pair = rigs.in_turns(options.repeat, reference, subject)
-    return [table.over("submit to first byte at the job", pair, 60)]
-
-
 def execute(rig: rigs.Rig, options: table.Options) -> list[table.Row]:
     """`tyger run exec` of `true`, whole process, over `true`."""
     run_file = rig.path / "true.yml"
@@ -268,6 +229,5 @@ FIGURES: dict[str, Callable[[table.Options], list[table.Row]]] = {
     "memory": with_daemon(memory),
     "latency": with_daemon(latency),
     "show": with_daemon(show),
-    "submit": with_daemon(submit),
     "exec": with_daemon(execute),
 }
