@@ -111,8 +111,10 @@ def _slow(samples: list[float]) -> list[float]:
 @contextlib.contextmanager
 def _podman() -> Iterator[Any]:
     """A Podman with the image, and its service."""
-    sys.path.insert(0, str(rigs.HERE.parent))
-    from examples import images
+    root = rigs.HERE.parent
+    sys.path[:0] = [str(root), str(root / "examples")]
+    import images
+
     from tests.support import podman as support
 
     if (reason := support.missing()) is not None:
