@@ -42,6 +42,11 @@ def check(codespec: model.JobCodespec, image: config.Image) -> None:
             f"the codespec has no command, and what stands for the image '{codespec.image}' has no"
             " entrypoint: add one of them",
         )
+    check_words(codespec)
+
+
+def check_words(codespec: model.CodespecBase) -> None:
+    """Refuse a codespec that has words which no program can be given. Raises as `check`."""
     env = codespec.env or {}
     for name in env:
         if not name or "=" in name:
