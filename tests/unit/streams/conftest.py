@@ -1,9 +1,9 @@
-"""A data plane, writers and readers of it, and whole writes to a store elsewhere."""
+"""A data plane, writers and readers of it, and whole writes, here and to a store elsewhere."""
 
 import pytest
 import trio
 
-from tests.support import blobserver, delivering
+from tests.support import blobserver, delivering, localwrites
 from tygerd.stores import access, dataplane, retrying
 
 
@@ -43,5 +43,12 @@ def site(tmp_path, server):
 @pytest.fixture
 def producer():
     made = delivering.Producer()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def client():
+    made = localwrites.Client()
     yield made
     made.close()
