@@ -29,9 +29,13 @@ LOOK = 1.0
 class Access:
     """One buffer, as the body of a request names it. `name` is for people."""
 
-    def __init__(self, *, buffer: str = "", url: str = "", file: str | None = None) -> None:
+    def __init__(
+        self, *, buffer: str = "", url: str = "", file: str | None = None, of_job: bool = False
+    ) -> None:
         self.buffer = buffer
         self.file = file
+        self.of_job = of_job
+        """Whether the run itself reads or writes: of an ephemeral buffer it has the other end."""
         self._url = url
         self._refused: float | None = None
 
@@ -44,6 +48,11 @@ class Access:
     def is_url(self) -> bool:
         """Whether the daemon is given a URL."""
         return not self.buffer
+
+    @property
+    def is_ephemeral(self) -> bool:
+        """Whether it exists only while a run does: then it is written and read once, through a relay."""
+        return self.buffer.startswith("run-") and "-temp-" in self.buffer
 
     def fields(self) -> dict[str, object]:
         """The members of a request that name the buffer."""

@@ -329,6 +329,16 @@ class Outcome(Strict):
     reason: str | None = None
 
 
+class RelayEnd(Strict):
+    """Body of `POST /relays/{id}/write` and `read`: one descriptor, an end of a pipe, comes with it.
+
+    `job`: the end is the run's own. `joined`: it was joined to the other end by a daemon that is gone.
+    """
+
+    job: bool = False
+    joined: bool = False
+
+
 class Transfer(Wire):
     """One write or read in progress or lately ended. Sizes in bytes.
 

@@ -16,7 +16,7 @@ import select
 import stat
 from collections.abc import Callable
 
-from tyger import access, errors, lines, pipes, sockets, streams
+from tyger import access, errors, lines, pipes, relaying, sockets, streams
 from tyger import client as client_module
 
 QUIET = 1.0
@@ -49,7 +49,13 @@ def read(
         BrokenPipeError: nobody reads `fd` any more, also noticed while no data comes.
         OSError: writing to `fd` failed.
     """
-    reader = _Reader(client, target, fd, stop, on_progress or (lambda _: None), patience)
+    report = on_progress or (lambda _: None)
+    if target.is_ephemeral:
+        if offset or length is not None or not follow:
+            message = "an ephemeral buffer can only be read as a whole: it passes by once"
+            raise errors.Problem(errors.INVALID_INPUT, message)
+        return relaying.read(client, target, fd, stop=stop, on_progress=report, patience=patience)
+    reader = _Reader(client, target, fd, stop, report, patience)
     try:
         return reader.run(offset, length, follow=follow)
     finally:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tyger import access, errors, lines, pipes, sockets, streams
+from tyger import access, errors, lines, pipes, relaying, sockets, streams
 from tyger import client as client_module
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def write(
 
     Returns a Result: `complete`; `failed` with the daemon's or the verdict's reason; `spooled`, only with
     `detach`, as soon as the daemon can go on alone; `stopped` when `stop` was requested, after which the
-    buffer is failed if the daemon could be told.
+    buffer is failed if the daemon could be told; `closed` where an ephemeral buffer's reader takes no more.
 
     Raises:
         Problem: the daemon refused the transfer (unknown buffer, already written, ...) or stayed away.
@@ -106,6 +106,7 @@ class _Writer:
         self._moved = streams.Moved(0)
         self._detach = False
         self._attached = False  # ever
+        self._joined = False  # an ephemeral buffer's two ends
         self._eof = False  # as the attachment in hand has it
         self._spooled = False
         self._offered = False  # whether the daemon in hand has been given the access URL that we have
@@ -126,6 +127,8 @@ class _Writer:
             except sockets.Interrupted:
                 return self._stopped()
             except errors.Problem as lost:
+                if self._target.is_ephemeral and lost.remote:
+                    raise relaying.named(self._target, lost, relaying.WRITING) from None
                 if not self._comes_back(lost):
                     return self._stopped()
 
@@ -140,7 +143,10 @@ class _Writer:
 
     def _attach(self, options: dict[str, object]) -> client_module.Stream:
         path, body = "/transfers", {"id": self._id, **self._target.fields(), **options}
-        if self._attached:
+        if self._target.is_ephemeral:  # which no daemon remembers
+            path = relaying.path(self._target, "write")
+            body = relaying.fields(self._target, joined=self._joined)
+        elif self._attached:
             path, body = f"/transfers/{self._id}/attach", {}
         self._eof = False
         self._offered = not self._attached
@@ -191,6 +197,8 @@ class _Writer:
                 # The daemon waits for us then; we know for what.
                 renewing = self._target.waiting if self._renew in self._due else None
                 self._tell(waiting=renewing or event.get("waiting"))
+            case "joined":
+                self._joined = True
             case "eof":
                 self._eof = True
                 self._answer()
@@ -200,8 +208,8 @@ class _Writer:
                 self._spooled = True
                 if self._detach:
                     return self._result("spooled")
-            case "complete":
-                return self._result("complete")
+            case "complete" | "closed" as end:
+                return self._result(end, event.get("reason"))
             case "failed":
                 return self._result("failed", event.get("reason"), event.get("code"))
         return None
@@ -289,6 +297,8 @@ class _Writer:
     def _post_outcome(self, outcome: str, reason: str | None) -> None:
         body = {"outcome": outcome} | ({"reason": reason} if reason else {})
         path = f"/transfers/{self._id}/outcome"
+        if self._target.is_ephemeral:
+            path = relaying.path(self._target, "outcome")
         wake = None if self._stop.reason else self._stop.fileno()
         self._client.request("POST", path, body=body, wake=wake)
 

@@ -35,7 +35,7 @@ from tygerd.identity import keys
 from tygerd.osutil import statedir, systemd
 from tygerd.runs import service as runs
 from tygerd.stores import azure, local, localurls, network, places
-from tygerd.streams import assembly, remote, transfers
+from tygerd.streams import assembly, relays, remote, transfers
 
 SENDING_THREADS = 16
 """Bodies that leave by sendfile at the same time; a slow peer gives its thread back."""
@@ -181,7 +181,8 @@ async def _parts(
     )
     try:
         signer = await trio.to_thread.run_sync(keys.load_or_create, os.path.join(where.state, "keys"))
-        store = local.LocalStore(where.state, urls=localurls.LocalUrls(signer, where.socket), sync=power)
+        urls = localurls.LocalUrls(signer, where.socket)
+        store = local.LocalStore(where.state, urls=urls, sync=power)
         await store.start()
         networking = await trio.to_thread.run_sync(
             lambda: network.settings(
@@ -194,7 +195,10 @@ async def _parts(
             settings.store.default_location,
         )
         news = events.Events()
-        buffer_service = buffers.Buffers(catalog, stores, settings.buffers, announce=news.announce)
+        relay_service = relays.Relays(urls, reattach_grace=settings.transfer.reattach_grace)
+        buffer_service = buffers.Buffers(
+            catalog, stores, settings.buffers, announce=news.announce, relayed=relay_service.url
+        )
         await buffer_service.start()
         remotes = remote.Remotes(
             networking, bandwidth=settings.transfer.bandwidth or None, deadline=settings.transfer.deadline
@@ -253,9 +257,11 @@ async def _parts(
             codespecs=codespec_service,
             runs=run_service,
             transfers=transfer_service,
+            relays=relay_service,
             connections=lambda: server.Statistics(0, 0, 0),
         )
         async with trio.open_nursery() as background:
+            await background.start(relay_service.run)
             await background.start(transfer_service.run)
             await background.start(run_service.run)
             background.start_soon(buffer_service.run)

@@ -40,6 +40,7 @@ SHARED = {
     "pipes",
     "programs",
     "reading",
+    "relaying",
     "streams",
     "units",
     "writing",
@@ -54,6 +55,7 @@ SUPERVISOR_MAY_IMPORT = {
     "tyger.pipes",
     "tyger.programs",
     "tyger.reading",
+    "tyger.relaying",
     "tyger.streams",
     "tyger.writing",
 }

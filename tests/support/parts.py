@@ -6,8 +6,9 @@ import contextlib
 
 import trio
 
-from tygerd.stores import local, network, places
-from tygerd.streams import assembly, remote, transfers
+from tygerd.identity import keys
+from tygerd.stores import local, localurls, network, places
+from tygerd.streams import assembly, relays, remote, transfers
 
 
 def parts(path, stores: places.Places, *, sync=False, deadline=3600.0, **options) -> assembly.Parts:
@@ -32,6 +33,12 @@ def registry(catalog, path, store: local.LocalStore, locate=None, **options) -> 
     made = parts(path, places.Places(store), **kept)
     options.setdefault("reattach_grace", float("inf"))
     return transfers.Transfers(catalog, made, locate=locate or there, **options)
+
+
+def relaying(path, **options) -> relays.Relays:
+    """The ephemeral buffers of a daemon with the state directory `path`; its `run` is the caller's to start."""
+    urls = localurls.LocalUrls(keys.load_or_create(f"{path}/keys"), "/s")
+    return relays.Relays(urls, **{"reattach_grace": float("inf"), **options})
 
 
 @contextlib.asynccontextmanager

@@ -46,8 +46,8 @@ def completing(said, *before):
     return attachment, outcome
 
 
-def write(peer, fd, stop, verdict=lambda: ("complete", None), **options):
-    return writing.write(client.Client(peer.path), BUF, fd, verdict=verdict, stop=stop, **options)
+def write(peer, fd, stop, verdict=lambda: ("complete", None), target=BUF, **options):
+    return writing.write(client.Client(peer.path), target, fd, verdict=verdict, stop=stop, **options)
 
 
 def through(connection, *said):

@@ -210,12 +210,19 @@ def _meta(request: messages.Request) -> dict[str, str]:
 
 
 def _authorize(app: context.App, request: messages.Request, letter: str) -> None:
+    if (code := objection(app, request, request.params["container"], letter)) is not None:
+        raise _Refused(403, code)
+
+
+def objection(app: context.App, request: messages.Request, container: str, letter: str) -> str | None:
+    """Why a request's signature does not open `container` for `letter`, as an error code; None: it does."""
     query = {name: value for name, value in reversed(request.query.pairs)}  # noqa: C416 - pairs to a dict
-    match app.signer.check(request.params["container"], query, letter, clock.now()):
+    match app.signer.check(container, query, letter, clock.now()):
         case sas.Verdict.INVALID:
-            raise _Refused(403, "AuthenticationFailed")
+            return "AuthenticationFailed"
         case sas.Verdict.NOT_ALLOWED:
-            raise _Refused(403, "AuthorizationPermissionMismatch")
+            return "AuthorizationPermissionMismatch"
+    return None
 
 
 def _check_container_name(request: messages.Request) -> None:
@@ -262,7 +269,7 @@ def _container_gone() -> _Refused:
 
 _CONTAINER = "/containers/{container}"
 _BLOB = "/containers/{container}/{blob...}"
-_SIGNED = {
+SIGNED = {
     "sv": router.Parameter("version of the signature's format"),
     "sp": router.Parameter("what the signature allows"),
     "st": router.Parameter("from when on"),
@@ -289,7 +296,7 @@ def _row(
     # Who comes with a valid signature needs no role.
     return router.Route(
         method, path, handler, summary,
-        operation=operation, access="anonymous", status=status, query=_SIGNED, also=[*_REFUSALS, *refusals],
+        operation=operation, access="anonymous", status=status, query=SIGNED, also=[*_REFUSALS, *refusals],
         **more,
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ from tygerd.http import server
 from tygerd.identity import sas
 from tygerd.runs import service as runs_service
 from tygerd.stores import local, places
+from tygerd.streams import relays as relays_service
 from tygerd.streams import transfers as transfers_service
 
 
@@ -42,6 +43,7 @@ class App:
     codespecs: codespecs_service.Codespecs
     runs: runs_service.Runs
     transfers: transfers_service.Transfers
+    relays: relays_service.Relays
     connections: Callable[[], server.Statistics]
 
     def unfinished(self) -> int:

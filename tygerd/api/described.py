@@ -27,6 +27,9 @@ NAMES: Mapping[tuple[str, str], router.Parameter] = {
     ("containers", "container"): router.Parameter(
         "the container's name", {"type": "string", "pattern": "^[a-zA-Z0-9]{3,63}$"}
     ),
+    ("relays", "buffer"): router.Parameter(
+        "the ephemeral buffer's ID", {"type": "string", "pattern": "^run-[0-9]+-temp-[a-z2-7]{26}$"}
+    ),
     ("runs", "runId"): router.Parameter("the run's ID", {**SIZE, "minimum": 1}),
     ("transfers", "buffer"): router.Parameter("the buffer's ID", {"type": "string"}),
     ("transfers", "id"): router.Parameter(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tygerd.api import blobs, buffers, codespecs, events, runs, service, swagger, transfers
+from tygerd.api import blobs, buffers, codespecs, events, relays, runs, service, swagger, transfers
 from tygerd.http import router
 
 ROUTES: list[router.Route] = [
@@ -12,6 +12,7 @@ ROUTES: list[router.Route] = [
     *runs.ROUTES,
     *blobs.ROUTES,
     *transfers.ROUTES,
+    *relays.ROUTES,
     *events.ROUTES,
     *swagger.ROUTES,
 ]

@@ -26,3 +26,15 @@ def kind(buffer_id: str) -> Kind | None:
     if match["temporary"] is None:
         return "stored"
     return "unstarted" if match["run"] is None else "relayed"
+
+
+def bare(buffer_id: str) -> str:
+    """An ephemeral buffer's id without what stands before it, which is what its access is signed for.
+
+    Raises:
+        ValueError: it is none.
+    """
+    match = _ID.fullmatch(buffer_id)
+    if match is None:
+        raise ValueError("not the id of a buffer")
+    return match["id"]

@@ -9,7 +9,7 @@ in says its row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -33,7 +33,10 @@ class Page(NamedTuple):
 
 
 class Buffers:
-    """All buffers of this daemon. Methods raise `Problem` in the contract's words (rest-api.md 4)."""
+    """All buffers of this daemon. Methods raise `Problem` in the contract's words (rest-api.md 4).
+
+    `relayed` makes the access URL of an ephemeral buffer, writeable or not; it raises NOT_FOUND.
+    """
 
     def __init__(
         self,
@@ -41,9 +44,11 @@ class Buffers:
         stores: places.Places,
         settings: config.Buffers,
         announce: events.Announce = events.nobody,
+        relayed: Callable[[str, timedelta, bool], str] | None = None,
     ) -> None:
         self._catalog = catalog
         self._stores = stores
+        self._relayed = relayed
         self._announce = announce
         self._lifetimes = states.Lifetimes(
             active=timedelta(seconds=settings.active_lifetime),
@@ -235,7 +240,9 @@ class Buffers:
             case "unstarted":
                 return "temporary"
             case "relayed":
-                raise errors.Problem(errors.INVALID_INPUT, "Ephemeral buffers are not supported.")
+                if self._relayed is None:
+                    raise errors.Problem(errors.INVALID_INPUT, "Ephemeral buffers are not supported.")
+                return self._relayed(buffer_id, access.lifetime(ttl), writeable)
             case "stored":
                 lifetime = access.lifetime(ttl)
                 store = await self.locate(buffer_id)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import math
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -184,9 +185,8 @@ class Connection:
         request.path, request.query = target.path, target.query
         route, request.params = self._site.router.match(request.method, target)
         limits = self._site.limits
-        pieces = _Body(
-            self, request.headers, limits.block_body_size if route.streams_body else limits.body_size
-        )
+        limit = limits.block_body_size if route.streams_body else limits.body_size
+        pieces = _Body(self, request.headers, None if route.endless else limit)
         if route.streams_body:
             self._take_fds(request, route)
             request.data = pieces
@@ -232,7 +232,7 @@ class Connection:
         self._unusable = False
         request.fds = self._receiver.take()
 
-    async def next_piece(self) -> bytes | None:
+    async def next_piece(self, patience: float = IDLE) -> bytes | None:
         """The next piece of this request's body, None at its end. Raises as `messages.Request.data`."""
         while True:
             if self._framing.they_are_waiting_for_100_continue:
@@ -240,7 +240,7 @@ class Connection:
             try:
                 event = self._framing.next_event()
                 if event is h11.NEED_DATA:
-                    await self._fill()
+                    await self._fill(patience)
                     continue
             except h11.RemoteProtocolError as error:
                 raise errors.Problem(
@@ -371,20 +371,21 @@ def _or_problem(decode: Callable[[], Any]) -> Any:
 
 
 class _Body:
-    """A request's body as an iterator, bounded by `limit` bytes."""
+    """A request's body as an iterator, bounded by `limit` bytes; without one by nothing, nor in time."""
 
-    def __init__(self, connection: Connection, headers: messages.Fields, limit: int) -> None:
+    def __init__(self, connection: Connection, headers: messages.Fields, limit: int | None) -> None:
         self._connection = connection
         self._announced = int(headers.get("Content-Length", "0") or 0)
-        self._left = limit
-        self._limit = limit
+        self._limit = math.inf if limit is None else limit
+        self._left = self._limit
+        self._patience = IDLE if limit is not None else math.inf
 
     def __aiter__(self) -> _Body:
         return self
 
     async def __anext__(self) -> bytes:
         if self._announced <= self._limit:
-            piece = await self._connection.next_piece()
+            piece = await self._connection.next_piece(self._patience)
             if piece is None:
                 raise StopAsyncIteration
             self._left -= len(piece)

@@ -61,7 +61,8 @@ class Route:
 
     `path` is a template: `{name}` stands for one segment, `{name...}`, last, for the rest. `fds` is how many
     descriptors a request brings. `body` is the type of its JSON, `normalized` whether empty values in it
-    count as absent (rest-api.md 1.8); with `streams_body` the handler reads the bytes itself.
+    count as absent (rest-api.md 1.8); with `streams_body` the handler reads the bytes itself; with `endless`,
+    too, they may be any number and pause for any time.
 
     The rest is for the OpenAPI document: `summary`, `operation` (its operationId), `query` and `asks` (query
     parameters and headers of a request), `status`, `response`, `media` and `headers` of the usual answer (see
@@ -78,6 +79,7 @@ class Route:
     body: Any = None
     normalized: bool = False
     streams_body: bool = False
+    endless: bool = False
     operation: str = ""
     query: Mapping[str, Parameter] = field(default_factory=dict)
     asks: Mapping[str, Parameter] = field(default_factory=dict)
@@ -273,6 +275,8 @@ def check(route: Route) -> None:
         refuse("the path does not start with /")
     if route.body is not None and route.streams_body:
         refuse("a body is decoded or streamed, not both")
+    if route.endless and not route.streams_body:
+        refuse("only a streamed body may be endless")
     if route.fds and route.streams_body:
         refuse("descriptors come with a body that is read before the handler is called")
     if not inspect.iscoroutinefunction(route.handler):

@@ -31,11 +31,18 @@ class LocalUrls:
 
         Raises Problem: CONFIG when no URL can name the socket.
         """
+        return self._url(f"containers/{buffer_id}", buffer_id, writeable=writeable, ttl=ttl)
+
+    def relay(self, buffer_id: str, bare_id: str, *, writeable: bool, ttl: timedelta) -> str:
+        """The same for an ephemeral buffer. Raises as `url`."""
+        return f"{self._url(f'relays/{buffer_id}', bare_id, writeable=writeable, ttl=ttl)}&relay=true"
+
+    def _url(self, path: str, container: str, *, writeable: bool, ttl: timedelta) -> str:
         if ":" in self._socket:
             raise errors.Problem(
                 errors.CONFIG,
                 f"the socket path {self._socket} contains a colon, so no access URL can name it;"
                 " start tygerd with another --socket",
             )
-        query = self._signer.query(buffer_id, "cr" if writeable else "r", clock.now(), ttl)
-        return f"{self.endpoint}containers/{buffer_id}?{query}"
+        query = self._signer.query(container, "cr" if writeable else "r", clock.now(), ttl)
+        return f"{self.endpoint}{path}?{query}"

@@ -109,6 +109,7 @@ class Pipe(threading.Thread, abc.ABC):
         self.ended = False
         self.stop = streams.Stop()
         self.client = client_module.Client(setup.daemon_socket)
+        self.target = access.Access(buffer=pipe.buffer, of_job=True)
         # Opened once, by what it is: a job may unlink or replace the name, and we would block for ever.
         self._place = os.open(place, os.O_PATH | os.O_CLOEXEC)
 
@@ -175,7 +176,7 @@ class Input(Pipe):
         try:
             result = reading.read(
                 self.client,
-                access.Access(buffer=self.pipe.buffer),
+                self.target,
                 fd,
                 stop=self.stop,
                 on_progress=self._progress,
@@ -258,7 +259,12 @@ class Output(Pipe):
                 os.close(self._second)
 
     def _write_nothing(self) -> State:
-        """The job never opened the pipe: an empty buffer, complete if main succeeded."""
+        """The job never opened the pipe: an empty buffer, complete if main succeeded.
+
+        Of an ephemeral one the reader is told that the pipe was never opened, by the daemon.
+        """
+        if self.target.is_ephemeral:
+            return "complete"
         reader, writer = os.pipe()
         os.close(writer)
         try:
@@ -269,7 +275,7 @@ class Output(Pipe):
     def _write(self, fd: int) -> State:
         result = writing.write(
             self.client,
-            access.Access(buffer=self.pipe.buffer),
+            self.target,
             fd,
             verdict=self._verdict,
             stop=self.stop,

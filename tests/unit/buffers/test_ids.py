@@ -27,3 +27,9 @@ def test_new_ids():
 )
 def test_kinds(text, kind):
     assert ids.kind(text) == kind
+
+
+def test_bare_ids():
+    assert [ids.bare(text) for text in ("abc", "temp-abc", "run-12-temp-abc")] == ["abc"] * 3
+    with pytest.raises(ValueError, match="not the id"):
+        ids.bare("a-b")

@@ -258,6 +258,20 @@ async def test_access(buffers):
         assert await refused(buffers.access_url, unknown, writeable=False) == NOT_FOUND
 
 
+async def test_access_to_ephemeral_buffers(catalog, store):
+    asked = []
+
+    def relayed(*given):
+        asked.append(given)
+        return "the URL"
+
+    buffers = service.Buffers(catalog, places.Places(store), config.Buffers(), relayed=relayed)
+    assert await buffers.access_url("run-1-temp-a", writeable=True) == "the URL"
+    assert asked == [("run-1-temp-a", timedelta(hours=1), True)]
+    too_long = await refused(buffers.access_url, "run-1-temp-a", writeable=True, ttl=timedelta(hours=2))
+    assert too_long[0] is errors.INVALID_INPUT
+
+
 async def test_storage_accounts(buffers):
     assert buffers.storage_accounts() == [
         model.StorageAccount(name="local", location="local", endpoint="http+unix:///run/tyger/tyger.sock:/")

@@ -153,6 +153,7 @@ async def app_elsewhere(app: "NowhereToBeFound", request: "messages.Request") ->
         (Route("GET", "x", handler, ""), "does not start with /"),
         (Route("GET", "/x", with_body, "", body=dict[str, int], streams_body=True), "not both"),
         (Route("GET", "/x", handler, "", fds=1, streams_body=True), "descriptors"),
+        (Route("GET", "/x", handler, "", endless=True), "only a streamed body"),
     ],
 )
 def test_a_row_that_does_not_fit_is_refused(row, why):

@@ -30,6 +30,15 @@ def test_a_url_opens_its_container(signer, writeable, permissions):
         assert signer.check(ID, fields, letter, clock.now()) is expected
 
 
+def test_a_relay_is_opened_by_its_bare_id(signer):
+    urls = localurls.LocalUrls(signer, "/s")
+    base, _, query = urls.relay(f"run-7-temp-{ID}", ID, writeable=True, ttl=HOUR).partition("?")
+    assert base == f"http+unix:///s:/relays/run-7-temp-{ID}"
+    fields = dict(parse_qsl(query))
+    assert fields.pop("relay") == "true"
+    assert signer.check(ID, fields, "c", clock.now()) is sas.Verdict.OK
+
+
 def test_unusual_paths_are_escaped(signer):
     urls = localurls.LocalUrls(signer, "/tmp/a b?c%d/t.sock")
     assert urls.endpoint == "http+unix:///tmp/a%20b%3Fc%25d/t.sock:/"

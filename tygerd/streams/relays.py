@@ -1,0 +1,86 @@
+"""The ephemeral buffers of the runs that are looked after, and for a minute those of runs that have ended.
+
+They are in memory only: a daemon that starts makes them anew for each run that it takes up, and the ends come
+back to them (`relay`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+
+import trio
+
+from tyger import errors
+from tygerd.buffers import ids
+from tygerd.stores import localurls
+from tygerd.streams import relay
+
+LINGER = 60.0
+"""Seconds that the buffers of a run that has ended still answer (contract buffers.md 10.2)."""
+
+
+class Relays:
+    """All relays of this daemon. `run` must be running. `reattach_grace` and `linger` are in seconds."""
+
+    def __init__(self, urls: localurls.LocalUrls, *, reattach_grace: float, linger: float = LINGER) -> None:
+        self._urls = urls
+        self._grace = reattach_grace
+        self._linger = linger
+        self._relays: dict[str, relay.Relay] = {}
+        self._runs: dict[int, list[str]] = {}
+        self._nursery: trio.Nursery  # since `run`
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Move what is to be moved, until cancelled; by then every end has left."""
+        async with trio.open_nursery() as self._nursery:
+            task_status.started()
+            await trio.sleep_forever()
+
+    def expect(self, run: int, buffers: Mapping[str, str], inputs: Iterable[str]) -> None:
+        """A run is looked after: those of its `buffers` (IDs by parameter) that are ephemeral are there.
+
+        `inputs` are the names of its input parameters. Once a run.
+        """
+        names = set(inputs)
+        for name, buffer_id in buffers.items():
+            if ids.kind(buffer_id) == "relayed":
+                bare = ids.bare(buffer_id)
+                self._runs.setdefault(run, []).append(bare)
+                self._relays[bare] = relay.Relay(
+                    buffer_id,
+                    "input" if name in names else "output",
+                    self._nursery.start_soon,
+                    grace=self._grace,
+                )
+
+    def end(self, run: int, failure: str | None) -> None:
+        """A run has ended; `failure` says why it did not succeed. Idempotent."""
+        for bare in (ended := self._runs.pop(run, [])):
+            self._relays[bare].end(failure)
+        if ended:
+            self._nursery.start_soon(self._forget, ended)
+
+    def find(self, buffer_id: str) -> relay.Relay:
+        """An ephemeral buffer by its ID; the run's number in it does not count (contract rest-api.md 4.10).
+
+        Raises:
+            Problem: NOT_FOUND.
+        """
+        found = self._relays.get(ids.bare(buffer_id)) if ids.kind(buffer_id) == "relayed" else None
+        if found is None:
+            raise errors.Problem(errors.NOT_FOUND, "buffer relay server does not exist")
+        return found
+
+    def url(self, buffer_id: str, ttl: timedelta, writeable: bool) -> str:
+        """The access URL of an ephemeral buffer. Raises as `find`, in the words of every missing buffer."""
+        try:
+            self.find(buffer_id)
+        except errors.Problem:
+            raise errors.not_found() from None
+        return self._urls.relay(buffer_id, ids.bare(buffer_id), writeable=writeable, ttl=ttl)
+
+    async def _forget(self, ended: list[str]) -> None:
+        await trio.sleep(self._linger)
+        for bare in ended:
+            del self._relays[bare]
