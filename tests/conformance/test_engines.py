@@ -19,6 +19,7 @@ from tygerd.conformance.engines import ends, limits, pipes, programs, wide
 from tygerd.engines import base
 from tygerd.engines.process import bwrap
 from tygerd.engines.process import engine as process_engine
+from tygerd.engines.supervised import spawn
 
 ALL = (ends, limits, pipes, programs, wide)
 """Importing a part has put its checks on the list."""
@@ -113,9 +114,8 @@ async def process(request, tmp_path) -> AsyncIterator[Bench]:
         )
 
         def make() -> base.Engine:
-            return process_engine.ProcessEngine(
-                places, settings, supervisor=lambda word: [sys.executable, "-m", "tygerd.supervisor", word]
-            )
+            supervisors = spawn.Supervisors(lambda word: [sys.executable, "-m", "tygerd.supervisor", word])
+            return process_engine.ProcessEngine(places, settings, supervisors)
 
         async with running(daemon, "here", make) as bench:
             yield bench

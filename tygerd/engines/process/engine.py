@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import pwd
-from collections.abc import Callable
 
 import trio
 
@@ -15,25 +14,24 @@ from tygerd import config
 from tygerd.engines import base
 from tygerd.engines.process import bwrap, environment, images
 from tygerd.engines.supervised import engine as supervised
-from tygerd.engines.supervised import parts, serving
+from tygerd.engines.supervised import parts, serving, spawn
 from tygerd.supervisor import ports, spec
 
 logger = logging.getLogger(__name__)
 
 
 class ProcessEngine(supervised.SupervisedEngine):
-    """See `base.Engine`. `supervisor` makes the argv of a supervisor, for tests."""
+    """See `base.Engine`. `supervisors` are those of another engine, where there is one."""
 
-    traits = base.Traits(name="process", sockets=True, replicas=True)
+    traits = base.Traits(name="process", sockets=True, replicas=True, ephemeral_buffers=True)
 
     def __init__(
         self,
         places: paths.Paths,
         settings: config.Config,
-        *,
-        supervisor: Callable[[str], list[str]] | None = None,
+        supervisors: spawn.Supervisors | None = None,
     ) -> None:
-        super().__init__(os.path.join(places.state, "runs"), supervisor=supervisor)
+        super().__init__(os.path.join(places.state, "runs"), supervisors)
         self._places = places
         self._settings = settings.engine.process
         self._store = settings.store

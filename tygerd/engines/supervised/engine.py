@@ -24,13 +24,12 @@ logger = logging.getLogger(__name__)
 class SupervisedEngine(abc.ABC):
     """See `base.Engine`: all of it but what is asked before a run exists.
 
-    `directory` is where the runs have theirs; no other engine may use it. `supervisor` makes the argv of a
-    supervisor, for tests.
+    `directory` is where the runs have theirs, and no other engine's. `supervisors` may be several engines'.
     """
 
-    def __init__(self, directory: str, *, supervisor: Callable[[str], list[str]] | None = None) -> None:
+    def __init__(self, directory: str, supervisors: spawn.Supervisors | None = None) -> None:
         self._directory = directory
-        self._supervisors = spawn.Supervisors(supervisor)
+        self._supervisors = supervisors or spawn.Supervisors()
 
     @abc.abstractmethod
     def _spec(self, directory: str, job: base.Job) -> spec.Spec:

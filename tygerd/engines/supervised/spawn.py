@@ -24,7 +24,10 @@ READY_SECONDS = 30.0
 
 
 class Supervisors:
-    """Starts supervisors and collects them when they end. `command` makes the argv of a supervisor."""
+    """Starts supervisors and collects them when they end; one object may serve several engines.
+
+    `command` makes the argv of a supervisor.
+    """
 
     def __init__(self, command: Callable[[str], list[str]] | None = None) -> None:
         self._command = command or (lambda argument: [*programs.command("tygerd"), "supervise", argument])
@@ -34,7 +37,13 @@ class Supervisors:
         self._threads = trio.CapacityLimiter(4)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep a standby and collect what ends, until cancelled: then the standby goes, runs stay."""
+        """Keep a standby and collect what ends, until cancelled: then the standby goes, runs stay.
+
+        Where it runs already, for another engine that ends with ours, there is nothing more to do.
+        """
+        if self._nursery is not None:
+            task_status.started()
+            await trio.sleep_forever()
         try:
             async with trio.open_nursery() as self._nursery:
                 self._wanted.set()
@@ -45,6 +54,7 @@ class Supervisors:
                     if self._standby is None:
                         await self._make_standby()
         finally:
+            self._nursery = None
             if self._standby is not None:
                 _let_go(self._standby)
                 self._standby.wait()  # it waits for nothing but that pipe

@@ -7,7 +7,7 @@ import trio
 
 from tyger import errors, model
 from tygerd.engines import base
-from tygerd.engines.supervised import engine
+from tygerd.engines.supervised import engine, spawn
 from tygerd.supervisor import spec
 
 JOB = base.Job(run=1, codespec=model.JobCodespec(image="i"), buffers={}, created_at=0, timeout_seconds=1)
@@ -21,7 +21,7 @@ class Nothing(engine.SupervisedEngine):
 
 
 def make(tmp_path):
-    return Nothing(str(tmp_path / "runs"), supervisor=lambda _: ["echo", "ready"])
+    return Nothing(str(tmp_path / "runs"), spawn.Supervisors(lambda _: ["echo", "ready"]))
 
 
 async def test_a_run_is_known_by_its_directory(tmp_path):

@@ -65,6 +65,18 @@ async def test_a_standby_takes_the_run(running, tmp_path):
     assert (tmp_path / "log").read_text().split() == ["--standby", "--standby"]
 
 
+async def test_two_engines_share_one_standby(tmp_path):
+    supervisors = spawn.Supervisors(supervisor(STANDBY, tmp_path / "log"))
+    for _ in range(2):  # and again, when both have ended
+        async with trio.open_nursery() as nursery:
+            await nursery.start(supervisors.run)
+            await nursery.start(supervisors.run)
+            await standby_made(supervisors, tmp_path / "log", 1)
+            nursery.cancel_scope.cancel()
+        assert supervisors._standby is None
+    assert (tmp_path / "log").read_text().split() == ["--standby", "--standby"]
+
+
 async def test_without_a_standby_one_is_started(running, tmp_path):
     supervisors = await running(supervisor(STANDBY, tmp_path / "log"))
     await standby_made(supervisors, tmp_path / "log", 1)
