@@ -125,6 +125,16 @@ def test_a_cancelled_server(serve, daemon):
     assert (status.status, status.reason) == ("Canceled", "Canceled by user")
 
 
+def test_cancelled_before_it_listens(serve, daemon):
+    daemon.buffers["buffer-in"] = b"question"
+    run = serve(THEN)
+    conftest.until_log(run, run.connect(), "served")
+    run.command(command="cancel")
+    status = run.wait()
+    assert (status.status, status.inputs) == ("Canceled", {"in": "skipped"})
+    assert daemon.outcomes["buffer-out"][0] == "failed"
+
+
 def test_beside_a_pipe_that_main_still_uses(serve, daemon, port, tmp_path):
     """All that a run was to move has to be moved before it counts as served."""
     os.mkfifo(tmp_path / "go")
@@ -136,6 +146,37 @@ def test_beside_a_pipe_that_main_still_uses(serve, daemon, port, tmp_path):
     status = run.wait()
     assert (status.status, status.outputs) == ("Succeeded", {"out": "complete", "more": "complete"})
     assert daemon.written["buffer-more"] == b"more"
+
+
+TWO = """
+import socket, sys
+with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as one, \\
+        socket.create_server(("127.0.0.1", int(sys.argv[2]))) as two:
+    source, sink = one.accept()[0], two.accept()[0]
+    while data := source.recv(1 << 20):
+        sink.sendall(data.upper())
+"""
+
+
+def test_two_ports(supervise, daemon, port):
+    daemon.buffers["buffer-in"] = b"question"
+    with freeport.freeport() as other:
+        ports = (spec.Socket(port, "in", None), spec.Socket(other, None, "out"))
+        argv = [sys.executable, "-c", TWO, str(port), str(other)]
+        status = supervise(argv, inputs=["in"], outputs=["out"], sockets=ports).wait()
+    assert (status.status, status.reason) == ("Succeeded", None)
+    assert daemon.written["buffer-out"] == b"QUESTION"
+
+
+def test_two_ports_of_which_one_is_never_used(supervise, daemon, port):
+    """The output of the one that was served is no success of the run."""
+    daemon.buffers["buffer-in"] = b"question"
+    with freeport.freeport() as other:
+        ports = (spec.Socket(port, "in", "out"), spec.Socket(other, None, "more"))
+        argv = [sys.executable, "-c", ECHO, str(port)]
+        status = supervise(argv, inputs=["in"], outputs=["out", "more"], sockets=ports).wait()
+    assert status.reason == f"socket {other}: main ended, and nobody had listened on port {other}"
+    assert daemon.outcomes["buffer-more"][0] == "failed"
 
 
 def test_a_failed_input_reaches_no_end(serve, daemon):
