@@ -157,7 +157,7 @@ def test_a_journal_that_was_torn_before_its_header_was_whole_is_made_again(targe
 
 
 # --- syncing -----------------------------------------------------------------------------------------------
-# Which syncs these are, and that they are enough, is tested in tests/crash/test_power.py.
+# Which syncs these are, and that they are enough, is tested in tests/crash/power/.
 
 
 @pytest.mark.parametrize("outcome", ["complete", "failed"])

@@ -1,4 +1,4 @@
-"""Files that a loss of power cannot take. Which syncs happen is tested in tests/crash/test_power.py."""
+"""Files that a loss of power cannot take. Which syncs happen is tested in tests/crash/power/."""
 
 import os
 

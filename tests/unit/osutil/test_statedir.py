@@ -22,7 +22,7 @@ def refusal(path):
 
 
 def test_syncing_leaves_everything_as_it_is(tmp_path):
-    """Which syncs these are is tested in tests/crash/test_power.py."""
+    """Which syncs these are is tested in tests/crash/power/."""
     state = statedir.StateDirectory.open(str(tmp_path))
     (tmp_path / "keys").mkdir()
     (tmp_path / "dangling").symlink_to("nowhere")
