@@ -44,7 +44,7 @@ async def _until_its_end(directory: str, report: base.Report) -> base.Observatio
             async with _connect(directory) as stream:
                 if (ended := await _listen(stream, report)) is not None:
                     return _final(directory, ended)
-        if not _is_held(directory):
+        if not is_held(directory):
             return _result(directory)
         await trio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
@@ -62,7 +62,7 @@ async def send(directory: str, command: control.Message) -> None:
                     if message["event"] in {"accepted", "error", "finished"}:
                         return
         try:
-            if not _is_held(directory):
+            if not is_held(directory):
                 return
         except base.NeverStarted:
             return
@@ -131,7 +131,7 @@ def was_started(directory: str) -> bool:
     return os.path.exists(os.path.join(directory, spec.LOCK))
 
 
-def _is_held(directory: str) -> bool:
+def is_held(directory: str) -> bool:
     """Whether a supervisor lives.
 
     Raises:
