@@ -13,96 +13,18 @@ import array
 import contextlib
 import json
 import os
-import queue
-import select
 import shutil
 import socket
 import tempfile
 import threading
-from urllib.parse import parse_qsl, unquote, urlsplit
 
-CREATED = "2026-01-02T03:04:05.678901+00:00"
+from tests.support import fakedaemon_parts as parts
+from tests.support import fakedaemon_runs, fakedaemon_transfers
 
-
-class Request:
-    def __init__(self, method, target, headers, body, fds, sock):
-        parts = urlsplit(target)
-        self.method, self.path = method, unquote(parts.path)
-        self.query = [
-            pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] != "api-version"
-        ]
-        self.headers, self.raw_body, self.fds, self.sock = headers, body, fds, sock
-
-    @property
-    def body(self):
-        return json.loads(self.raw_body) if self.raw_body else None
-
-    def asked(self, name, default=None):
-        return dict(self.query).get(name, default)
+CREATED = parts.CREATED
 
 
-class Failure(Exception):  # noqa: N818 - an answer, not an error of the test
-    def __init__(self, status, code, message):
-        super().__init__(message)
-        self.status, self.body = status, {"error": {"code": code, "message": message}}
-
-
-def not_found():
-    return Failure(404, "NotFound", "The resource was not found")
-
-
-class Gone(Exception):  # noqa: N818 - the test is over
-    """Ends a thread that still waited for something."""
-
-
-class Buffer:
-    """Bytes that grow until the buffer is complete or failed."""
-
-    def __init__(self, name):
-        self.name, self.data, self.state, self.reason = name, bytearray(), "new", None
-        self.changed = threading.Condition()
-        self.gone = False
-        self.spooled = self.told = False
-        self.transfer, self.sayings = "", queue.SimpleQueue()
-        self.nudge = os.eventfd(0, os.EFD_NONBLOCK)
-
-    def __del__(self):
-        os.close(self.nudge)
-
-    def say(self, **event):
-        """Let the open answer of its write say this next; `failed` is its last word."""
-        self.sayings.put(event)
-        os.eventfd_write(self.nudge, 1)
-
-    def ship(self):
-        """All of it has arrived at its store."""
-        self.update(state="complete")
-        os.eventfd_write(self.nudge, 1)
-
-    def update(self, data=b"", state=None, reason=None):
-        with self.changed:
-            self.data += data
-            if state and self.state not in ("complete", "failed"):
-                self.state, self.reason = state, reason
-            self.changed.notify_all()
-
-    def wait(self, ready):
-        with self.changed:
-            assert self.changed.wait_for(lambda: ready() or self.gone, 10)
-            if not ready():
-                raise Gone
-
-    def leave(self):
-        with self.changed:
-            self.gone = True
-            self.changed.notify_all()
-
-    @property
-    def ended(self):
-        return self.state in ("complete", "failed")
-
-
-class FakeDaemon:
+class FakeDaemon(fakedaemon_transfers.Transfers, fakedaemon_runs.Runs):
     """`program(input bytes) -> (output bytes, status, reason)` is what each run does."""
 
     def __init__(self, program=lambda data: (data, "Succeeded", None), version="0.1.0"):
@@ -138,7 +60,7 @@ class FakeDaemon:
             self.changed.notify_all()
 
     def buffer(self, name, data=None, state="complete"):
-        self.buffers[name] = Buffer(name)
+        self.buffers[name] = parts.Buffer(name)
         if data is not None:
             self.buffers[name].update(data, state)
         return self.buffers[name]
@@ -155,14 +77,14 @@ class FakeDaemon:
                 threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
     def _serve(self, sock):
-        with sock, contextlib.suppress(ConnectionError, Gone):
+        with sock, contextlib.suppress(ConnectionError, parts.Gone):
             request = self._read(sock)
             if request is None:
                 return
             self.requests.append(request)
             try:
                 status, body, headers = self._answer(request)
-            except Failure as failure:
+            except parts.Failure as failure:
                 status, body, headers = failure.status, failure.body, {}
             finally:
                 for fd in request.fds:
@@ -187,7 +109,7 @@ class FakeDaemon:
         while len(body) < int(headers.get("content-length", 0)):
             body += sock.recv(65536)
         method, target, _ = first.split(" ")
-        return Request(method, target, headers, body, fds, sock)
+        return parts.Request(method, target, headers, body, fds, sock)
 
     def _head(self, sock, status, headers):
         lines = [f"HTTP/1.1 {status} Said", f"Tyger-Version: {self.version}"]
@@ -228,7 +150,7 @@ class FakeDaemon:
             case "GET", ["transfers"]:
                 return 200, {"items": list(self.transfers.values())}, {}
             case _, ["transfers", name, *_] if name not in self.transfers:
-                raise not_found()
+                raise parts.not_found()
             case "GET", ["transfers", name]:
                 return 200, self.transfers[name], {}
             case "GET", ["transfers", name, "watch"]:
@@ -241,7 +163,7 @@ class FakeDaemon:
                 return 200, self.transfers[name], {}
             case "GET", ["codespecs", *reference]:
                 if reference[0] not in self.codespecs:
-                    raise not_found()
+                    raise parts.not_found()
                 return 200, self.codespecs[reference[0]], {}
             case "POST", ["runs"]:
                 return self._create(request)
@@ -250,7 +172,7 @@ class FakeDaemon:
                 return 202, self.runs[int(number)], {}
             case "GET", ["runs", number]:
                 if int(number) not in self.runs:
-                    raise not_found()
+                    raise parts.not_found()
                 if request.asked("watch") == "true":
                     return self._watch(request, int(number))
                 return 200, self.runs[int(number)], {}
@@ -259,10 +181,10 @@ class FakeDaemon:
                 for line in self.logs.get(int(number), []):
                     send(line + b"\n")
                 return self._end(request)
-        raise not_found()
+        raise parts.not_found()
 
     def _resource(self, name):
-        self.buffers.setdefault(name, Buffer(name))
+        self.buffers.setdefault(name, parts.Buffer(name))
         tags = {"tags": {"bufferName": self.made[name]}} if name in self.made else {}
         return {
             "id": name,
@@ -275,181 +197,3 @@ class FakeDaemon:
     def _end(self, request, trailer=b""):
         request.sock.sendall(b"0\r\n" + trailer + b"\r\n")
         return None, None, {}
-
-    # --- transfers --------------------------------------------------------------------------------------
-
-    def change(self, name, **fields):
-        """Change a transfer, and tell those who watch it."""
-        with self.changed:
-            self.transfers[name] = {**self.transfers.get(name, {"id": name}), **fields}
-            self.changed.notify_all()
-
-    def _tell(self, request, name):
-        send, said = self._chunked(request), None
-        while True:
-            with self.changed:
-                news = lambda told=said: self.transfers[name] is not told or self._gone  # noqa: E731
-                assert self.changed.wait_for(news, 10)
-                if self._gone:
-                    raise Gone
-                said = self.transfers[name]
-            send(json.dumps(said).encode() + b"\n")
-            if said.get("state") in ("complete", "failed"):
-                return self._end(request)
-
-    def _granted(self, url):
-        if url not in self.access:
-            raise Failure(403, "AccessExpired", "Signature not valid in the specified time frame")
-        return self.access[url]
-
-    def _of(self, transfer):
-        for buffer in self.buffers.values():
-            if buffer.transfer == transfer:
-                return buffer
-        raise not_found()
-
-    def _outcome(self, request, name):
-        buffer, body = self._of(name), request.body
-        self.outcomes[name] = body
-        wanted = "complete" if body["outcome"] == "complete" else "failed"
-        if wanted == "complete" and buffer.spooled:
-            wanted = "spooled"
-        if buffer.state not in ("writing", wanted):
-            raise Failure(409, "Conflict", f"the buffer is already {buffer.state}")
-        buffer.update(state=wanted, reason=body.get("reason"))
-        return 200, {}, {}
-
-    def _write(self, request):
-        body = request.body
-        name = body["buffer"] if "buffer" in body else self._granted(body["url"])
-        buffer = self.buffers.get(name)
-        if buffer is None:
-            raise not_found()
-        if buffer.state != "new":
-            raise Failure(409, "Conflict", f"the buffer '{buffer.name}' was already written")
-        buffer.transfer, buffer.state = body["id"], "writing"
-        self.transfers[body["id"]] = {"id": body["id"], "kind": "write", "buffer": name, "state": "running"}
-        try:
-            return self._capture(request, buffer)
-        except ConnectionError:  # the client has gone
-            buffer.update(state="failed", reason="the client went away")
-            raise
-
-    def _capture(self, request, buffer):
-        send = self._chunked(request, 201)
-
-        def event(**values):
-            send(json.dumps(values).encode() + b"\n")
-
-        event(event="attached", transfer={"id": buffer.transfer})
-        reader, taking = request.fds[0], True
-        while True:
-            watched = [request.sock, buffer.nudge] + [reader] * taking
-            ready = select.select(watched, [], [], 0.005)[0]
-            if request.sock in ready:  # the client has gone
-                if buffer.state != "spooled":
-                    buffer.update(state="failed", reason="the client went away")
-                return None, None, {}
-            if buffer.nudge in ready:
-                os.eventfd_read(buffer.nudge)
-                while not buffer.sayings.empty():
-                    said = buffer.sayings.get()
-                    event(**said)
-                    if said["event"] == "failed":
-                        buffer.update(state="failed", reason=said["reason"])
-                        return self._end(request)
-            if reader in ready:
-                data = os.read(reader, 1 << 20)
-                taking = bool(data)
-                buffer.update(data)
-                if data:
-                    event(event="progress", bytes=len(buffer.data), blocks=1)
-                else:
-                    event(event="eof", bytes=len(buffer.data))
-            if buffer.gone:
-                raise Gone
-            if buffer.state == "spooled" and not buffer.told:
-                event(event="spooled", bytes=len(buffer.data), blocks=1)
-                buffer.told = True
-                buffer.update()
-            if buffer.ended:
-                event(event=buffer.state, bytes=len(buffer.data), blocks=1, reason=buffer.reason)
-                return self._end(request)
-
-    def _deliver(self, request, name, asked, *, follow):
-        buffer = self.buffers.get(name)
-        if buffer is None:
-            raise not_found()
-        reading = f"read{len(self.requests)}"
-        self.transfers[reading] = {"id": reading, "kind": "read", "buffer": name, "state": "running"}
-        send = self._chunked(request, Trailer="Tyger-Error", **{"Transfer-Id": reading})
-        sent, length = int(asked.get("offset", 0)), asked.get("length")
-        end = None if length is None else sent + int(length)
-        while end is None or sent < end:
-            if follow:
-                buffer.wait(lambda sent=sent: buffer.ended or len(buffer.data) > sent)
-            if len(buffer.data) > sent:
-                data = bytes(buffer.data[sent : min(sent + 65536, end or sent + 65536)])
-                send(data)
-                sent += len(data)
-            elif buffer.state == "failed":
-                return self._end(request, b"Tyger-Error: BufferFailed: its writer failed: gone\r\n")
-            else:
-                break
-        return self._end(request)
-
-    # --- runs -------------------------------------------------------------------------------------------
-
-    def _create(self, request):
-        run, number = request.body, len(self.runs) + 1
-        codespec = run["job"]["codespec"]
-        if isinstance(codespec, str):
-            name = codespec.partition("/")[0]
-            if name not in self.codespecs:
-                raise Failure(400, "InvalidInput", f"The codespec '{name}' was not found")
-            codespec = self.codespecs[name]
-        names = codespec.get("buffers", {})
-        mapped = run["job"].setdefault("buffers", {})
-        for name in [*names.get("inputs", []), *names.get("outputs", [])]:
-            if mapped.get(name, "_") == "_":
-                mapped[name] = f"run{number}-{name}"
-                self.made[mapped[name]] = name
-            self.buffers.setdefault(mapped[name], Buffer(mapped[name]))
-        self.runs[number] = {**run, "id": number, "status": "Running", "createdAt": CREATED}
-        inputs = [self.buffers[mapped[name]] for name in names.get("inputs", [])]
-        outputs = [self.buffers[mapped[name]] for name in names.get("outputs", [])]
-        threading.Thread(target=self._execute, args=(number, inputs, outputs), daemon=True).start()
-        return 201, self.runs[number], {"Location": f"/runs/{number}"}
-
-    def _execute(self, number, inputs, outputs):
-        with contextlib.suppress(Gone):
-            self._perform(number, inputs, outputs)
-
-    def _perform(self, number, inputs, outputs):
-        for buffer in inputs:
-            buffer.wait(lambda buffer=buffer: buffer.ended)
-        if any(buffer.state == "failed" for buffer in inputs):
-            self.move(number, "Failed", "an input buffer failed")
-            return
-        output, status, reason = self.program(b"".join(bytes(buffer.data) for buffer in inputs))
-        for buffer in outputs:
-            buffer.update(output, "complete" if status == "Succeeded" else "failed", reason)
-        self.move(number, status, reason)
-
-    def move(self, number, status, reason):
-        with self.changed:
-            if self.runs[number]["status"] == "Running":
-                self.runs[number].update(status=status, statusReason=reason)
-            self.changed.notify_all()
-
-    def _watch(self, request, number):
-        send = self._chunked(request)
-        run = self.runs[number]
-        send(json.dumps(run).encode() + b"\n")
-        if run["status"] == "Running":
-            with self.changed:
-                assert self.changed.wait_for(lambda: run["status"] != "Running" or self._gone, 10)
-                if run["status"] == "Running":
-                    raise Gone
-            send(json.dumps(run).encode() + b"\n")
-        return self._end(request)
