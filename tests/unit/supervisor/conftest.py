@@ -79,12 +79,19 @@ def daemon():
 def supervise(tmp_path, daemon):
     """Start a job under a supervisor: `supervise("shell text", inputs=["in"], outputs=["out"])`.
 
-    With `replicas` each is told its number as $REPLICA. In place of a text the spec of a container is taken.
+    With `replicas` each is told its number as $REPLICA. In place of a text a container's spec is taken, or
+    a program's.
     """
     started: list[Beside] = []
 
     def start(
-        script: str | list[str] | spec.ContainerSpec, *, inputs=(), outputs=(), run=1, replicas=1, **more
+        script: str | list[str] | spec.ContainerSpec | spec.MainSpec,
+        *,
+        inputs=(),
+        outputs=(),
+        run=1,
+        replicas=1,
+        **more,
     ) -> Beside:
         directory = str(tmp_path / str(run))
         os.mkdir(directory)
@@ -92,6 +99,8 @@ def supervise(tmp_path, daemon):
         cwd = more.pop("cwd", directory)
 
         def main(name: str, pipes: str, label: str, number: int) -> spec.MainSpec:
+            if isinstance(script, spec.MainSpec):
+                return script
             if isinstance(script, spec.ContainerSpec):
                 return spec.MainSpec(name, container=script, pipes=pipes, label=label)
             env = {"PATH": os.environ["PATH"], "REPLICA": str(number)}
