@@ -198,7 +198,11 @@ class JobTarget(Strict):
 
 
 class Run(Strict, kw_only=True):
-    """A run. `id` to `finishedAt` are the daemon's; what a client sends there is ignored."""
+    """A run. `id` to `finishedAt` are the daemon's; what a client sends there is ignored.
+
+    So are `engine` and `imageDigest`, which are ours, and stand only in runs that another engine than the
+    process engine executes: that engine's name, and what the image of the job was.
+    """
 
     id: Int64 | None = None
     e_tag: str | None = None
@@ -215,6 +219,8 @@ class Run(Strict, kw_only=True):
     timeout_seconds: Int32 | None = None
     tags: dict[str, str] | None = None
     buffer_access_ttl: Span | None = None
+    engine: str | None = None
+    image_digest: str | None = None
 
 
 class RunPage(Wire):
@@ -233,6 +239,12 @@ class RunCounts(Wire):
     succeeded: Int64 | None = None
     canceling: Int64 | None = None
     canceled: Int64 | None = None
+
+
+class Progress(Wire):
+    """A line of `GET /runs/_progress`: what is being done for a run that is being created, for people."""
+
+    message: str
 
 
 class RunUpdate(Wire):

@@ -222,8 +222,8 @@ async def _parts(
         codespec_service = codespecs.Codespecs(catalog)
         run_service = runs.Runs(
             catalog,
-            several.WithSystemRuns(
-                process.ProcessEngine(where, settings),
+            several.Engines(
+                [process.ProcessEngine(where, settings)],
                 copier.CopyEngine(
                     where.state,
                     copying.Copying(
@@ -235,6 +235,7 @@ async def _parts(
                     ).perform,
                     sync=power,
                 ),
+                use=settings.engine.use,
             ),
             buffers=buffer_service,
             codespecs=codespec_service,

@@ -19,12 +19,14 @@ class FakeEngine:
         self.jobs: dict[int, base.Job] = {}
         self.ends: dict[int, base.Observation] = {}
         self.started_at: dict[int, int] = {}
+        self.told: dict[int, base.Observation] = {}
         self.cancelled: list[tuple[int, str]] = []
         self.removed: list[int] = []
         self.checked: list[tuple[str, bool]] = []
         self.prepared: list[tuple[str, bool]] = []
         self.trouble: str | None = None
         self.refused_images: set[str] = set()
+        self.refused: errors.Problem | None = None
         self.start_problem: errors.Problem | None = None
         self.hold_start: trio.Event | None = None
         self._event = trio.Event()
@@ -33,6 +35,8 @@ class FakeEngine:
         return self.trouble
 
     async def check(self, codespec, _worker=None, *, pull=False):
+        if self.refused is not None:
+            raise self.refused
         if codespec.image in self.refused_images:
             raise errors.Problem(errors.INVALID_INPUT, f"cannot run {codespec.image}")
         self.checked.append((codespec.image, pull))
@@ -68,7 +72,8 @@ class FakeEngine:
                 return end
             started_at = self.started_at.get(run)
             status = "Pending" if started_at is None else "Running"
-            await report(base.Observation(status=status, started_at=started_at, log_size=self._size(run)))
+            seen = base.Observation(status=status, started_at=started_at, log_size=self._size(run))
+            await report(self.told.get(run, seen))
             await event.wait()
 
     async def cancel(self, run, reason):
@@ -95,6 +100,11 @@ class FakeEngine:
 
     def begin(self, run, started_at=1_000_000):
         self.started_at[run] = started_at
+        self._tell()
+
+    def tell(self, run, status, **more):
+        """Report this of a run that goes on."""
+        self.told[run] = base.Observation(status=status, **more)
         self._tell()
 
     def log(self, run, *records):

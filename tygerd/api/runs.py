@@ -7,6 +7,7 @@ import typing
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from urllib.parse import quote
 
 import msgspec
 
@@ -14,17 +15,40 @@ from tyger import errors, model, units
 from tygerd.api import context, described, paging, params, watching
 from tygerd.buffers import tags
 from tygerd.http import messages, router
-from tygerd.runs import records, service, states
+from tygerd.runs import creation, records, service, states
 
 _MAX_ID = 2**63 - 1
+
+_IN_HEADERS = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
+"""What a header's value can hold; the rest is written as %XX."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 async def create(app: context.App, request: messages.Request, body: model.Run) -> messages.Response:
     """Create a run and start it."""
-    run = await app.runs.create(body, request.peer.uid, request.headers.get("Idempotency-Key"))
-    return messages.Response(201, run, [("Location", f"/runs/{run.id}")])
+    wish = creation.Wish(request.query.get("engine"), params.flag(request.query, "pull"))
+    key = request.headers.get("Idempotency-Key")
+    made = await app.runs.create(body, request.peer.uid, key, wish)
+    headers = [("Location", f"/runs/{made.run.id}")]
+    if wish.engine is not None:  # for a client that knows of engines
+        headers.append(("Tyger-Engine", made.engine))
+        if made.reason is not None:
+            headers.append(("Tyger-Engine-Reason", quote(made.reason, safe=_IN_HEADERS)))
+    return messages.Response(201, made.run, headers)
+
+
+async def progress(app: context.App, request: messages.Request) -> messages.StreamResponse:
+    """Tell how far the images have come of a run that is being created."""
+    key = request.query.get("key") or ""
+
+    async def run(sink: messages.Sink) -> None:
+        async def send(said: str) -> None:
+            await watching.send(sink, _encode({"message": said}) + b"\n")
+
+        await app.runs.follow_fetches(key, send)
+
+    return messages.StreamResponse(run, headers=[("Content-Type", described.LINES)])
 
 
 async def index(app: context.App, request: messages.Request) -> messages.Response:
@@ -162,6 +186,15 @@ _STATUS = {
 }
 _WATCH = {"watch": described.flag("a line of JSON now and after every change, until the run has ended")}
 _KEY = {"Idempotency-Key": router.Parameter("whoever comes with the same key gets the same run")}
+_ENGINE = {
+    "engine": router.Parameter("which engine executes it, or `auto`; nothing stands for the configured one"),
+    "pull": described.flag("fetch its images also where they are present"),
+}
+_CHOSEN = {
+    "Tyger-Engine": router.Parameter("the engine that executes it, where `engine` was there"),
+    "Tyger-Engine-Reason": router.Parameter("why that one, where the daemon chose; %XX is a byte of UTF-8"),
+}
+_OF_KEY = {"key": router.Parameter("the Idempotency-Key that the run is created with")}
 _LOGS = {
     "timestamps": described.flag("begin each line with its time"),
     "tailLines": router.Parameter("only so many of the last lines", described.INT32),
@@ -175,8 +208,8 @@ _ERROR = router.Reply(400, model.ErrorBody)
 ROUTES = [
     router.Route(
         "POST", "/runs", create, "Create a run and start it", operation="createRun",
-        body=model.Run, normalized=True, asks=_KEY,
-        status=201, response=model.Run, headers=described.LOCATION,
+        body=model.Run, normalized=True, asks=_KEY, query=_ENGINE,
+        status=201, response=model.Run, headers=described.LOCATION | _CHOSEN,
     ),
     router.Route(
         "GET", "/runs", index, "List runs", operation="getRuns",
@@ -185,6 +218,10 @@ ROUTES = [
     router.Route(
         "GET", "/runs/counts", counts, "Count runs by status", operation="getRunCounts",
         query=_SINCE | _TAGS, response=model.RunCounts,
+    ),
+    router.Route(
+        "GET", "/runs/_progress", progress, "Follow the fetching of images for a run that is being created",
+        operation="followRunCreation", query=_OF_KEY, media=described.LINES, response=model.Progress,
     ),
     router.Route(
         "POST", "/runs/_sweep", sweep, "Put ended runs away, which is done already", operation="sweepRuns"

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 async def metadata(app: context.App, _request: messages.Request) -> messages.Response:
     """What a client needs to know before it logs in."""
     answer = model.Metadata(
-        capabilities=capabilities.of(app.runs.traits, [store.traits for store in app.places]),
+        capabilities=capabilities.of(await app.runs.traits(), [store.traits for store in app.places]),
         api_versions=router.API_VERSIONS,
         storage_endpoints=[store.traits.endpoint for store in app.places],
     )
@@ -66,6 +66,7 @@ async def status(app: context.App, request: messages.Request) -> messages.Respon
             for part, figures in _statistics(app)
         },
         "waiting": app.transfers.waiting(),
+        "engines": await app.runs.engines(),
         "stores": [store.traits._asdict() for store in app.places],
     }
     return messages.Response(body=body)

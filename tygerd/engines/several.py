@@ -1,53 +1,88 @@
-"""Two engines as one: the configured one for what users submit, the system's own for its own runs."""
+"""Several engines as one: those for what users submit, and the system's own for its own runs.
+
+Which of the users' engines executes a run is decided before there is a run (`runs.choice`), and stands in its
+job from then on. What was started is found again by asking each engine what it has.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import trio
 
-from tyger import model
+from tyger import errors
 from tygerd.engines import base
 
+AUTO = "auto"
+"""What asks for a choice among the engines, by what the run needs."""
 
-class WithSystemRuns:
-    """See `base.Engine`. `users` takes what users submit and says what can be run; `system` the rest."""
 
-    def __init__(self, users: base.Engine, system: base.Engine) -> None:
-        self._users = users
+class Engines:
+    """The methods of `base.Engine` that are about a run, each for the engine that has it.
+
+    `users` are the engines for what users submit, the preferred first; `use` names the one that is used
+    where a run says nothing, or is `auto`.
+    """
+
+    def __init__(self, users: Sequence[base.Engine], system: base.Engine, *, use: str = AUTO) -> None:
+        self._users = {engine.traits.name: engine for engine in users}
         self._system = system
-        self.traits = users.traits
+        self._use = use
 
-    async def unavailable(self) -> str | None:
-        """See `base.Engine`; of users' runs."""
-        return await self._users.unavailable()
+    # --- before there is a run ---------------------------------------------------------------------------
 
-    async def check(
-        self, codespec: model.JobCodespec, worker: model.WorkerCodespec | None = None, *, pull: bool = False
-    ) -> None:
-        """See `base.Engine`; of users' codespecs."""
-        await self._users.check(codespec, worker, pull=pull)
+    def offered(self, name: str | None = None) -> list[base.Engine]:
+        """Those among which a run that asks for `name` (None: for nothing) has a choice, the preferred first.
 
-    async def prepare(self, image: str, progress: base.Progress, *, pull: bool = False) -> None:
-        """See `base.Engine`."""
-        await self._users.prepare(image, progress, pull=pull)
+        Raises:
+            Problem: INVALID_INPUT, there is no such engine.
+        """
+        wanted = name or self._use
+        if wanted == AUTO:
+            return list(self._users.values())
+        if (engine := self._users.get(wanted)) is None:
+            names = ", ".join(f"'{known}'" for known in (AUTO, *self._users))
+            raise errors.Problem(
+                errors.INVALID_INPUT, f"Unknown engine '{wanted}'. Valid options are: {names}."
+            )
+        return [engine]
+
+    async def traits(self) -> base.Traits:
+        """What a run that names no engine can have at present: what any can that might execute it."""
+        able = [engine.traits for engine in self.offered() if await engine.unavailable() is None]
+        together = (any(traits[1:][place] for traits in able) for place in range(len(base.MEANINGS)))
+        return base.Traits(self._use, *together)
+
+    async def state(self) -> list[dict[str, str | None]]:
+        """Each of the users' engines by name, and why it is unavailable, for people."""
+        return [
+            {"name": name, "unavailable": await engine.unavailable()} for name, engine in self._users.items()
+        ]
+
+    # --- as an engine ------------------------------------------------------------------------------------
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `base.Engine`."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self._system.run)
-            await nursery.start(self._users.run)
+            for engine in self._users.values():
+                await nursery.start(engine.run)
             task_status.started()
 
     async def start(self, job: base.Job) -> None:
-        """See `base.Engine`."""
-        await (self._system if job.system else self._users).start(job)
+        """See `base.Engine`. Of what `job` says decides `system`, then `engine`."""
+        if job.system:
+            await self._system.start(job)
+            return
+        if (engine := self._users.get(job.engine)) is None:
+            raise errors.Problem(
+                errors.INTERNAL, f"this daemon has no engine '{job.engine}', which the run was created for"
+            )
+        await engine.start(job)
 
     async def knows(self, run: int) -> bool:
         """See `base.Engine`."""
-        return self._system.has(run) or await self._users.knows(run)
-
-    def has(self, run: int) -> bool:
-        """See `base.Engine`."""
-        return self._system.has(run) or self._users.has(run)
+        return await self._of(run).knows(run)
 
     async def follow(self, run: int, report: base.Report) -> base.Observation:
         """See `base.Engine`."""
@@ -66,4 +101,6 @@ class WithSystemRuns:
         await self._of(run).remove(run)
 
     def _of(self, run: int) -> base.Engine:
-        return self._system if self._system.has(run) else self._users
+        """The engine that has the run; where none has it any of the users', for each says the same of it."""
+        everyone = [*self._users.values(), self._system]
+        return next((engine for engine in everyone if engine.has(run)), everyone[0])

@@ -1,6 +1,8 @@
 """Creating runs, contract rest-api.md 6.2: everything is checked before anything is made.
 
-A row is written before anything is started, in one transaction with its tags and its idempotency key.
+A row is written before anything is started, in one transaction with its tags and its idempotency key. Images
+are fetched before that, as a run whose image cannot be had is none; how far that has come can be followed by
+the key.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import sqlalchemy as sa
 import trio
@@ -18,29 +21,50 @@ from tygerd.buffers import service as buffers_service
 from tygerd.catalog import db
 from tygerd.catalog import runs as queries
 from tygerd.codespecs import service as codespecs_service
-from tygerd.engines import base
-from tygerd.runs import resource, submit
+from tygerd.engines import several
+from tygerd.runs import choice, fetching, resource, submit
+
+
+class Wish(NamedTuple):
+    """What is asked of a run beside its body: the name of an engine, and to `pull` its images in any case."""
+
+    engine: str | None = None
+    pull: bool = False
+
+
+NO_WISH = Wish()
+
+
+class Created(NamedTuple):
+    """A run, and why its engine was chosen where nobody has named one."""
+
+    run: model.Run
+    engine: str
+    reason: str | None = None
 
 
 class Creator:
-    """Makes runs. `take_up` is called with the id of each, in the instant in which there is its row."""
+    """Makes runs. `take_up` is called with the row of each, in the instant in which there is one."""
 
     def __init__(
         self,
         catalog: db.Catalog,
-        engine: base.Engine,
+        engines: several.Engines,
         buffers: buffers_service.Buffers,
         codespecs: codespecs_service.Codespecs,
-        take_up: Callable[[int], None],
+        take_up: Callable[[queries.RunRow], None],
     ) -> None:
         self._catalog = catalog
-        self._engine = engine
+        self._engines = engines
         self._buffers = buffers
         self._codespecs = codespecs
         self._take_up = take_up
         self._turns: dict[str, trio.Lock] = {}
+        self.fetches = fetching.Fetches()
 
-    async def create(self, wanted: model.Run, owner_uid: int, key: str | None = None) -> model.Run:
+    async def create(
+        self, wanted: model.Run, owner_uid: int, key: str | None = None, wish: Wish = NO_WISH
+    ) -> Created:
         """Create a run and start it; the same `key` again gives the run that it made first.
 
         Cancelled before there is a row, it leaves at worst buffers that nobody knows of.
@@ -50,10 +74,13 @@ class Creator:
             codespecs_service.check(wanted.worker.codespec, "$.worker.codespec")
         submit.check_form(wanted)
         if not key:
-            return await self._create(wanted, owner_uid, None)
-        async with self._turn(key):
-            known = await self._catalog.read(_created_with, key)
-            return await self._create(wanted, owner_uid, key) if known is None else resource.shown(known)
+            return await self._create(wanted, owner_uid, None, wish)
+        with self.fetches.of(key):
+            async with self._turn(key):
+                known = await self._catalog.read(_created_with, key)
+                if known is not None:
+                    return Created(resource.shown(known), known.engine)
+                return await self._create(wanted, owner_uid, key, wish)
 
     async def create_system(
         self, codespec: model.JobCodespec, owner_uid: int, timeout_seconds: int
@@ -77,16 +104,25 @@ class Creator:
             if not lock.locked() and self._turns.get(key) is lock:
                 del self._turns[key]
 
-    async def _create(self, wanted: model.Run, owner_uid: int, key: str | None) -> model.Run:
-        traits = self._engine.traits
-        submit.check(wanted, traits)
-        codespec = submit.job_codespec(await self._codespecs.resolve(wanted.job.codespec), traits)
-        await self._engine.check(codespec)
+    async def _create(self, wanted: model.Run, owner_uid: int, key: str | None, wish: Wish) -> Created:
+        candidates = choice.Candidates(self._engines.offered(wish.engine))
+        candidates.require(lambda traits: submit.check(wanted, traits))
+        if wish.pull:
+            candidates.require(submit.check_pull)
+        codespec = submit.job_codespec(await self._codespecs.resolve(wanted.job.codespec))
+        worker = None
+        if wanted.worker is not None:
+            worker = submit.worker_codespec(await self._codespecs.resolve(wanted.worker.codespec))
+        submit.check_replicas(wanted, codespec)
+        candidates.require(lambda traits: submit.check_codespecs(codespec, worker, traits))
+        chosen = await candidates.first(lambda engine: engine.check(codespec, worker, pull=wish.pull))
         stored = [buffer for buffer in (wanted.job.buffers or {}).values() if buffer != submit.EPHEMERAL]
         if stored:
             await self._buffers.require_active(stored)
         given, missing = submit.arguments(wanted, codespec)
         submit.check_access(wanted, with_buffers=bool(given or missing))
+        for image in dict.fromkeys([codespec.image, *([worker.image] if worker else [])]):
+            await chosen.engine.prepare(image, self.fetches.progress(key), pull=wish.pull)
         made: dict[str, str] = {}
         if missing:
             tags = [{**(wanted.job.tags or {}), "bufferName": name} for name in missing]
@@ -94,10 +130,13 @@ class Creator:
             expires_at = None if ttl is None else _after(ttl)
             new = await self._buffers.create_many(tags, owner_uid, expires_at)
             made = {name: str(buffer.id) for name, buffer in zip(missing, new, strict=True)}
-        run = resource.normalized(wanted, codespec, {**submit.started(given), **made})
-        return await self._insert(run, wanted, owner_uid, key)
+        run = resource.normalized(wanted, codespec, {**submit.started(given), **made}, worker)
+        engine = chosen.engine.traits.name
+        return Created(await self._insert(run, wanted, owner_uid, key, engine), engine, chosen.reason)
 
-    async def _insert(self, run: model.Run, wanted: model.Run, owner_uid: int, key: str | None) -> model.Run:
+    async def _insert(
+        self, run: model.Run, wanted: model.Run, owner_uid: int, key: str | None, engine: str = ""
+    ) -> model.Run:
         def apply(connection: sa.Connection) -> queries.RunRow:
             # Read here, so that runs are as old as they are numbered: who asks for those that are newer than
             # the newest that he has seen must miss none.
@@ -109,6 +148,7 @@ class Creator:
                 owner_uid,
                 now,
                 owner=self._catalog.installation,
+                engine=engine or resource.PROCESS,
             )
             named = resource.named(run, run_id)
             if named != run:
@@ -122,7 +162,7 @@ class Creator:
 
         with trio.CancelScope(shield=True):  # once there is a row, somebody looks after it
             row = await self._catalog.write(apply)
-            self._take_up(row.id)
+            self._take_up(row)
         return resource.shown(row, resource.named(run, row.id))
 
 

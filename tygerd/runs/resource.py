@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import TypeVar
 
 import msgspec
 
@@ -22,10 +23,20 @@ DEFAULT_ACCESS_TTL = timedelta(hours=1)
 TEMPORARY = "temp-"
 """What the id of an ephemeral buffer begins with while its run has no id."""
 
+PROCESS = "process"
+"""The engine of which nothing is shown: what clients of the original see of its runs is as it was there."""
+
+C = TypeVar("C", model.JobCodespec, model.WorkerCodespec)
+
 _decoder = msgspec.json.Decoder(model.Run)
 
 
-def normalized(wanted: model.Run, codespec: model.JobCodespec, buffers: Mapping[str, str]) -> model.Run:
+def normalized(
+    wanted: model.Run,
+    codespec: model.JobCodespec,
+    buffers: Mapping[str, str],
+    worker: model.WorkerCodespec | None = None,
+) -> model.Run:
     """The run that is kept and shown, without its tags: resolved, defaults filled in, nothing of ours."""
     job = model.JobTarget(
         codespec=codespec,
@@ -33,11 +44,17 @@ def normalized(wanted: model.Run, codespec: model.JobCodespec, buffers: Mapping[
         tags=wanted.job.tags,
         buffer_ttl=_canonical(wanted.job.buffer_ttl, "$.job.bufferTtl"),
         node_pool=wanted.job.node_pool,
-        replicas=1,
+        replicas=1 if wanted.job.replicas is None else wanted.job.replicas,
     )
+    target = None
+    if wanted.worker is not None and worker is not None:
+        target = model.WorkerTarget(
+            codespec=worker, node_pool=wanted.worker.node_pool, replicas=wanted.worker.replicas
+        )
     access_ttl = _canonical(wanted.buffer_access_ttl, "$.bufferAccessTtl")
     return model.Run(
         job=job,
+        worker=target,
         timeout_seconds=DEFAULT_TIMEOUT if wanted.timeout_seconds is None else wanted.timeout_seconds,
         buffer_access_ttl=access_ttl or units.format_timespan(DEFAULT_ACCESS_TTL),
     )
@@ -57,9 +74,11 @@ def named(run: model.Run, run_id: int) -> model.Run:
 
 def encode(run: model.Run) -> str:
     """The `body` of a row: a codespec's name and version are not kept (rest-api.md 6.1)."""
-    codespec = msgspec.structs.replace(codespec_of(run), name=None, version=None, created_at=None)
-    job = msgspec.structs.replace(run.job, codespec=codespec)
-    return msgspec.json.encode(msgspec.structs.replace(run, job=job)).decode()
+    job = msgspec.structs.replace(run.job, codespec=_bare(codespec_of(run)))
+    worker = run.worker
+    if worker is not None:
+        worker = msgspec.structs.replace(worker, codespec=_bare(worker_codespec_of(worker)))
+    return msgspec.json.encode(msgspec.structs.replace(run, job=job, worker=worker)).decode()
 
 
 def decode(row: queries.RunRow) -> model.Run:
@@ -81,6 +100,7 @@ def shown(row: queries.RunRow, body: model.Run | None = None) -> model.Run:
         started_at=_printed(row.started_at),
         finished_at=_printed(row.finished_at),
         tags=row.tags or None,
+        **({} if row.engine == PROCESS else {"engine": row.engine, "image_digest": row.image_digest}),
     )
 
 
@@ -96,10 +116,15 @@ def etag(row: queries.RunRow, body: model.Run | None = None) -> str:
         finished_at=row.finished_at,
         cluster=run.cluster,
         job_node_pool=run.job.node_pool,
-        worker_node_pool=None,
-        has_worker=False,
+        worker_node_pool=run.worker.node_pool if run.worker else None,
+        has_worker=run.worker is not None,
         tags=row.tags,
     )
+
+
+def is_wide(run: model.Run) -> bool:
+    """Whether it consists of several programs, replicas or workers (rest-api.md 10)."""
+    return run.worker is not None or run.job.replicas not in (None, 1)
 
 
 def codespec_of(run: model.Run) -> model.JobCodespec:
@@ -107,6 +132,13 @@ def codespec_of(run: model.Run) -> model.JobCodespec:
     if not isinstance(run.job.codespec, model.JobCodespec):
         raise TypeError("the run's codespec was never resolved")
     return run.job.codespec
+
+
+def worker_codespec_of(target: model.WorkerTarget) -> model.WorkerCodespec:
+    """The codespec of the workers of a run that was resolved."""
+    if not isinstance(target.codespec, model.WorkerCodespec):
+        raise TypeError("the worker's codespec was never resolved")
+    return target.codespec
 
 
 def span(text: str | None, path: str) -> timedelta | None:
@@ -120,6 +152,10 @@ def span(text: str | None, path: str) -> timedelta | None:
     except errors.Problem as problem:
         detail = f"Error deserializing input: {problem.message} Path: {path}"
         raise errors.Problem(errors.INVALID_INPUT, detail) from None
+
+
+def _bare(codespec: C) -> C:
+    return msgspec.structs.replace(codespec, name=None, version=None, created_at=None)
 
 
 def _canonical(text: str | None, path: str) -> str | None:

@@ -19,7 +19,7 @@ from tygerd.buffers import service as buffers_service
 from tygerd.catalog import db, pages
 from tygerd.catalog import runs as queries
 from tygerd.codespecs import service as codespecs_service
-from tygerd.engines import base
+from tygerd.engines import base, several
 from tygerd.runs import creation, live, logs, records, resource, states, supervise
 from tygerd.streams import transfers
 
@@ -54,7 +54,7 @@ class Runs:
     def __init__(
         self,
         catalog: db.Catalog,
-        engine: base.Engine,
+        engines: several.Engines,
         *,
         buffers: buffers_service.Buffers,
         codespecs: codespecs_service.Codespecs,
@@ -65,14 +65,14 @@ class Runs:
         announce: events.Announce = events.nobody,
     ) -> None:
         self._catalog = catalog
-        self._engine = engine
+        self._engines = engines
         self._buffers = buffers
         self._codespecs = codespecs
         self._log_directory = supervise.make_log_directory(state)
         self._caretaker = supervise.Caretaker(
-            catalog, engine, buffers, transfer_service, self._log_directory, retry, sync=sync
+            catalog, engines, buffers, transfer_service, self._log_directory, retry, sync=sync
         )
-        self._creator = creation.Creator(catalog, engine, buffers, codespecs, self._look_after)
+        self._creator = creation.Creator(catalog, engines, buffers, codespecs, self._look_after)
         self._announce = announce
         self._live: dict[int, live.Live] = {}
         self._taken_up = live.Bell()
@@ -81,16 +81,19 @@ class Runs:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the engine and take up the runs that the last daemon left. Cancelled, jobs go on without us."""
         async with trio.open_nursery() as self._nursery:
-            await self._nursery.start(self._engine.run)
+            await self._nursery.start(self._engines.run)
             for row in await self._catalog.read(queries.unfinished_runs):
-                self._look_after(row.id)
+                self._look_after(row)
             task_status.started()
             await trio.sleep_forever()
 
-    @property
-    def traits(self) -> base.Traits:
-        """What can be run."""
-        return self._engine.traits
+    async def traits(self) -> base.Traits:
+        """What can be run at present."""
+        return await self._engines.traits()
+
+    async def engines(self) -> list[dict[str, str | None]]:
+        """Where it can be run; see `several.Engines.state`."""
+        return await self._engines.state()
 
     def unfinished(self) -> int:
         """Runs that are looked after: the daemon must not leave by itself."""
@@ -98,9 +101,19 @@ class Runs:
 
     # --- creating ----------------------------------------------------------------------------------------
 
-    async def create(self, wanted: model.Run, owner_uid: int, key: str | None = None) -> model.Run:
+    async def create(
+        self,
+        wanted: model.Run,
+        owner_uid: int,
+        key: str | None = None,
+        wish: creation.Wish = creation.NO_WISH,
+    ) -> creation.Created:
         """See `creation.Creator.create`."""
-        return await self._creator.create(wanted, owner_uid, key)
+        return await self._creator.create(wanted, owner_uid, key, wish)
+
+    async def follow_fetches(self, key: str, send: Callable[[str], Awaitable[None]]) -> None:
+        """See `fetching.Fetches.follow`: of the run that is created with this key."""
+        await self._creator.fetches.follow(key, send)
 
     async def create_system(
         self, codespec: model.JobCodespec, owner_uid: int, timeout_seconds: int
@@ -108,7 +121,8 @@ class Runs:
         """See `creation.Creator.create_system`."""
         return await self._creator.create_system(codespec, owner_uid, timeout_seconds)
 
-    def _look_after(self, run_id: int) -> None:
+    def _look_after(self, row: queries.RunRow) -> None:
+        run_id = row.id
         bells = self._live[run_id] = live.Live(lambda: self._announce("run", str(run_id)))
         bells.changed.ring()
         self._taken_up.ring()
@@ -212,7 +226,7 @@ class Runs:
             if bells := self._live.get(run_id):
                 bells.changed.ring()
             # Not in the request's own task: it is done even if the client leaves now.
-            self._nursery.start_soon(self._engine.cancel, run_id, CANCELED_BY_USER)
+            self._nursery.start_soon(self._engines.cancel, run_id, CANCELED_BY_USER)
         return resource.shown(row)
 
     # --- logs --------------------------------------------------------------------------------------------
@@ -229,12 +243,13 @@ class Runs:
         """
         row = await self._settled(run_id)
         run = resource.decode(row)
-        prefix = records.PREFIX if run.job.buffers else b""
+        # Where there are several programs, the supervisor has put their names before the lines.
+        prefix = records.PREFIX if run.job.buffers and not resource.is_wide(run) else b""
         if row.logs_archived_at is None:
             bells = self._live.get(run_id)
             try:
                 await logs.send(
-                    lambda: self._engine.log_path(run_id), options, prefix, sink, bells if follow else None
+                    lambda: self._engines.log_path(run_id), options, prefix, sink, bells if follow else None
                 )
             except FileNotFoundError:
                 # Nothing was logged yet, or it was archived just now.

@@ -18,6 +18,9 @@ from tygerd.runs import resource
 EPHEMERAL = "_"
 """The argument that asks for a buffer which exists only while its run does."""
 
+MOST_REPLICAS = 100
+"""Of a job, and of a worker: far above what one host executes, and a bound on what a typing error starts."""
+
 
 class Arguments(NamedTuple):
     """A run's buffers: those it was given, by parameter, and the parameters that need one, in order."""
@@ -36,6 +39,12 @@ def check_form(run: model.Run) -> None:
     resource.span(run.buffer_access_ttl, "$.bufferAccessTtl")
     if run.kind == "system":
         raise _refused("System runs cannot be created directly")
+    for name, replicas in (
+        ("job", run.job.replicas),
+        ("worker", run.worker.replicas if run.worker else None),
+    ):
+        if replicas is not None and not 1 <= replicas <= MOST_REPLICAS:
+            raise _refused(f"{name}.replicas must be between 1 and {MOST_REPLICAS}, not {replicas}")
     tags.check(run.tags or {})
 
 
@@ -57,10 +66,9 @@ def check(run: model.Run, traits: base.Traits) -> None:
     """
     if run.worker is not None and not traits.workers:
         raise _refused("Runs with workers are only supported on Kubernetes")
-    if run.job.replicas not in (None, 1) and not traits.replicas:
-        raise _refused(
-            f"replicas: the {traits.name} engine runs one replica of a job, not {run.job.replicas}"
-        )
+    for replicas, of in ((run.job.replicas, "job"), (run.worker and run.worker.replicas, "worker")):
+        if replicas not in (None, 1) and not traits.replicas:
+            raise _refused(f"replicas: the {traits.name} engine runs one replica of a {of}, not {replicas}")
     for name, buffer in (run.job.buffers or {}).items():
         if buffer == EPHEMERAL and not traits.ephemeral_buffers:
             raise _refused(
@@ -69,20 +77,72 @@ def check(run: model.Run, traits: base.Traits) -> None:
             )
 
 
-def job_codespec(codespec: model.Codespec, traits: base.Traits) -> model.JobCodespec:
-    """The codespec of a job, refused where this engine can't do what it asks for.
+def check_pull(traits: base.Traits) -> None:
+    """Refuse to fetch images with an engine that has none.
+
+    Raises:
+        Problem: INVALID_INPUT.
+    """
+    if not traits.pull:
+        raise _refused(f"pull: the {traits.name} engine has no images that could be pulled")
+
+
+def job_codespec(codespec: model.Codespec) -> model.JobCodespec:
+    """The codespec of a job. Raises `Problem`, INVALID_INPUT, for another's."""
+    if not isinstance(codespec, model.JobCodespec):
+        raise _refused("the job's codespec is of kind 'worker'; a job needs one of kind 'job'")
+    return codespec
+
+
+def worker_codespec(codespec: model.Codespec) -> model.WorkerCodespec:
+    """The codespec of workers. Raises `Problem`, INVALID_INPUT, for another's."""
+    if not isinstance(codespec, model.WorkerCodespec):
+        raise _refused("the worker's codespec is of kind 'job'; a worker needs one of kind 'worker'")
+    return codespec
+
+
+def check_codespecs(
+    codespec: model.JobCodespec, worker: model.WorkerCodespec | None, traits: base.Traits
+) -> None:
+    """Refuse codespecs that ask for what not this engine can do.
 
     Raises:
         Problem: INVALID_INPUT, naming it.
     """
-    if not isinstance(codespec, model.JobCodespec):
-        raise _refused("the job's codespec is of kind 'worker'; a job needs one of kind 'job'")
     if codespec.sockets and not traits.sockets:
         raise _refused(f"sockets are not supported by the {traits.name} engine")
-    gpu = codespec.resources.gpu if codespec.resources else None
-    if gpu is not None and quantity.parse(gpu).nanos and not traits.gpu:
+    for each in (codespec, worker):
+        gpu = each.resources.gpu if each and each.resources else None
+        if gpu is None or traits.gpu or not quantity.parse(gpu).nanos:
+            continue
+        if traits.docker:
+            raise _refused(
+                "The Docker engine does not have the NVIDIA runtime installed, which is required for GPU"
+                " support."
+            )
         raise _refused(f"gpu: the {traits.name} engine gives no GPU to a job; leave resources.gpu out")
-    return codespec
+
+
+def check_replicas(run: model.Run, codespec: model.JobCodespec) -> None:
+    """Refuse several replicas of a job that could not all have its buffers.
+
+    Raises:
+        Problem: INVALID_INPUT, naming the buffer.
+    """
+    if run.job.replicas in (None, 1):
+        return
+    buffers = codespec.buffers or model.BufferParameters()
+    for name in buffers.outputs or []:
+        raise _refused(
+            f"replicas: all {run.job.replicas} replicas would write the output '{name}', and only one writer"
+            " can; a job with outputs has one replica"
+        )
+    for name in buffers.inputs or []:
+        if (run.job.buffers or {}).get(name) == EPHEMERAL:
+            raise _refused(
+                f"replicas: all {run.job.replicas} replicas would read the ephemeral buffer '{name}', which"
+                " can be read once"
+            )
 
 
 def arguments(run: model.Run, codespec: model.JobCodespec) -> Arguments:

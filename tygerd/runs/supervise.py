@@ -19,9 +19,11 @@ from tygerd import clock
 from tygerd.buffers import service as buffers_service
 from tygerd.catalog import db
 from tygerd.catalog import runs as queries
-from tygerd.engines import base
+from tygerd.engines import base, several
 from tygerd.runs import live, logs, resource, states
 from tygerd.streams import transfers
+
+TIMED_OUT_PENDING = "Run exceeded its timeout while pending"
 
 RETRY = 5.0
 """Seconds until a step that failed is tried again: the disk is full, say, and somebody makes room."""
@@ -35,7 +37,7 @@ class Caretaker:
     def __init__(
         self,
         catalog: db.Catalog,
-        engine: base.Engine,
+        engine: several.Engines,
         buffers: buffers_service.Buffers,
         transfer_service: transfers.Transfers,
         log_directory: str,
@@ -81,6 +83,12 @@ class Caretaker:
             # Of what has ended nothing changes: whoever saw the end, and its ETag, has seen all of it.
             if seen.started_at is not None and row.started_at is None and not states.is_terminal(row.status):
                 changes["started_at"] = seen.started_at
+            if seen.image_digest is not None and row.image_digest is None:
+                changes["image_digest"] = seen.image_digest
+            over = states.is_terminal(changes.get("status", row.status))
+            running_count = None if over else seen.running_count
+            if running_count != row.running_count:
+                changes["running_count"] = running_count
             if not changes:
                 return row, False
             queries.set_run_state(connection, run_id, **changes)
@@ -95,19 +103,21 @@ class Caretaker:
 
     async def _to_the_end(self, run_id: int, bells: live.Live) -> base.Observation:
         """Start the run's job where that was not done, and follow it."""
-        known: tuple[str, int | None] | None = None
+        known: tuple[object, ...] | None = None
 
         async def report(seen: base.Observation) -> None:
             nonlocal known
-            if (seen.status, seen.started_at) != known:
-                known = (seen.status, seen.started_at)
+            # All that `record` looks at of a run that goes on.
+            told = (seen.status, seen.started_at, seen.running_count, seen.image_digest)
+            if told != known:
+                known = told
                 await self.record(run_id, seen, bells)
             bells.log_grew(seen.log_size)
 
         row = await self._row(run_id)
         try:
-            if row.status == "Pending":
-                await self._start_unless_known(row)
+            if row.status == "Pending" and (late := await self._start_unless_known(row)) is not None:
+                return late
             # Canceled before, or while, it was started.
             if (await self._row(run_id)).status == "Canceled":
                 await self._engine.cancel(run_id, row.status_reason or "Canceled by user")
@@ -116,20 +126,36 @@ class Caretaker:
             reason = "the run was never started" if row.status == "Pending" else "the engine lost the run"
         except errors.Problem as problem:
             reason = problem.message
-        outputs = tuple(_job(row).outputs)
+        outputs = tuple(job_of(row).outputs)
         now = units.to_micros(clock.now())
         return base.Observation(status="Failed", reason=reason, finished_at=now, incomplete=outputs)
 
-    async def _start_unless_known(self, row: queries.RunRow) -> None:
-        if not await self._engine.knows(row.id):
-            await self._engine.start(_job(row))
+    async def _start_unless_known(self, row: queries.RunRow) -> base.Observation | None:
+        """Start it, unless its time is over before that; what became of it then."""
+        if await self._engine.knows(row.id):
+            return None
+        job = job_of(row)
+        left = (job.deadline - units.to_micros(clock.now())) / 1e6
+        with trio.move_on_after(max(0.0, left)) as time:
+            await trio.lowlevel.checkpoint()  # where nothing is left, nothing is begun
+            await self._engine.start(job)
+        if not time.cancelled_caught:
+            return None
+        if await self._engine.knows(row.id):  # cut in the middle: it is followed to its end
+            await self._engine.cancel(row.id, TIMED_OUT_PENDING)
+            return None
+        now = units.to_micros(clock.now())
+        outputs = tuple(job.outputs)
+        return base.Observation(
+            status="Canceled", reason=TIMED_OUT_PENDING, finished_at=now, incomplete=outputs
+        )
 
     async def _fail_outputs(self, row: queries.RunRow, end: base.Observation) -> errors.Problem | None:
         """No output of a failed run passes for whole; a transfer that is still open ends by itself.
 
         Returns why a store could not be told: it is told later, and the run's end is not held up.
         """
-        job = _job(row)
+        job = job_of(row)
         if row.status == "Succeeded":  # recorded before a restart
             return None
         trouble: errors.Problem | None = None
@@ -175,14 +201,21 @@ def make_log_directory(state: str) -> str:
     return path
 
 
-def _job(row: queries.RunRow) -> base.Job:
+def job_of(row: queries.RunRow) -> base.Job:
+    """What an engine is to execute for a run."""
     run: model.Run = resource.decode(row)
+    worker = None
+    if run.worker is not None:
+        worker = base.Worker(codespec=resource.worker_codespec_of(run.worker), replicas=run.worker.replicas)
     return base.Job(
         run=row.id,
         codespec=resource.codespec_of(run),
         buffers=run.job.buffers or {},
         created_at=row.created_at,
         timeout_seconds=resource.DEFAULT_TIMEOUT if run.timeout_seconds is None else run.timeout_seconds,
+        replicas=1 if run.job.replicas is None else run.job.replicas,
+        worker=worker,
+        engine=row.engine,
         system=run.kind == "system",
     )
 

@@ -11,10 +11,12 @@ import pytest
 import trio
 
 from tests.support import fakeengine, parts, served
+from tyger import errors
 from tygerd import clock, config
 from tygerd.api import runs as runs_api
 from tygerd.buffers import service as buffers_service
 from tygerd.codespecs import service as codespecs_service
+from tygerd.engines import base, several
 from tygerd.runs import service
 from tygerd.stores import local, places
 
@@ -29,14 +31,28 @@ async def engine(tmp_path):
 
 
 @pytest.fixture
-async def client(tmp_path, catalog, engine):
+async def users(engine):
+    """All engines for users' runs, the preferred first."""
+    return [engine]
+
+
+@pytest.fixture
+async def other(tmp_path, users):
+    """One that is preferred to `engine`; named by a test before `client`."""
+    users.insert(0, fakeengine.FakeEngine(str(tmp_path / "engine")))
+    users[0].traits = base.Traits("other")
+    return users[0]
+
+
+@pytest.fixture
+async def client(tmp_path, catalog, engine, users):
     """A client of the runs' routes."""
     store = local.LocalStore(str(tmp_path))
     await store.start()
     buffers = buffers_service.Buffers(catalog, places.Places(store), config.Buffers())
     runs = service.Runs(
         catalog,
-        engine,
+        several.Engines(users, engine),
         buffers=buffers,
         codespecs=codespecs_service.Codespecs(catalog),
         transfer_service=parts.registry(catalog, tmp_path, store, locate=buffers.locate_active),
@@ -77,7 +93,37 @@ async def test_creating(client):
         "timeoutSeconds": 43200,
         "tags": {"a": "1"},
         "bufferAccessTtl": "01:00:00",
+        "engine": "fake",
     }
+    assert "tyger-engine" not in answer.headers
+
+
+async def test_an_engine_that_is_asked_for(client, engine):
+    asked = {"job": {"codespec": INLINE}}
+    answer = await client.call("POST", f"/runs?{V}&engine=none", json=asked)
+    assert answer.json()["error"]["message"] == "Unknown engine 'none'. Valid options are: 'auto', 'fake'."
+    answer = await client.call("POST", f"/runs?{V}&pull=true", json=asked)
+    assert answer.json()["error"]["message"].startswith("pull: the fake engine has no images")
+    engine.traits = base.Traits("fake", pull=True)
+    answer = await client.call("POST", f"/runs?{V}&pull=true&engine=fake", json=asked)
+    assert (answer.status, engine.checked, engine.prepared) == (201, [("x", True)], [("x", True)])
+    assert answer.headers["tyger-engine"] == "fake"
+    assert "tyger-engine-reason" not in answer.headers
+
+
+async def test_why_an_engine_was_chosen(other, client):
+    other.trouble = "it sl\u00e4eps 100%"
+    other.refused = errors.Problem(errors.UNAVAILABLE, other.trouble)
+    answer = await client.call("POST", f"/runs?{V}&engine=", json={"job": {"codespec": INLINE}})
+    assert answer.headers["tyger-engine"] == "fake"
+    reason = answer.headers["tyger-engine-reason"]
+    assert reason == "the other engine cannot be asked: it sl%C3%A4eps 100%25"
+
+
+async def test_how_far_the_images_have_come(client, engine):
+    """Whoever creates a run can ask by its key; afterwards there is nothing to be told."""
+    answer = await client.call("GET", f"/runs/_progress?{V}&key=k")
+    assert (answer.status, answer.body) == (200, b"")
 
 
 async def test_what_the_original_client_sends_is_accepted(client):

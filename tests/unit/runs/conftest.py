@@ -14,6 +14,7 @@ from tygerd import config
 from tygerd.buffers import service as buffers_service
 from tygerd.catalog import db
 from tygerd.codespecs import service as codespecs_service
+from tygerd.engines import several
 from tygerd.runs import service
 from tygerd.stores import local, places
 
@@ -26,6 +27,7 @@ class Shop:
         self.catalog = db.Catalog.open(os.path.join(path, "catalog.sqlite3"))
         os.makedirs(os.path.join(path, "engine"), exist_ok=True)
         self.engine = fakeengine.FakeEngine(os.path.join(path, "engine"))
+        self.system = fakeengine.FakeEngine(os.path.join(path, "engine"))
         self.store = local.LocalStore(path)
         self.buffers = buffers_service.Buffers(self.catalog, places.Places(self.store), config.Buffers())
         self.codespecs = codespecs_service.Codespecs(self.catalog)
@@ -37,7 +39,7 @@ class Shop:
     async def open(self):
         runs = service.Runs(
             self.catalog,
-            self.engine,
+            several.Engines([self.engine], self.system),
             buffers=self.buffers,
             codespecs=self.codespecs,
             transfer_service=self.transfers,

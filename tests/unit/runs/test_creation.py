@@ -18,13 +18,13 @@ async def test_one_run_for_one_key(runs, shop):
     made = []
 
     async def create(seconds):
-        made.append((await runs.create(wanted(timeout_seconds=seconds), 0, "key")).id)
+        made.append((await runs.create(wanted(timeout_seconds=seconds), 0, "key")).run.id)
 
     async with trio.open_nursery() as nursery:
         for seconds in range(5):
             nursery.start_soon(create, seconds)
     assert made == [1] * 5
-    assert (await runs.create(wanted(), 0, "other")).id == 2
+    assert (await runs.create(wanted(), 0, "other")).run.id == 2
 
 
 async def test_a_failed_attempt_leaves_its_key_free(runs, shop):
@@ -32,11 +32,11 @@ async def test_a_failed_attempt_leaves_its_key_free(runs, shop):
     with pytest.raises(errors.Problem):
         await runs.create(wanted(), 0, "key")
     shop.engine.refused_images.clear()
-    assert (await runs.create(wanted(), 0, "key")).id == 1
+    assert (await runs.create(wanted(), 0, "key")).run.id == 1
 
 
 async def test_a_key_of_nothing_is_no_key(runs):
-    assert [(await runs.create(wanted(), 0, "")).id for _ in range(2)] == [1, 2]
+    assert [(await runs.create(wanted(), 0, "")).run.id for _ in range(2)] == [1, 2]
 
 
 async def test_what_is_wrong_is_told_also_with_a_known_key(runs):
@@ -45,7 +45,7 @@ async def test_what_is_wrong_is_told_also_with_a_known_key(runs):
         with pytest.raises(errors.Problem):
             await runs.create(wrong, 0, "key")
     # What depends on the state of the world is not asked again.
-    assert (await runs.create(model.Run(job=model.JobTarget(codespec="none")), 0, "key")).id == 1
+    assert (await runs.create(model.Run(job=model.JobTarget(codespec="none")), 0, "key")).run.id == 1
 
 
 async def test_one_key_does_not_hold_another_up(runs, shop):
@@ -60,7 +60,7 @@ async def test_one_key_does_not_hold_another_up(runs, shop):
     shop.buffers.create_many = slow
 
     async def create(key, **more):
-        made.append((key, (await runs.create(wanted(**more), 0, key)).id))
+        made.append((key, (await runs.create(wanted(**more), 0, key)).run.id))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(lambda: create("a", outputs=["out"]))
@@ -98,7 +98,7 @@ async def test_one_that_gives_up_waiting_leaves_the_turn_to_the_next(runs, shop)
         nursery.start_soon(runs.create, wanted(), 0, "key")
         await trio.testing.wait_all_tasks_blocked()
         left.set()
-    assert (await runs.create(wanted(), 0, "key")).id == 1
+    assert (await runs.create(wanted(), 0, "key")).run.id == 1
     assert not runs._creator._turns
 
 
@@ -107,7 +107,7 @@ async def test_ephemeral_buffers_where_the_engine_has_them(runs, shop):
     with pytest.raises(errors.Problem, match="ephemeral buffers are not supported by the fake engine"):
         await runs.create(asked, 0)
     shop.engine.traits = base.Traits("fake", ephemeral_buffers=True)
-    run = await runs.create(asked, 0)
+    run = (await runs.create(asked, 0)).run
     assert re.fullmatch(f"run-{run.id}-temp-[a-z2-7]{{26}}", run.job.buffers["in"])
     assert re.fullmatch("[a-z2-7]{26}", run.job.buffers["out"])
     assert (await runs.get(run.id)).job.buffers == run.job.buffers

@@ -9,7 +9,8 @@ import trio
 import trio.testing
 
 from tests.unit.runs.conftest import ended, wanted
-from tyger import errors, model
+from tyger import errors, model, units
+from tygerd import clock
 from tygerd.catalog import runs as queries
 from tygerd.runs import records, resource, service
 
@@ -21,7 +22,7 @@ async def refusal(runs, run):
 
 
 async def test_a_run_from_beginning_to_end(runs, shop):
-    run = await runs.create(wanted(tags={"a": "b"}), 1000)
+    run = (await runs.create(wanted(tags={"a": "b"}), 1000)).run
     assert (run.id, run.status, run.tags) == (1, "Pending", {"a": "b"})
     await shop.engine.wait_started(1)
     assert runs.unfinished() == 1
@@ -56,7 +57,7 @@ async def test_buffers_are_made_for_parameters_that_have_none(runs, shop):
         buffers={"in": given.id},
         job={"tags": {"x": "y"}, "buffer_ttl": "1"},
     )
-    run = await runs.create(asked, 1000)
+    run = (await runs.create(asked, 1000)).run
     assert list(run.job.buffers) == ["in", "out", "more"]
     assert run.job.buffers["in"] == given.id
     made = await shop.buffers.get(run.job.buffers["out"])
@@ -67,7 +68,7 @@ async def test_buffers_are_made_for_parameters_that_have_none(runs, shop):
 async def test_what_the_job_is_told(runs, shop):
     named = model.JobCodespec(image="x", args=["a"], buffers=model.BufferParameters(inputs=["in"]))
     await shop.codespecs.put("cs", named, 0)
-    run = await runs.create(model.Run(job=model.JobTarget(codespec="cs"), timeout_seconds=7), 0)
+    run = (await runs.create(model.Run(job=model.JobTarget(codespec="cs"), timeout_seconds=7), 0)).run
     assert (run.job.codespec.name, run.job.codespec.version) == ("cs", 1)
     await shop.engine.wait_started(run.id)
     job = shop.engine.jobs[run.id]
@@ -103,7 +104,7 @@ async def test_refusals_make_nothing(runs, shop):
 
 async def test_a_job_that_cannot_be_started(runs, shop):
     shop.engine.start_problem = errors.Problem(errors.IO_ERROR, "no more processes")
-    run = await runs.create(wanted(outputs=["out"]), 0)
+    run = (await runs.create(wanted(outputs=["out"]), 0)).run
     last = await ended(runs, run.id, "Failed")
     assert last.status_reason == "no more processes"
     container = await shop.store.open(run.job.buffers["out"])
@@ -111,7 +112,7 @@ async def test_a_job_that_cannot_be_started(runs, shop):
 
 
 async def test_outputs_that_a_run_leaves_unfinished_are_failed(runs, shop):
-    run = await runs.create(wanted(outputs=["a", "b"]), 0)
+    run = (await runs.create(wanted(outputs=["a", "b"]), 0)).run
     await shop.engine.wait_started(run.id)
     shop.engine.end(run.id, "Failed", reason="Main exited with code 1", incomplete=("b",))
     await ended(runs, run.id, "Failed")
@@ -120,7 +121,7 @@ async def test_outputs_that_a_run_leaves_unfinished_are_failed(runs, shop):
 
 
 async def test_cancelling(runs, shop):
-    run = await runs.create(wanted(outputs=["out"]), 0)
+    run = (await runs.create(wanted(outputs=["out"]), 0)).run
     await shop.engine.wait_started(run.id)
     shop.engine.begin(run.id)
     cancelled = await runs.cancel(run.id)
@@ -136,7 +137,7 @@ async def test_cancelling(runs, shop):
 
 async def test_cancelling_what_is_being_started(runs, shop):
     shop.engine.hold_start = trio.Event()
-    run = await runs.create(wanted(), 0)
+    run = (await runs.create(wanted(), 0)).run
     await runs.cancel(run.id)
     await trio.testing.wait_all_tasks_blocked()
     shop.engine.hold_start.set()
@@ -146,7 +147,7 @@ async def test_cancelling_what_is_being_started(runs, shop):
 
 async def test_nothing_of_an_end_changes_any_more(runs, shop):
     """Not even by a start that is heard of later: a watcher has seen the end, and its ETag."""
-    run = await runs.create(wanted(), 0)
+    run = (await runs.create(wanted(), 0)).run
     await shop.engine.wait_started(run.id)
     cancelled = await runs.cancel(run.id)
     assert await ended(runs, run.id, "Canceled") == cancelled
@@ -154,7 +155,7 @@ async def test_nothing_of_an_end_changes_any_more(runs, shop):
 
 
 async def test_an_end_is_never_changed(runs, shop):
-    run = await runs.create(wanted(), 0)
+    run = (await runs.create(wanted(), 0)).run
     await shop.engine.wait_started(run.id)
     shop.engine.end(run.id)
     await ended(runs, run.id, "Succeeded")
@@ -162,7 +163,7 @@ async def test_an_end_is_never_changed(runs, shop):
 
 
 async def test_watching(runs, shop):
-    run = await runs.create(wanted(), 0)
+    run = (await runs.create(wanted(), 0)).run
     seen = []
 
     async def note(snapshot):
@@ -184,11 +185,16 @@ async def test_watching(runs, shop):
     assert seen == [("Succeeded", {"a": "b"})]
 
 
+NOW = units.to_micros(clock.now())
+
+
 async def test_watching_and_following_a_run_in_the_instant_of_its_creation(runs, shop):
     """Its row is there before it is looked after, and other requests may see that."""
     body = resource.encode(resource.normalized(wanted(), wanted().job.codespec, {}))
     run_id = await shop.catalog.write(
-        lambda connection: queries.insert_run(connection, body, {}, 0, 1, owner=shop.catalog.installation)
+        lambda connection: queries.insert_run(
+            connection, body, {}, 0, NOW, owner=shop.catalog.installation, engine="fake"
+        )
     )
     seen = []
 
@@ -202,7 +208,7 @@ async def test_watching_and_following_a_run_in_the_instant_of_its_creation(runs,
         nursery.start_soon(runs.watch, run_id, note)
         nursery.start_soon(follow)
         await trio.testing.wait_all_tasks_blocked(0.01)
-        runs._look_after(run_id)
+        runs._look_after(await shop.catalog.read(queries.get_run, run_id))
         await shop.engine.wait_started(run_id)
         shop.engine.log(run_id, "2024-01-25T18:20:49.000000000Z O hello")
         shop.engine.end(run_id)
@@ -213,7 +219,7 @@ async def test_watching_and_following_a_run_in_the_instant_of_its_creation(runs,
 
 
 async def test_a_log_that_is_archived_before_its_follower_has_opened_it(runs, shop):
-    run = await runs.create(wanted(), 0)
+    run = (await runs.create(wanted(), 0)).run
     await shop.engine.wait_started(run.id)
     shop.engine.log(run.id, "2024-01-25T18:20:49.000000000Z O hello")
     row, bells = await runs._row(run.id), runs._live[run.id]
@@ -235,7 +241,7 @@ async def test_a_log_that_is_archived_before_its_follower_has_opened_it(runs, sh
 
 async def test_a_run_that_is_put_away_while_it_is_looked_up(runs, shop):
     """Nobody waits then for it to be taken up, which it will not be again."""
-    run = await runs.create(wanted(), 0)
+    run = (await runs.create(wanted(), 0)).run
     await shop.engine.wait_started(run.id)
     shop.engine.log(run.id, "2024-01-25T18:20:49.000000000Z O hello")
     look_up = runs._row
@@ -253,7 +259,7 @@ async def test_a_run_that_is_put_away_while_it_is_looked_up(runs, shop):
 
 
 async def test_a_log_that_somebody_removed_is_empty(runs, shop):
-    run = await runs.create(wanted(), 0)
+    run = (await runs.create(wanted(), 0)).run
     await shop.engine.wait_started(run.id)
     shop.engine.log(run.id, "2024-01-25T18:20:49.000000000Z O hello")
     shop.engine.end(run.id)
@@ -263,7 +269,7 @@ async def test_a_log_that_somebody_removed_is_empty(runs, shop):
 
 
 async def test_following_a_log_that_grows(runs, shop):
-    run = await runs.create(wanted(inputs=["in"]), 0)
+    run = (await runs.create(wanted(inputs=["in"]), 0)).run
     await shop.engine.wait_started(run.id)
     sent = []
 
@@ -281,7 +287,7 @@ async def test_following_a_log_that_grows(runs, shop):
 
 
 async def test_tags_are_replaced_if_the_etag_matches(runs):
-    run = await runs.create(wanted(tags={"a": "b"}), 0)
+    run = (await runs.create(wanted(tags={"a": "b"}), 0)).run
     with pytest.raises(errors.Problem) as caught:
         await runs.update(run.id, {}, "1")
     assert caught.value.kind is errors.PRECONDITION_FAILED

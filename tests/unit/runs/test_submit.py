@@ -22,9 +22,10 @@ def refusal(run: model.Run) -> str:
 
 
 def test_what_is_refused_by_name():
-    worker = model.WorkerTarget(codespec="x")
-    assert refusal(wanted(worker=worker)) == "Runs with workers are only supported on Kubernetes"
-    assert "replicas" in refusal(wanted(job={"replicas": 2}))
+    target = model.WorkerTarget(codespec="x")
+    assert refusal(wanted(worker=target)) == "Runs with workers are only supported on Kubernetes"
+    said = refusal(wanted(job={"replicas": 2}))
+    assert said == "replicas: the process engine runs one replica of a job, not 2"
     assert "'in' is '_'" in refusal(wanted(inputs=["in"], buffers={"in": "_"}))
 
 
@@ -61,31 +62,76 @@ def test_ephemeral_buffers_get_an_id():
 def test_what_is_fine():
     submit.check(wanted(job={"replicas": 1}, tags={"a": "b"}, kind="user"), NOTHING)
     able = base.Traits("k", workers=True, sockets=True, gpu=True, replicas=True, ephemeral_buffers=True)
-    worker = model.WorkerTarget(codespec="x")
-    submit.check(wanted(worker=worker, job={"replicas": 2}, buffers={"in": "_"}, inputs=["in"]), able)
+    target = model.WorkerTarget(codespec="x", replicas=3)
+    submit.check(wanted(worker=target, job={"replicas": 2}, buffers={"in": "_"}, inputs=["in"]), able)
 
 
 def job(**more):
     return model.JobCodespec(image="x", **more)
 
 
+def worker(**more):
+    return model.WorkerCodespec(image="x", **more)
+
+
+GPU = model.Resources(gpu="1")
+
+
 @pytest.mark.parametrize(
-    ("codespec", "word"),
+    ("codespec", "beside", "traits", "word"),
     [
-        (model.WorkerCodespec(image="x"), "worker"),
-        (job(sockets=[model.Socket(port=80)]), "sockets"),
-        (job(resources=model.Resources(gpu="1")), "gpu"),
+        (job(sockets=[model.Socket(port=80)]), None, NOTHING, "sockets are not supported by the process"),
+        (job(resources=GPU), None, NOTHING, "gpu: the process engine gives no GPU"),
+        (job(), worker(resources=GPU), NOTHING, "gpu: the process engine gives no GPU"),
+        (job(resources=GPU), None, base.Traits("c", docker=True), "does not have the NVIDIA runtime"),
     ],
 )
-def test_codespecs_that_this_engine_cannot_run(codespec, word):
+def test_codespecs_that_this_engine_cannot_run(codespec, beside, traits, word):
     with pytest.raises(errors.Problem, match=word):
-        submit.job_codespec(codespec, NOTHING)
+        submit.check_codespecs(codespec, beside, traits)
 
 
 @pytest.mark.parametrize("gpu", [None, "0", 0])
 def test_no_gpu_is_no_gpu(gpu):
-    codespec = job(resources=model.Resources(gpu=gpu))
-    assert submit.job_codespec(codespec, NOTHING) is codespec
+    submit.check_codespecs(job(resources=model.Resources(gpu=gpu)), None, NOTHING)
+    submit.check_codespecs(job(), worker(resources=GPU), base.Traits("g", gpu=True))
+
+
+def test_a_codespec_is_of_the_kind_that_its_place_asks_for():
+    assert (submit.job_codespec(job()), submit.worker_codespec(worker())) == (job(), worker())
+    with pytest.raises(errors.Problem, match="of kind 'worker'; a job needs one of kind 'job'"):
+        submit.job_codespec(worker())
+    with pytest.raises(errors.Problem, match="of kind 'job'; a worker needs one of kind 'worker'"):
+        submit.worker_codespec(job())
+
+
+def test_images_that_could_be_pulled():
+    submit.check_pull(base.Traits("c", pull=True))
+    with pytest.raises(errors.Problem, match="the process engine has no images that could be pulled"):
+        submit.check_pull(NOTHING)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 101, 2**31 - 1])
+def test_numbers_of_replicas_that_make_no_sense(wrong):
+    for run in (
+        wanted(job={"replicas": wrong}),
+        wanted(worker=model.WorkerTarget(codespec="x", replicas=wrong)),
+    ):
+        with pytest.raises(errors.Problem, match=rf"replicas must be between 1 and 100, not {wrong}"):
+            submit.check_form(run)
+
+
+def test_buffers_that_several_replicas_cannot_share():
+    def check(replicas, **more):
+        run = wanted(job={"replicas": replicas}, **more)
+        submit.check_replicas(run, run.job.codespec)
+
+    check(1, outputs=["out"])
+    check(2, inputs=["in"], buffers={"in": "id"})
+    with pytest.raises(errors.Problem, match="all 2 replicas would write the output 'out', and only one"):
+        check(2, outputs=["out"])
+    with pytest.raises(errors.Problem, match="would read the ephemeral buffer 'in', which can be read once"):
+        check(2, inputs=["in"], buffers={"in": "_"})
 
 
 def test_arguments():

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 
+import pytest
 import trio
 import trio.testing
 
 from tests.unit.runs.conftest import ended, wanted
+from tyger import model, units
+from tygerd import clock
 from tygerd.catalog import runs as queries
+from tygerd.engines import base
 from tygerd.runs import logs, supervise
 
+NOW = units.to_micros(clock.now())
 
-async def left_behind(shop, status="Pending", **columns) -> int:
+
+async def left_behind(shop, status="Pending", created_at=NOW, **columns) -> int:
     """A row as a killed daemon left it, with an output buffer."""
     (buffer,) = await shop.buffers.create_many([{}], 0)
     run = wanted(outputs=["out"], buffers={"out": buffer.id})
@@ -21,7 +27,9 @@ async def left_behind(shop, status="Pending", **columns) -> int:
         body = supervise.resource.encode(
             supervise.resource.normalized(run, run.job.codespec, run.job.buffers)
         )
-        run_id = queries.insert_run(connection, body, {}, 0, 5, owner="o", status=status)
+        run_id = queries.insert_run(
+            connection, body, {}, 0, created_at, owner="o", status=status, engine="fake"
+        )
         if columns:
             queries.set_run_state(connection, run_id, **columns)
         return run_id
@@ -57,7 +65,7 @@ async def test_a_job_that_was_started_is_not_started_again(shop):
 
 async def test_runs_are_adopted_at_any_time(shop):
     async with shop.open() as runs:
-        run = await runs.create(wanted(), 0)
+        run = (await runs.create(wanted(), 0)).run
         await shop.engine.wait_started(run.id)
     async with shop.open():
         shop.engine.begin(run.id)
@@ -111,7 +119,7 @@ async def test_a_final_run_is_left_alone(shop):
 
 async def test_a_step_that_fails_is_tried_again(shop):
     async with shop.open() as runs:
-        run = await runs.create(wanted(), 0)
+        run = (await runs.create(wanted(), 0)).run
         await shop.engine.wait_started(run.id)
         archives = os.path.join(shop.path, "logs")
         os.rename(archives, archives + ".away")
@@ -121,3 +129,70 @@ async def test_a_step_that_fails_is_tried_again(shop):
         os.rename(archives + ".away", archives)
         await ended(runs, run.id, "Succeeded")
         assert (await row(shop, run.id)).final
+
+
+async def test_a_run_whose_time_was_over_before_it_was_started(shop):
+    """The daemon was away, say: nothing is started any more."""
+    run_id = await left_behind(shop, created_at=NOW - 43_200_000_000)
+    async with shop.open() as runs:
+        run = await ended(runs, run_id, "Canceled")
+    assert run.status_reason == "Run exceeded its timeout while pending"
+    assert run.started_at is None
+    assert run.finished_at is not None
+    assert (shop.engine.jobs, shop.engine.removed) == ({}, [run_id])
+
+
+@pytest.mark.parametrize("begun", [True, False])
+async def test_a_run_whose_time_is_over_while_it_is_started(shop, begun):
+    """An engine that hangs: whatever it has done by then is cancelled."""
+    run_id = await left_behind(shop, created_at=NOW - 43_199_900_000)
+    shop.engine.hold_start = trio.Event()
+    if begun:
+        shop.engine.knows = lambda run: knows(shop, run)
+
+    async def knows(shop, run):
+        asked.append(run)
+        if len(asked) > 1:
+            shop.engine.jobs[run] = job(run)
+        return len(asked) > 1
+
+    asked = []
+    async with shop.open() as runs:
+        run = await ended(runs, run_id, "Canceled")
+    assert run.status_reason == "Run exceeded its timeout while pending"
+    assert shop.engine.cancelled == ([(run_id, run.status_reason)] if begun else [])
+
+
+async def test_what_is_learnt_of_image_and_replicas(shop):
+    async with shop.open() as runs:
+        made = (await runs.create(wanted(), 0)).run
+        await shop.engine.wait_started(made.id)
+        seen = []
+
+        async def note(run):
+            seen.append((run.status, run.running_count, run.image_digest))
+            shop.engine.tell(made.id, "Running", running_count=len(seen), image_digest="sha256:1")
+            if len(seen) == 3:
+                shop.engine.end(made.id)
+
+        with trio.fail_after(30):
+            await runs.watch(made.id, note)
+    assert seen == [
+        ("Pending", None, None),
+        ("Running", 1, "sha256:1"),
+        ("Running", 2, "sha256:1"),
+        ("Succeeded", None, "sha256:1"),
+    ]
+
+
+async def test_a_job_is_all_that_was_asked_for(shop):
+    shop.engine.traits = base.Traits("fake", workers=True, replicas=True)
+    worker = model.WorkerTarget(codespec=model.WorkerCodespec(image="w", endpoints={"a": 1}), replicas=2)
+    async with shop.open() as runs:
+        made = (await runs.create(wanted(worker=worker, job={"replicas": 3}, timeout_seconds=7), 0)).run
+        await shop.engine.wait_started(made.id)
+        found = shop.engine.jobs[made.id]
+        shop.engine.end(made.id)
+    assert (found.replicas, found.engine, found.timeout_seconds) == (3, "fake", 7)
+    assert found.worker == base.Worker(codespec=worker.codespec, replicas=2)
+    assert found.created_at == units.to_micros(units.parse_timestamp(made.created_at))

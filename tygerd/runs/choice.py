@@ -1,0 +1,99 @@
+"""Which engine executes a run: the first, in the order of preference, that can do all it asks for.
+
+Each requirement is put to all engines that are left, so that of a run that none can execute the first reason
+is told, as with one engine alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import NamedTuple
+
+from tyger import errors
+from tygerd.engines import base
+
+
+class Refusal(NamedTuple):
+    """Why an engine is out."""
+
+    name: str
+    problem: errors.Problem
+
+    @property
+    def is_its_word(self) -> bool:
+        """The engine was asked, and will not; otherwise it could not be asked."""
+        return self.problem.kind is errors.INVALID_INPUT
+
+
+class Choice(NamedTuple):
+    """An engine; with a reason where nobody has named it."""
+
+    engine: base.Engine
+    reason: str | None
+
+
+class Candidates:
+    """The engines that are still thought of, the preferred first. One alone is no choice."""
+
+    def __init__(self, engines: Iterable[base.Engine]) -> None:
+        self._left = list(engines)
+        self._refusals: list[Refusal] = []
+        self._chosen_by_us = len(self._left) > 1
+
+    def require(self, test: Callable[[base.Traits], object]) -> None:
+        """Keep those of which `test` does not raise.
+
+        Raises:
+            Problem: none is left; what the first said, with why the others could not be asked.
+        """
+        for engine in list(self._left):
+            try:
+                test(engine.traits)
+            except errors.Problem as problem:
+                self._drop(engine, problem)
+        if not self._left:
+            raise self._verdict()
+
+    async def first(self, test: Callable[[base.Engine], Awaitable[object]]) -> Choice:
+        """The first of which `test` does not raise. Raises as `require`."""
+        for engine in list(self._left):
+            try:
+                await test(engine)
+            except errors.Problem as problem:
+                self._drop(engine, problem)
+            else:
+                return Choice(engine, self._reason(engine.traits) if self._chosen_by_us else None)
+        raise self._verdict()
+
+    def _drop(self, engine: base.Engine, problem: errors.Problem) -> None:
+        self._left.remove(engine)
+        self._refusals.append(Refusal(engine.traits.name, problem))
+
+    def _verdict(self) -> errors.Problem:
+        words = [refusal for refusal in self._refusals if refusal.is_its_word]
+        if not words:
+            return self._refusals[0].problem
+        said = words[0].problem
+        silent = [refusal for refusal in self._refusals if not refusal.is_its_word]
+        for refusal in silent:
+            gap = "\n" if "\n" in said.message else " "
+            why = f"The {refusal.name} engine could not be asked: {_of(refusal)}"
+            said = errors.Problem(said.kind, f"{said.message}{gap}({why})")
+        return said
+
+    def _reason(self, traits: base.Traits) -> str:
+        if self._refusals:
+            return "; ".join(map(_told, self._refusals))
+        return (
+            "it answers, and has the image or may pull it" if traits.pull else "it can do all that is asked"
+        )
+
+
+def _told(refusal: Refusal) -> str:
+    verb = "refuses" if refusal.is_its_word else "cannot be asked"
+    return f"the {refusal.name} engine {verb}: {_of(refusal)}"
+
+
+def _of(refusal: Refusal) -> str:
+    """The first line of what was said: some advice is longer."""
+    return refusal.problem.message.partition("\n")[0].rstrip(":. ")
