@@ -40,6 +40,9 @@ class Api:
 
         self.socket = socket
         self.version = ""
+        """Of the API, once it was negotiated."""
+        self.server = ""
+        """The engine's name and version, in its own words."""
         self._client = httpx.AsyncClient(
             # There is no TLS on it; to load the system's certificates takes half a second.
             transport=httpx.AsyncHTTPTransport(uds=socket, verify=False),
@@ -66,6 +69,7 @@ class Api:
             except (KeyError, ValueError):
                 raise self._unreachable("what answers there is not the API of Docker or Podman") from None
         self.version = "{}.{}".format(*min(theirs, NEWEST))
+        self.server = response.headers.get("Server", "")
 
     async def get(self, path: str, **params: str) -> Any:
         """The JSON that a GET answers. Raises as `call`."""

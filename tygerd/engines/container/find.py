@@ -6,7 +6,6 @@ the places where Docker and Podman listen, the user's own before the system's.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
@@ -21,7 +20,7 @@ ADVICE = (
 
 
 class Facts(NamedTuple):
-    """What an engine said of itself. `identity` changes when it is another one or of another version."""
+    """What an engine said of itself."""
 
     name: Literal["Docker", "Podman"]
     version: str
@@ -32,7 +31,6 @@ class Facts(NamedTuple):
     """It can bound the memory and the processor time of a container."""
     gpu: bool
     cpus: float
-    identity: str
 
     @property
     def command(self) -> str:
@@ -68,7 +66,7 @@ def _places(environ: Mapping[str, str]) -> Iterator[str]:
     yield "/run/podman/podman.sock"
 
 
-async def connect(configured: str | None, environ: Mapping[str, str]) -> tuple[api.Api, Facts]:
+async def reach(configured: str | None, environ: Mapping[str, str]) -> api.Api:
     """The first engine that answers, to be closed by the caller.
 
     Raises:
@@ -79,26 +77,39 @@ async def connect(configured: str | None, environ: Mapping[str, str]) -> tuple[a
         engine = api.Api(socket)
         try:
             await engine.negotiate()
-            return engine, facts(socket, await engine.get("/version"), await engine.get("/info"))
         except errors.Problem as problem:
             tried.append(problem.message.removeprefix("cannot reach the container engine on "))
         except api.Refused as refusal:
             tried.append(f"{socket}: {refusal.message}")
+        else:
+            return engine
         await engine.close()
     raise errors.Problem(
         errors.UNAVAILABLE, f"no container engine answers ({'; '.join(tried) or 'there is none'}): {ADVICE}"
     )
 
 
-def facts(socket: str, version: Any, info: Any) -> Facts:
+async def ask(engine: api.Api) -> Facts:
+    """What it says of itself. Takes Podman a second: it looks for the packages that its programs are of.
+
+    Raises:
+        Problem: UNAVAILABLE.
+    """
+    try:
+        return facts(await engine.get("/version"), await engine.get("/info"))
+    except api.Refused as refusal:
+        raise errors.Problem(
+            errors.UNAVAILABLE,
+            f"the container engine on {engine.socket} says nothing of itself: {refusal.message}",
+        ) from refusal
+
+
+def facts(version: Any, info: Any) -> Facts:
     """What the answers of /version and /info mean. A member that is missing means the weaker answer."""
     parts = {str(part.get("Name")) for part in version.get("Components") or []}
     podman = "Podman Engine" in parts
     runtimes = info.get("Runtimes") or {}
     rootless = bool(info.get("Rootless")) or "name=rootless" in (info.get("SecurityOptions") or [])
-    # Podman makes up an ID for each answer.
-    words = [socket, str(podman), "" if podman else info.get("ID"), info.get("DockerRootDir")]
-    words += [version.get("Version"), version.get("KernelVersion"), info.get("DefaultRuntime"), str(rootless)]
     return Facts(
         name="Podman" if podman else "Docker",
         version=str(version.get("Version")),
@@ -107,7 +118,6 @@ def facts(socket: str, version: Any, info: Any) -> Facts:
         limits=bool(info.get("MemoryLimit") and info.get("CpuCfsQuota")),
         gpu="nvidia" in runtimes or any("nvidia.com/gpu" in name for name in _devices(info)),
         cpus=float(info.get("NCPU") or 0),
-        identity=hashlib.sha256("\0".join(map(str, words)).encode()).hexdigest()[:16],
     )
 
 

@@ -8,6 +8,6 @@ from tygerd.engines.container import find
 @pytest.fixture
 async def engine(podman):
     """The API of the session's Podman, and what it says of itself."""
-    connected, facts = await find.connect(podman.socket, {})
-    yield connected, facts
+    connected = await find.reach(podman.socket, {})
+    yield connected, await find.ask(connected)
     await connected.close()

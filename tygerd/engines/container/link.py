@@ -1,0 +1,141 @@
+"""The engine that this daemon uses: found when it is first needed, and found again when it has gone.
+
+What takes long to find out (what it can do, and whether pipes work in its containers) is kept in the state
+directory, for as long as the engine on that socket says that it is the same, and the kernel is.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import trio
+
+from tyger import errors
+from tygerd import enginesettings
+from tygerd.engines.container import api, body, find, probe
+from tygerd.osutil import durable
+
+FRESH_SECONDS, HOPELESS_SECONDS = 5.0, 600.0
+"""For so long an engine that answered is taken to be there, and one that did not, to be away; the latter for
+one in whose containers pipes do not work, which takes long to find out and does not change.
+"""
+
+logger = logging.getLogger(__name__)
+
+
+class Link:
+    """`get` is all that is needed of it. `state` is the daemon's directory, `directory` that of the runs."""
+
+    def __init__(
+        self,
+        state: str,
+        directory: str,
+        settings: enginesettings.Container,
+        *,
+        installation: str,
+        environ: Mapping[str, str],
+    ) -> None:
+        self._file = os.path.join(state, "container-engine.json")
+        self._directory = directory
+        self._settings = settings
+        self._installation = installation
+        self._environ = environ
+        self._lock = trio.Lock()
+        self._engine: api.Api | None = None
+        self._fresh_until = 0.0
+        self._trouble: errors.Problem | None = None
+        self.place: body.Place | None = None
+        """What is known of the engine that was used last."""
+
+    @property
+    def used_before(self) -> bool:
+        """Whether this or an earlier daemon has had an engine, which may have containers of ours."""
+        return self.place is not None or os.path.exists(self._file)
+
+    async def get(self) -> tuple[api.Api, body.Place]:
+        """The engine, which answered a moment ago.
+
+        Raises:
+            Problem: there is none, or its containers cannot do what runs need.
+        """
+        async with self._lock:
+            if trio.current_time() >= self._fresh_until:
+                seconds = await self._look()
+                self._fresh_until = trio.current_time() + seconds
+            if self._trouble is not None:
+                raise errors.Problem(self._trouble.kind, self._trouble.message)
+            if self._engine is None or self.place is None:
+                raise TypeError("an engine that was found is known")
+            return self._engine, self.place
+
+    def doubt(self) -> None:
+        """A request has failed: let the next `get` find out whether the engine is still there."""
+        self._fresh_until = 0.0
+
+    async def close(self) -> None:
+        """Let go of the engine."""
+        if self._engine is not None:
+            await self._engine.close()
+            self._engine = None
+
+    async def _look(self) -> float:
+        """Find out whether the engine is the one we know, and all about it where it is not.
+
+        Returns for how many seconds that counts.
+        """
+        self._trouble = None
+        try:
+            if self._engine is not None and self.place is not None:
+                known = self._engine.server
+                try:
+                    await self._engine.negotiate()
+                except (errors.Problem, api.Refused):
+                    await self.close()
+                else:
+                    if self._engine.server == known:
+                        return FRESH_SECONDS
+            await self.close()
+            self._engine = await find.reach(self._settings.socket, self._environ)
+            self.place = await self._examine(self._engine)
+        except errors.Problem as problem:
+            self._trouble = problem
+            await self.close()
+            return FRESH_SECONDS if problem.kind is not errors.CONFIG else HOPELESS_SECONDS
+        return FRESH_SECONDS
+
+    async def _examine(self, engine: api.Api) -> body.Place:
+        """What is known of an engine that answers. Raises as `get`."""
+        key = [engine.socket, engine.server, os.uname().release, self._settings.user or ""]
+        known = await trio.to_thread.run_sync(_read, self._file)
+        if known is not None and known.get("of") == key:
+            facts = find.Facts(**known["facts"])
+            return body.Place(self._installation, facts, self._settings, init=bool(known["init"]))
+        facts = await find.ask(engine)
+        place = body.Place(self._installation, facts, self._settings, init=True)
+        answer = await probe.pipes(engine, place, self._directory)
+        if answer.reason is not None:
+            raise errors.Problem(answer.kind, f"{facts.name} cannot execute runs: {answer.reason}")
+        record = {"of": key, "facts": facts._asdict(), "init": answer.init}
+        await trio.to_thread.run_sync(_write, self._file, record)
+        return place._replace(init=answer.init)
+
+
+def _read(path: str) -> dict[str, Any] | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            record = json.load(file)
+        find.Facts(**record["facts"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None  # nothing is lost: it is found out again
+    return record if isinstance(record, dict) else None
+
+
+def _write(path: str, record: dict[str, Any]) -> None:
+    try:
+        durable.replace(path, json.dumps(record).encode(), sync=False)
+    except OSError as error:
+        logger.warning("cannot keep what is known of the container engine in %s: %s", path, error)
