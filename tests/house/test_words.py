@@ -28,7 +28,8 @@ MAY_READ_CLOCKS = {
     "tygerd.clock": "the daemon's one clock",
     # The supervisor must not load what it can do without, and stamps what its job does.
     "tygerd.supervisor.log": "the time of a line",
-    "tygerd.supervisor.mains": "when a program was started",
+    "tygerd.supervisor.container": "when a program was started",
+    "tygerd.supervisor.mains": "the same",
     "tygerd.supervisor.supervise": "the run's end",
 }
 
