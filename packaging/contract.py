@@ -238,6 +238,7 @@ DIFFERS: dict[str, str] = {
     "HTTPS_PROXY": "for the daemon, on its way to a store; a Unix socket is never reached through a proxy",
     "HTTP_PROXY": "as `HTTPS_PROXY`",
     "NO_PROXY": "as `HTTPS_PROXY`",
+    "DOCKER_HOST": "the daemon reads it, for the container engine; a Unix socket only",
 }
 """It does something else, on purpose."""
 
@@ -325,7 +326,6 @@ NOT_THERE: dict[str, str] = {
     "BROWSER": "no interactive login",
     "ACTIONS_ID_TOKEN_REQUEST_URL": "no login with a token",
     "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "no login with a token",
-    "DOCKER_HOST": "no Docker",
     "WSL_DISTRO_NAME": "an installer's",
 }
 """It is missing: why, and what stands instead."""
