@@ -28,7 +28,7 @@ FETCH_PATIENCE = 60.0
 FETCH_LIMIT = 1024 * 1024
 """Bytes of such an answer's body."""
 
-AT_ONCE = 0.01
+AT_ONCE = 0.002
 """Seconds in which an answer that takes no work is there."""
 
 ATTEMPTS = 4
@@ -148,12 +148,12 @@ class Sent:
     def stream(self) -> Stream:
         """The answer, its body to be read; raises as `Client.stream` does. Waits for all of its head."""
         try:
-            status, headers = _answer_head(self._channel)
+            stream = answer_on(self._channel)
         except BaseException:
             self.close()
             raise
+        status, headers = stream.status, stream.headers
         self._client.server_version = headers.get("tyger-version", self._client.server_version)
-        stream = Stream(self._channel, status, headers)
         if 200 <= status < 300:
             return stream
         with stream:
@@ -268,6 +268,15 @@ class Client:
                 raise
         self.ensure()
         return sockets.connect(self.socket_path)
+
+
+def answer_on(channel: sockets.Channel) -> Stream:
+    """The answer that comes on a connection, of whatever status; waits for all of its head.
+
+    Raises:
+        Problem: as `Client.stream`, but for what the answer says.
+    """
+    return Stream(channel, *_answer_head(channel))
 
 
 def fetch(socket_path: str, path: str) -> Answer:

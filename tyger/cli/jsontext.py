@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Callable
 from json import encoder
+from typing import Any, NamedTuple
 
 MANY = 100
 """Items of a list from which on it pays to import msgspec, 8 ms, which writes them ten times as fast."""
@@ -39,6 +40,49 @@ def loads(text: bytes) -> object:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
         return json.loads(text)  # which takes a little more, and says what is wrong as it does elsewhere
+
+
+class Page(NamedTuple):
+    """A page of a list, `{"items": [...], "nextLink": "..."}`: its link, and what decodes its items.
+
+    `items` raises ValueError where they are none.
+    """
+
+    link: str | None
+    items: Callable[[], list[Any]]
+
+
+def page(text: bytes) -> Page:
+    """A page of a list; with msgspec its items are passed over, so that the link is had at once.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if "msgspec" in sys.modules:
+        import msgspec.json
+
+        try:
+            raw = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+            whole = {key: msgspec.json.decode(part) for key, part in raw.items() if key != "items"}
+        except msgspec.DecodeError:
+            pass  # `json` says why, or knows better
+        else:
+            return Page(_link(whole), lambda: _list(loads(raw.get("items", b"[]"))))
+    value = loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("it is not an object")  # noqa: TRY004 - as for what is no JSON
+    return Page(_link(value), lambda: _list(value.get("items", [])))
+
+
+def _link(value: dict[str, Any]) -> str | None:
+    link = value.get("nextLink")
+    return str(link) if link else None
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError("`items` is not a list")  # noqa: TRY004 - as above
+    return value
 
 
 def pretty(value: object, newline: str = "\n") -> str:

@@ -15,17 +15,18 @@ from tyger.cli import fields, jsontext, session
 
 UNLIMITED_ASKS, UNLIMITED_PRINTS = 1001, 1000
 
+TRUNCATED = (
+    "Warning: the output was truncated. Specify the --limit parameter to increase the number of elements."
+)
+
 PAGE = 2000
 """Items of a page at most (rest-api.md 2.3)."""
 
 PART = 250
 """Items that are asked for at once: a page takes the daemon as long to prepare as it takes us to print."""
 
-_Shape = Callable[[object], object]
-
-TRUNCATED = (
-    "Warning: the output was truncated. Specify the --limit parameter to increase the number of elements."
-)
+_Shape = Callable[[list[Any]], list[Any]]
+"""Makes of items what is printed in the end: their text, or the items as they are."""
 
 
 def show(
@@ -36,65 +37,86 @@ def show(
     limit: int | None,
 ) -> None:
     """Fetch and print. Beyond a first page they are printed as they come, so a long list needs no memory."""
-    asked = UNLIMITED_ASKS if limit is None else limit
     console = invocation.console
-    # A printer projects by itself, and not everything.
-    shape = table if console.printer is None else fields.plain
-    items, link = _first(invocation, shape, path, query, asked)
-    if not link:
-        console.page(table, items, projected=True)
-        return
+
+    def shape(items: list[Any]) -> list[Any]:
+        return items if console.printer else console.rows(table, items)
+
+    asked = UNLIMITED_ASKS if limit is None else limit
     wanted = UNLIMITED_PRINTS if limit is None else limit
-    console.pages(table, _all(invocation, shape, items, link, wanted), projected=True)
-    if limit is None:
+    first = _First(shape, min(asked, PAGE), wanted)
+    link = first.fetch(invocation, path, query)
+    shaped = _all(invocation, shape, first.shaped, link, wanted - first.count)
+    if console.printer:
+        console.printer.several(table, shaped)
+    elif link:
+        console.pages_of(shaped)
+    else:
+        console.page_of(shaped)
+    if link and limit is None:
         console.warning(TRUNCATED)
 
 
-def _first(
-    invocation: session.Session, shape: _Shape, path: str, query: Sequence[tuple[str, str]], asked: int
-) -> tuple[list[Any], object]:
-    """What one page of `asked` items would hold, and the link to the rest.
+class _First:
+    """What one page of `asked` items would hold: `shaped`, made of `count` items.
 
-    It is fetched in parts: while the daemon prepares one, the one before is shaped.
+    It is fetched in parts: while the daemon prepares one, the one before is decoded and shaped. Of a list
+    that goes on after it only `wanted` are taken.
     """
-    asked = min(asked, PAGE)
-    shaped: list[Any] = []
-    waiting: list[Any] = []
-    many = asked >= jsontext.MANY
 
-    def meanwhile() -> None:
-        if many:
+    def __init__(self, shape: _Shape, asked: int, wanted: int) -> None:
+        self.shaped: list[Any] = []
+        self.count = 0
+        self._shape, self._asked, self._wanted = shape, asked, wanted
+        self._waiting: jsontext.Page | None = None
+
+    def fetch(self, invocation: session.Session, path: str, query: Sequence[tuple[str, str]]) -> str | None:
+        """Fetch it; the link to the rest, None where there is none."""
+        part = min(self._asked, PART)
+        pairs = [("limit", str(part)), *query]
+        while True:
+            page = _fetch(invocation, path, pairs, self._meanwhile)
+            self._meanwhile()  # where the answer came at once
+            self._waiting = page
+            left = self._asked - self.count - part
+            if not page.link or left <= 0:
+                self._take(None if not page.link else self._wanted)
+                left = self._asked - self.count  # a page may be shorter than was asked for
+                if not page.link or left <= max(0, self._asked - self._wanted):
+                    return page.link
+            part = min(left, PART)
+            path, pairs = _follow(page.link, part)
+
+    def _meanwhile(self) -> None:
+        if self._asked >= jsontext.MANY:
             jsontext.prepare()
-        shaped.extend([shape(item) for item in waiting])
-        waiting.clear()
+        self._take(None)
 
-    place, pairs = path, [("limit", str(min(asked, PART))), *query]
-    while True:
-        page = _fetch(invocation, place, pairs, meanwhile)
-        meanwhile()  # where the answer came at once
-        waiting += _items(page)
-        link, left = page.get("nextLink"), asked - len(shaped) - len(waiting)
-        if not link or left <= 0:
-            meanwhile()
-            return shaped, link
-        place, pairs = _follow(link, min(left, PART))
+    def _take(self, most: int | None) -> None:
+        page, self._waiting = self._waiting, None
+        if page is not None:
+            items = _items(page)
+            if most is not None:
+                items = items[: most - self.count]
+            self.count += len(items)
+            self.shaped += self._shape(items)
 
 
 def _all(
-    invocation: session.Session, shape: _Shape, items: list[Any], link: object, wanted: int
+    invocation: session.Session, shape: _Shape, shaped: list[Any], link: str | None, wanted: int
 ) -> Iterator[Any]:
-    while True:
-        yield from items[:wanted]
-        wanted -= len(items)
-        if wanted <= 0 or not link:
-            return
+    """What is shaped, and of the pages behind it as much as is `wanted` still."""
+    yield from shaped
+    while wanted > 0 and link:
         page = _fetch(invocation, *_follow(link, None), jsontext.prepare)
-        items, link = [shape(item) for item in _items(page)], page.get("nextLink")
+        items, link = _items(page)[:wanted], page.link
+        wanted -= len(items)
+        yield from shape(items)
 
 
-def _follow(link: object, limit: int | None) -> tuple[str, list[tuple[str, str]]]:
+def _follow(link: str, limit: int | None) -> tuple[str, list[tuple[str, str]]]:
     """Path and query of a `nextLink`; `limit` in place of the link's own."""
-    path, _, query = str(link).partition("?")
+    path, _, query = link.partition("?")
     # The client adds its own api-version; a second one would be ambiguous.
     pairs = [
         (name, str(limit) if name == "limit" and limit is not None else value)
@@ -109,17 +131,21 @@ def _fetch(
     path: str,
     query: Sequence[tuple[str, str]],
     meanwhile: Callable[[], None],
-) -> dict[str, Any]:
+) -> jsontext.Page:
     """One page. `meanwhile` is what there is to do until it comes. Raises as `Session.ask`."""
     answer = invocation.request("GET", path, query=query, meanwhile=meanwhile)
     try:
-        return session.as_object(jsontext.loads(answer.body))
+        return jsontext.page(answer.body)
     except ValueError as error:
-        raise errors.Problem(errors.PROTOCOL, f"unable to understand server response: {error}") from error
+        raise _not_understood(error) from error
 
 
-def _items(page: dict[str, Any]) -> list[Any]:
-    items = page.get("items", [])
-    if not isinstance(items, list):
-        raise errors.Problem(errors.PROTOCOL, "unable to understand server response: `items` is not a list")
-    return items
+def _items(page: jsontext.Page) -> list[Any]:
+    try:
+        return page.items()
+    except ValueError as error:
+        raise _not_understood(error) from error
+
+
+def _not_understood(error: ValueError) -> errors.Problem:
+    return errors.Problem(errors.PROTOCOL, f"unable to understand server response: {error}")

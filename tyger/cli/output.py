@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import itertools
 import json
 import os
 import re
@@ -30,9 +29,6 @@ STDIN, STDOUT, STDERR = 0, 1, 2
 
 LEVELS = ("trace", "debug", "info", "warn", "error", "fatal")
 FORMATS = ("pretty", "plain", "json")
-
-AT_ONCE = 250
-"""Items of a long list that are printed at once."""
 
 _CLEAR_LINE = "\r\x1b[2K"
 
@@ -131,28 +127,29 @@ class Console:
             return
         self.data(dumps(fields.CODESPEC(value), indent=2, prefix="  ") + "\n")
 
-    def page(self, table: fields.Table, values: Sequence[object], *, projected: bool = False) -> None:
-        """A list that came as one page: the array, four further in.
-
-        `projected`: without a printer, `table` was applied to each already.
-        """
+    def page(self, table: fields.Table, values: Sequence[object]) -> None:
+        """A list that came as one page."""
         if self.printer is not None:
             self.printer.several(table, values)
             return
-        shape = fields.plain if projected else table
-        self.data(dumps([shape(value) for value in values], indent=2, prefix="  ") + "\n")
+        self.page_of(self.rows(table, values))
 
-    def pages(self, table: fields.Table, values: Iterable[object], *, projected: bool = False) -> None:
-        """A list that comes in several pages: printed while it is fetched, two further in."""
-        if self.printer is not None:
-            self.printer.several(table, values)
-            return
-        source, separator = iter(values), "["
-        shape = fields.plain if projected else table
-        while some := [shape(value) for value in itertools.islice(source, AT_ONCE)]:
-            self.data(separator + dumps(some, indent=2)[1:-2])  # the array, without its brackets
+    def page_of(self, rows: Iterable[str]) -> None:
+        """The array of one page, made of `rows`: four further in."""
+        text = ",".join(rows)
+        self.data(f"[{text}\n]".replace("\n", "\n  ") + "\n" if text else "[]\n")
+
+    def pages_of(self, rows: Iterable[str]) -> None:
+        """The array of several pages, made of `rows` and printed as they come: two further in."""
+        separator = "["
+        for text in rows:
+            self.data(f"{separator}{text}")
             separator = ","
         self.data("\n]\n")
+
+    def rows(self, table: fields.Table, values: Sequence[object]) -> list[str]:
+        """The elements of an array as a text, for `page_of` and `pages_of`; nothing where there is none."""
+        return [dumps([table(value) for value in values], indent=2)[1:-2]] if values else []
 
     def width(self) -> int | None:
         """The columns of the terminal that standard output is; None where it is none."""

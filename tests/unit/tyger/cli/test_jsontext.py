@@ -1,4 +1,5 @@
 import json
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -50,3 +51,21 @@ def test_what_is_no_json(text):
 
 def test_what_json_takes_beyond_the_standard():
     assert jsontext.loads(b"[Infinity" + b" " * jsontext.LONG + b"]") == [float("inf")]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_page(known, monkeypatch):
+    if not known:
+        monkeypatch.delitem(sys.modules, "msgspec", raising=False)
+    else:
+        jsontext.prepare()
+    page = jsontext.page(b'{"items": [{"id": 1}, {"id": 2}], "nextLink": "/x?y", "more": {}}')
+    assert (page.link, page.items()) == ("/x?y", [{"id": 1}, {"id": 2}])
+    last = jsontext.page(b'{"items": []}')
+    assert (last.link, last.items()) == (None, [])
+    assert jsontext.page(b"{}").items() == []
+    with pytest.raises(ValueError, match="not a list"):
+        jsontext.page(b'{"items": 5}').items()
+    for text in (b"[]", b"{", b'{"items": [}'):
+        with pytest.raises(ValueError):  # noqa: PT011 - its words are the library's
+            jsontext.page(text).items()

@@ -38,15 +38,18 @@ def test_a_list_of_one_page_is_four_further_in(console, capfd):
     assert printed(capfd, console.page, TABLE, []) == "[]\n"
 
 
-def test_a_long_list_is_laid_out_as_a_short_one(console, capfd):
-    count = 2 * output.AT_ONCE + 1
-    items = [{"id": str(number)} for number in range(count)]
-    lines = ",\n".join(f'  {{\n    "id": "{number}"\n  }}' for number in range(count))
-    assert printed(capfd, console.pages, fields.Table("id"), iter(items)) == f"[\n{lines}\n]\n"
+def test_a_list_that_comes_in_parts(console, capfd):
+    items = [{"id": str(number)} for number in range(5)]
+    table = fields.Table("id")
+    parts = [*console.rows(table, items[:2]), *console.rows(table, []), *console.rows(table, items[2:])]
+    lines = ",\n".join(f'  {{\n    "id": "{number}"\n  }}' for number in range(5))
+    assert printed(capfd, console.pages_of, iter(parts)) == f"[\n{lines}\n]\n"
+    assert printed(capfd, console.page_of, parts) == printed(capfd, console.page, table, items)
 
 
 def test_a_list_of_several_pages(console, capfd):
-    assert printed(capfd, console.pages, TABLE, iter([ITEM | {"name": "a"}] * 2)) == (
+    rows = console.rows(TABLE, [ITEM | {"name": "a"}] * 2)
+    assert printed(capfd, console.pages_of, rows) == (
         '[\n  {\n    "name": "a",\n    "endpoint": "e"\n  },\n'
         '  {\n    "name": "a",\n    "endpoint": "e"\n  }\n]\n'
     )
