@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tygerd.supervisor import dockerapi, log, mains, memory, output, spec
+from tygerd.supervisor import dockerapi, lifeline, log, mains, memory, output, spec
 
 BACK_OFF = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Seconds between attempts to reach the engine; the last is repeated."""
@@ -71,6 +71,7 @@ class ContainerMain(mains.Main):
         self._report = report
         self._path = f"/containers/{container.name}"
         self._memory: memory.Memory | None = None
+        self._lifeline: lifeline.Lifeline | None = None
         self._lock = threading.Lock()
         self._running = False
         self._stopping = False
@@ -78,6 +79,12 @@ class ContainerMain(mains.Main):
         self._damaged = False
         self._done = threading.Event()
         self._threads: list[threading.Thread] = []
+
+    @property
+    def doubtful(self) -> bool:
+        """See `Main`."""
+        line = self._lifeline
+        return not self.ended and line is not None and line.cut
 
     # --- what the main loop calls --------------------------------------------------------------------------
 
@@ -121,6 +128,8 @@ class ContainerMain(mains.Main):
         self._output.close()
         if self._memory is not None:
             self._memory.close()
+        if self._lifeline is not None:
+            self._lifeline.close()
         os.close(self._nudged)
         os.close(self._killed)
 
@@ -268,6 +277,7 @@ class ContainerMain(mains.Main):
     def _note(self, found: dict[str, Any]) -> None:
         if self._memory is None and (pid := int(found["State"].get("Pid") or 0)):
             self._memory = memory.Memory(pid, str(found["Id"]))
+            self._lifeline = lifeline.Lifeline(pid, str(found["Id"]))
         if self.started_at is None:
             settings = found.get("NetworkSettings") or {}
             known = [settings, *(settings.get("Networks") or {}).values()]

@@ -46,6 +46,11 @@ class Crew:
         return self._judged.issuperset(job) and (self.begun or self._end.wanted)
 
     @property
+    def doubtful(self) -> bool:
+        """Something has ended, but how is not known yet. From any thread."""
+        return any(main.doubtful for main in list(self.started))
+
+    @property
     def gone(self) -> bool:
         """Nothing that was started is left."""
         return not self._children and self._judged.issuperset(self.started)

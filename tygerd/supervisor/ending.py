@@ -11,12 +11,16 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable
 
 from tygerd.supervisor import spec
 
 SETTLE = 1.0
 """Seconds that main must outlive the end of an output for the output to count as whole. A producer that
 crashes closes its pipe a moment before anybody can know that it crashed."""
+
+DOUBT = 0.05
+"""Seconds between looks whether it is known by now how main has ended."""
 
 
 class Ending:
@@ -26,6 +30,8 @@ class Ending:
         self._lock = threading.Lock()
         self._cause: tuple[spec.Ended, str | None] | None = None
         self._code: int | None = None
+        self.doubtful: Callable[[], bool] = lambda: False
+        """Whether main has ended but how is not known yet: no verdict is given then."""
         self._over = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._changed = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 

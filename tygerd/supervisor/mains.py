@@ -56,6 +56,11 @@ class Main(abc.ABC):
         return log.Source(fd, stream, self._stamps, self.setup.label)
 
     @property
+    def doubtful(self) -> bool:
+        """It has ended, but how is not known yet. From any thread."""
+        return False
+
+    @property
     def runs(self) -> bool:
         """It was started and has not ended."""
         return self.started_at is not None and not self.ended

@@ -295,8 +295,12 @@ class Output(Pipe):
     def _verdict(self) -> tuple[str, str | None]:
         """At end of file: the buffer is whole if main then ends well, or goes on for a while."""
         deadline = time.monotonic() + ending.SETTLE
-        while not self.end.wanted and (left := deadline - time.monotonic()) > 0 and not self._watch(left):
-            pass
+        while not self.end.wanted:
+            left = deadline - time.monotonic()
+            if left <= 0 and self.end.doubtful():
+                left = ending.DOUBT
+            if left <= 0 or self._watch(left):
+                break
         return ("failed", self.end.result()[1]) if self.end.failed else ("complete", None)
 
     def _watch(self, seconds: float | None) -> bool:

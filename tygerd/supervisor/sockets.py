@@ -123,7 +123,7 @@ class Adapter(threading.Thread):
             self.state = self._join()
         except OSError as error:
             if isinstance(error, ConnectionResetError):
-                self._wait(ending.SETTLE)
+                self._settle()
             self._failed(error.strerror or str(error))
         except Exception as error:  # the thread must not end in silence: the run would wait for it
             self._failed(f"a defect of the supervisor: {error!r}")
@@ -152,6 +152,12 @@ class Adapter(threading.Thread):
         if not self._end.failed:
             self._end.fail(f"socket {self._port}: {message}")
 
+    def _settle(self) -> None:
+        """Give main's end the time to be known: it is the better word for what we saw of it."""
+        seconds = ending.SETTLE
+        while not self._wait(seconds) and self._end.doubtful() and not self._end.wanted:
+            seconds = ending.DOUBT
+
     def _wait(self, seconds: float) -> bool:
         """Wait so long; True as soon as main is gone, or we are to stop."""
         return bool(bridge.poll({self._gone: select.POLLIN, self.stop.fileno(): select.POLLIN}, seconds))
@@ -167,12 +173,12 @@ class Adapter(threading.Thread):
                 joined.open(self._input, self._output)
                 joined.run()
             except OSError as error:
-                self._wait(ending.SETTLE)
+                self._settle()
                 self._failed(joined.explain(error))
                 return "failed"
             finally:
                 joined.close()  # after the verdict: what was cut must not end like what is whole
-        self._wait(ending.SETTLE)
+        self._settle()
         return "complete"
 
     def _connect(self) -> socket.socket:

@@ -54,6 +54,7 @@ class Supervisor:
         self._listener = control.Listener(directory)
         self._log = log.LogFile(os.path.join(directory, spec.LOG))
         self._crew = crew.Crew(setup, self._end)
+        self._end.doubtful = lambda: self._crew.doubtful
         self._pipes = pipes.make(directory, setup, self._end)
         self._adapters = sockets.Adapters(directory, setup, self._crew.job, self._end)
         self._moving = False
@@ -179,7 +180,9 @@ class Supervisor:
             self._time_out()
         self._crew.advance()
         self._tell_start()
-        if not self._end.wanted and not self._crew.ended and self._adapters.served(self._pipes):
+        if self._adapters.served(self._pipes) and not (
+            self._end.wanted or self._crew.ended or self._crew.doubtful
+        ):
             self._end.serve()
         if self._gone_at is None and self._crew.ended:
             self._gone_at = now

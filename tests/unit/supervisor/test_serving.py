@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 
 import pytest
@@ -232,6 +233,33 @@ def test_a_server_in_a_container(contain, daemon, publish):
 def test_a_server_in_a_container_that_crashes(contain, daemon):
     daemon.buffers["buffer-in"] = b"question"
     status = contain("nc -l -p 8080 -e head -c 2; exit 3").wait()
+    assert (status.status, status.reason) == ("Failed", "Main exited with code 3")
+    assert daemon.outcomes["buffer-out"] == ("failed", "Main exited with code 3")
+
+
+def test_a_crash_that_the_engine_tells_late(supervise, daemon, tmp_path):
+    """Nothing is taken for whole while it isn't known how main has ended: until the engine is back."""
+    daemon.buffers["buffer-in"] = b"question"
+    os.mkdir(tmp_path / "gate")
+    os.mkfifo(tmp_path / "gate/go")
+    with podman_support.service() as engine:
+        body = {
+            "Image": podman_support.BUSYBOX,
+            "Cmd": ["sh", "-c", "cat /gate/go; nc -l -p 8080 -e cat; exit 3"],
+            "HostConfig": {"NetworkMode": "bridge", "Init": True, "Binds": [f"{tmp_path}/gate:/gate"]},
+        }
+        container = spec.ContainerSpec(engine.socket, "served", body)
+        run = supervise(container, inputs=["in"], outputs=["out"], sockets=(spec.Socket(8080, "in", "out"),))
+        # Its address is known then.
+        assert any(event["event"] == "started" or event.get("startedAt") for event in run.connect())
+        engine.kill()
+        (tmp_path / "gate/go").write_bytes(b"")
+        daemon.wait_for_end("buffer-out")
+        with pytest.raises(subprocess.TimeoutExpired):
+            run.process.wait(1.5)  # more than the second for which every other main's end is waited
+        assert "buffer-out" not in daemon.outcomes
+        engine.start()
+        status = run.wait()
     assert (status.status, status.reason) == ("Failed", "Main exited with code 3")
     assert daemon.outcomes["buffer-out"] == ("failed", "Main exited with code 3")
 
