@@ -14,6 +14,7 @@ import threading
 import time
 from urllib.parse import unquote, urlsplit
 
+from tyger import errors
 from tygerd.conformance.daemons import site as suite
 
 PIPES = 8 * 1024 * 1024
@@ -44,10 +45,11 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(unquote(self._path))
 
 
-def _connection(run: suite.Run, parameter: str) -> _Connection:
+def _connection(run: suite.Run, parameter: str, *, writeable: bool = False) -> _Connection:
     """One to the relay of a run's parameter, which answers."""
     name = run.made["job"]["buffers"][parameter]
-    url = suite.asked(run.client, "POST", f"/buffers/{name}/access")["uri"]
+    query = [("writeable", "true")] if writeable else []
+    url = suite.asked(run.client, "POST", f"/buffers/{name}/access", query=query)["uri"]
     if "relay=true" not in url:
         raise AssertionError("the access URL of an ephemeral buffer does not say relay=true")
     deadline = time.monotonic() + suite.PATIENCE
@@ -71,7 +73,7 @@ class Upload:
     """A `PUT` in chunks."""
 
     def __init__(self, run: suite.Run, parameter: str) -> None:
-        self._connection = _connection(run, parameter)
+        self._connection = _connection(run, parameter, writeable=True)
         self._connection.putrequest("PUT", self._connection.target)
         self._connection.putheader("Transfer-Encoding", "chunked")
         self._connection.endheaders()
@@ -270,6 +272,29 @@ def our_own_commands_know_relays(site: suite.Site) -> None:
         writer.close()
         suite.expect(reader.rest(), b"")
     suite.expect(run.ended()["status"], "Succeeded")
+
+
+@suite.check
+def a_daemon_killed_while_a_relay_flows(site: suite.Site) -> None:
+    """No byte is lost in silence: all of them arrive, or the run fails and its reader is told."""
+    if not site.traits.ephemeral_buffers:
+        return
+    run = _echo(site)
+    names = run.made["job"]["buffers"]
+    piece = b"".join(suite.numbered(200_000))
+    received = b""
+    try:
+        with suite.Writer(site, names["in"]) as writer, suite.Reader(site, names["out"]) as reader:
+            writer.send(piece)
+            received += reader.exactly(len(piece) // 2)
+            site.restart()
+            writer.send(piece)
+            writer.close()
+            received += reader.rest()
+    except (errors.Problem, BrokenPipeError):
+        suite.expect(run.ended()["status"], "Failed")
+    else:
+        suite.expect((run.ended()["status"], received == 2 * piece), ("Succeeded", True))
 
 
 @suite.check

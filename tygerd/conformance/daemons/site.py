@@ -164,9 +164,15 @@ class again:  # noqa: N801 - used like a function, as contextlib.suppress is
         return True
 
 
-def asked(client: client_module.Client, method: str, path: str, body: object = None) -> dict[str, Any]:
+def asked(
+    client: client_module.Client,
+    method: str,
+    path: str,
+    body: object = None,
+    query: Sequence[tuple[str, str]] = (),
+) -> dict[str, Any]:
     """The object that a request is answered with."""
-    found = client.request(method, path, body=body).json()
+    found = client.request(method, path, body=body, query=query).json()
     if not isinstance(found, dict):
         raise AssertionError(f"{method} {path} is answered with {found!r}")  # noqa: TRY004 - a check's verdict
     return found
