@@ -27,6 +27,8 @@ class Crew:
         """The job was started; its replicas may be on their way to run."""
         self.started: list[mains.Main] = []
         self._judged: set[mains.Main] = set()
+        self._told: set[mains.Main] = set()
+        """Those of whose end `Ending` knows: a moment later, as other threads see it."""
         self._children = False
 
     @property
@@ -48,7 +50,7 @@ class Crew:
     @property
     def doubtful(self) -> bool:
         """Something has ended, but how is not known yet. From any thread."""
-        return any(main.doubtful for main in list(self.started))
+        return any(main.doubtful or (main.ended and main not in self._told) for main in tuple(self.started))
 
     @property
     def gone(self) -> bool:
@@ -69,6 +71,7 @@ class Crew:
             if main.ended and main not in self._judged:
                 self._judged.add(main)
                 self._judge(main)
+                self._told.add(main)
 
     def _start(self, group: list[mains.Main]) -> None:
         addresses = {worker.name: worker.address for worker in self.workers if worker.address is not None}

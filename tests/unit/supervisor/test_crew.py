@@ -217,3 +217,16 @@ def test_a_better_word_than_the_code(team, end):
     made.job[0].end(137, "Main was killed: out of memory (its limit is 8 MiB)")
     made.advance()
     assert end.result() == ("Failed", "Main was killed: out of memory (its limit is 8 MiB)", 137)
+
+
+def test_an_end_is_in_doubt_until_the_run_knows_what_it_means(team, end):
+    made = team(1)
+    made.advance()
+    made.job[0].run()
+    assert not made.doubtful
+    made.job[0].end(3)
+    assert made.doubtful
+    assert not end.wanted
+    made.advance()
+    assert not made.doubtful
+    assert end.wanted
