@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from tyger import errors
 
@@ -42,7 +42,12 @@ class Access:
     @property
     def name(self) -> str:
         """The buffer's ID, or what stands in its place in the URL."""
-        return self.buffer or urlsplit(self._url).path.rpartition("/")[2]
+        if self.buffer:
+            return self.buffer
+        parts = urlsplit(self._url)
+        if self.relay_url:  # which may have a socket of its own, and nothing but that in the path, or a port
+            return parts.path.rstrip(":/").rpartition("/")[2] or parts.netloc
+        return parts.path.rpartition("/")[2]
 
     @property
     def is_url(self) -> bool:
@@ -53,6 +58,11 @@ class Access:
     def is_ephemeral(self) -> bool:
         """Whether it exists only while a run does: then it is written and read once, through a relay."""
         return self.buffer.startswith("run-") and "-temp-" in self.buffer
+
+    @property
+    def relay_url(self) -> str | None:
+        """The URL, where it leads to the relay of an ephemeral buffer (contract buffers.md 11)."""
+        return self._url if parse_qs(urlsplit(self._url).query).get("relay") == ["true"] else None
 
     def fields(self) -> dict[str, object]:
         """The members of a request that name the buffer."""

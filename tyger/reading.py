@@ -50,10 +50,15 @@ def read(
         OSError: writing to `fd` failed.
     """
     report = on_progress or (lambda _: None)
+    is_part = offset or length is not None or not follow
+    if is_part and (target.is_ephemeral or target.relay_url):
+        message = "an ephemeral buffer can only be read as a whole: it passes by once"
+        raise errors.Problem(errors.INVALID_INPUT, message)
+    if target.relay_url:
+        from tyger import relayhttp
+
+        return relayhttp.read(target.relay_url, fd, stop=stop, on_progress=report)
     if target.is_ephemeral:
-        if offset or length is not None or not follow:
-            message = "an ephemeral buffer can only be read as a whole: it passes by once"
-            raise errors.Problem(errors.INVALID_INPUT, message)
         return relaying.read(client, target, fd, stop=stop, on_progress=report, patience=patience)
     reader = _Reader(client, target, fd, stop, report, patience)
     try:

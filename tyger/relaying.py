@@ -37,10 +37,14 @@ def fields(target: access.Access, *, joined: bool) -> dict[str, object]:
 
 
 def named(target: access.Access, problem: errors.Problem, prefix: str) -> errors.Problem:
-    """The same problem; of what a daemon has said it tells which side of a relay it is about."""
-    if not target.of_job and not problem.message.startswith(prefix):
-        problem.message = f"{prefix}{problem.message}"
-        problem.args = (problem.message,)
+    """The same problem, `prefixed` for a user; the supervisor has words of its own."""
+    return problem if target.of_job else prefixed(problem, prefix)
+
+
+def prefixed(problem: errors.Problem, prefix: str) -> errors.Problem:
+    """The same problem; its message says which side of a relay it is about."""
+    problem.message = f"{prefix}{problem.message.removeprefix(prefix)}"
+    problem.args = (problem.message,)
     return problem
 
 

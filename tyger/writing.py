@@ -65,6 +65,17 @@ def write(
     Raises:
         Problem: the daemon refused the transfer (unknown buffer, already written, ...) or stayed away.
     """
+    if target.relay_url:
+        from tyger import relayhttp
+
+        return relayhttp.write(
+            target.relay_url,
+            fd,
+            verdict=verdict,
+            stop=stop,
+            producer=producer,
+            on_progress=on_progress or (lambda _: None),
+        )
     options: dict[str, object] = {"blockSize": block_size, "flushInterval": flush_interval}
     if run is not None:
         options["run"] = run

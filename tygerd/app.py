@@ -240,6 +240,7 @@ async def _parts(
             buffers=buffer_service,
             codespecs=codespec_service,
             transfer_service=transfer_service,
+            relay_service=relay_service,
             state=where.state,
             sync=power,
             announce=news.announce,

@@ -36,7 +36,7 @@ def registry(catalog, path, store: local.LocalStore, locate=None, **options) -> 
 
 
 def relaying(path, **options) -> relays.Relays:
-    """The ephemeral buffers of a daemon with the state directory `path`; its `run` is the caller's to start."""
+    """The ephemeral buffers of a daemon with the state `path`; its `run` is the caller's to start."""
     urls = localurls.LocalUrls(keys.load_or_create(f"{path}/keys"), "/s")
     return relays.Relays(urls, **{"reattach_grace": float("inf"), **options})
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tyger import errors
+from tyger import access, errors
 from tyger.cli import (
     data,
     execute,
@@ -47,10 +47,10 @@ BLOCK_SIZE, FLUSH_INTERVAL = 4 * 1024 * 1024, 1.0
 Follow a run that was created before, as `tyger run exec` follows its own: its output goes to standard output
 from the first byte on, each byte once, its state to standard error, and its end becomes the exit code.
 
-Output and input are the parameters that were not mapped to a buffer when the run was created; others are
-reached with `tyger buffer read` and `write`. Standard input is used where the input has had no writer yet; a
-terminal or a device such as /dev/null only with --input -. An input whose writer has gone cannot be taken up
-again: it failed when that happened, and the run with it.
+Output and input are the parameters that were not mapped to a buffer when the run was created, or to an
+ephemeral one, which passes by once; others are reached with `tyger buffer read` and `write`. Standard input
+is used where the input has had no writer yet; a terminal or a device such as /dev/null only with --input -.
+An input whose writer has gone cannot be taken up again: it failed when that happened, and the run with it.
 
 When this command ends before the run does, the run goes on, unless --on-exit cancel is given. A file that an
 earlier command began is completed with --range.
@@ -137,7 +137,7 @@ def command(
 
 
 def _unmapped(invocation: session.Session, job: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """The inputs and outputs whose buffers the daemon made for the run, in the codespec's order."""
+    """The inputs and outputs whose buffers were made for the run, in the codespec's order."""
     codespec = job.get("codespec")
     if isinstance(codespec, str):
         codespec = execute.fetched(invocation, codespec)
@@ -151,6 +151,8 @@ def _unmapped(invocation: session.Session, job: Mapping[str, Any]) -> tuple[list
 
 
 def _was_made(invocation: session.Session, buffer: str, name: str) -> bool:
+    if access.Access(buffer=buffer).is_ephemeral:
+        return True
     try:
         found = invocation.ask("GET", f"/buffers/{session.segment(buffer, 'buffer ID')}")
     except errors.Problem as problem:

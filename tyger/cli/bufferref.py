@@ -7,7 +7,7 @@ writes there. A URL is a key, so no message shows one.
 from __future__ import annotations
 
 import os
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from tyger import access, errors, paths
 from tyger.cli import session
@@ -54,7 +54,6 @@ def _check(url: str) -> None:
     try:
         parts = urlsplit(url)
         place = parts.path.partition(":")[0] if parts.scheme == "http+unix" else parts.hostname
-        relayed = parse_qs(parts.query).get("relay") == ["true"]
     except ValueError as error:
         raise errors.Problem(errors.INVALID_INPUT, f"the access URL is invalid: {error}") from None
     if parts.scheme not in SCHEMES:
@@ -63,20 +62,16 @@ def _check(url: str) -> None:
         )
     if not place or not access.Access(url=url).name:
         raise errors.Problem(errors.INVALID_INPUT, "the access URL names no server or no buffer")
-    if relayed:
-        raise errors.Problem(
-            errors.INVALID_INPUT,
-            "the access URL is of an ephemeral buffer (relay=true); those are not supported",
-        )
 
 
 def _id_in(url: str, where: paths.Paths) -> str | None:
     """The ID in a URL of the daemon that we talk to; None when it is another's."""
     parts = urlsplit(url)
     socket_path, _, path = parts.path.partition(":")
-    name = path.removeprefix("/containers/")
-    ours = parts.scheme == "http+unix" and os.path.realpath(socket_path) == os.path.realpath(where.socket)
-    return name if ours and path.startswith("/containers/") and name and "/" not in name else None
+    if parts.scheme != "http+unix" or os.path.realpath(socket_path) != os.path.realpath(where.socket):
+        return None
+    _, kind, name = [*path.split("/", 2), "", ""][:3]
+    return name if kind in ("containers", "relays") and name and "/" not in name else None
 
 
 def _schemes() -> str:

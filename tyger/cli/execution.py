@@ -283,6 +283,10 @@ class Execution:
             self._console.log("info", text, runId=self._run_id)
         elif result is not None and result.state == "complete":
             self._meters[what].complete(result.bytes)
+        elif result is not None and result.state == "closed":  # whether that is fine, the run's end says
+            self._input_comes = False
+            text = "The job takes no more of its input"
+            self._console.log("info", text, runId=self._run_id, reason=result.reason)
         elif result is not None:
             self._failure = self._failure or (_FAILED[what], data.failure(result))
         elif isinstance(error, BrokenPipeError) and what == "output":

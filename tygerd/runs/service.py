@@ -21,7 +21,7 @@ from tygerd.catalog import runs as queries
 from tygerd.codespecs import service as codespecs_service
 from tygerd.engines import base, several
 from tygerd.runs import creation, live, logs, records, resource, states, supervise
-from tygerd.streams import transfers
+from tygerd.streams import relays, transfers
 
 CANCELED_BY_USER = "Canceled by user"
 
@@ -59,6 +59,7 @@ class Runs:
         buffers: buffers_service.Buffers,
         codespecs: codespecs_service.Codespecs,
         transfer_service: transfers.Transfers,
+        relay_service: relays.Relays,
         state: str,
         sync: bool = False,
         retry: float = supervise.RETRY,
@@ -69,8 +70,9 @@ class Runs:
         self._buffers = buffers
         self._codespecs = codespecs
         self._log_directory = supervise.make_log_directory(state)
+        self._relays = relay_service
         self._caretaker = supervise.Caretaker(
-            catalog, engines, buffers, transfer_service, self._log_directory, retry, sync=sync
+            catalog, engines, buffers, transfer_service, relay_service, self._log_directory, retry, sync=sync
         )
         self._creator = creation.Creator(catalog, engines, buffers, codespecs, self._look_after)
         self._announce = announce
@@ -122,7 +124,8 @@ class Runs:
         return await self._creator.create_system(codespec, owner_uid, timeout_seconds)
 
     def _look_after(self, row: queries.RunRow) -> None:
-        run_id = row.id
+        run_id, job = row.id, supervise.job_of(row)
+        self._relays.expect(run_id, job.buffers, job.inputs)
         bells = self._live[run_id] = live.Live(lambda: self._announce("run", str(run_id)))
         bells.changed.ring()
         self._taken_up.ring()

@@ -21,7 +21,7 @@ from tygerd.catalog import db
 from tygerd.catalog import runs as queries
 from tygerd.engines import base, several
 from tygerd.runs import live, logs, resource, states
-from tygerd.streams import transfers
+from tygerd.streams import relays, transfers
 
 TIMED_OUT_PENDING = "Run exceeded its timeout while pending"
 
@@ -40,6 +40,7 @@ class Caretaker:
         engine: several.Engines,
         buffers: buffers_service.Buffers,
         transfer_service: transfers.Transfers,
+        relay_service: relays.Relays,
         log_directory: str,
         retry: float = RETRY,
         *,
@@ -49,6 +50,7 @@ class Caretaker:
         self._engine = engine
         self._buffers = buffers
         self._transfers = transfer_service
+        self._relays = relay_service
         self._log_directory = log_directory
         self._retry = retry
         self._sync = sync
@@ -61,6 +63,7 @@ class Caretaker:
                 bells.log_ended()
                 open_end = await self._fail_outputs(await self._row(run_id), end)
                 row = await self.record(run_id, end, bells)
+                self._relays.end(run_id, None if row.status == "Succeeded" else _why(row))
                 if open_end is not None:
                     raise open_end
                 await self._put_away(row)
@@ -218,6 +221,12 @@ def job_of(row: queries.RunRow) -> base.Job:
         engine=row.engine,
         system=run.kind == "system",
     )
+
+
+def _why(row: queries.RunRow) -> str:
+    """Why a run did not succeed, for those who read or write its ephemeral buffers."""
+    reason = f" ({row.status_reason})" if row.status_reason else ""
+    return f"the run ended with status {row.status}{reason}"
 
 
 def _existing(connection: sa.Connection, run_id: int) -> queries.RunRow:

@@ -28,6 +28,9 @@ Role = Literal["writer", "reader"]
 
 Outcome = Literal["complete", "failed"]
 
+QUIET = 1.0
+"""Seconds that an end waits for the other one before it is told for whom: a person begins to wonder."""
+
 ALREADY_CALLED = "the buffer endpoint can only be called once"
 FAILED_TO_OPEN = "failed to open reader: the job has ended without opening its pipe"
 NEVER_OPENED = "the job has ended without opening its pipe"
@@ -220,6 +223,7 @@ class Relay:
         await report({"event": "attached"})
         sent: dict[str, Any] = {}
         told_end = False
+        quiet = trio.current_time() + QUIET
         while not self.over.is_set():
             changed, moved = self.changed, self._moved
             if len(self._ends) == 2 and not end.ready:
@@ -229,6 +233,9 @@ class Relay:
             elif self.phase is Phase.ENDED and end.role == "writer" and not told_end:
                 told_end = True
                 await report({"event": "eof", "bytes": self.bytes})
+            elif len(self._ends) < 2 and trio.current_time() < quiet:
+                with trio.move_on_at(quiet):
+                    await changed.wait()
             elif (now := self._progress(end)) != sent:
                 sent = now
                 await report(now)

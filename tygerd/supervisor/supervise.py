@@ -193,7 +193,7 @@ class Supervisor:
         elif not self._over:
             self._end_crew(now)
         if (at := self._tail_ends()) is not None and now >= at:
-            self._give_up()
+            self._cut_tails()
         if self._gone_at is not None:
             for main in self._crew.started:
                 if now >= self._gone_at + main.leftovers:
@@ -217,11 +217,32 @@ class Supervisor:
             self._listener.broadcast({"event": "running", "running": self._running})
 
     def _tail_ends(self) -> float | None:
-        """When the transfers of a canceled run are given up; None when not, or when they were already."""
-        if not self._over or self._gone_at is None or self._end.result()[0] != "Canceled":
+        """When transfers that still go on are given up; None when not, or when they were already.
+
+        An ephemeral buffer may have to wait for its reader, for which there is no time but the run's.
+        """
+        if not self._over or self._gone_at is None or not (going := self._going()):
             return None
-        going = any(thread.stop.reason is None for thread in self._pipes if not thread.ended)
-        return self._gone_at + TAIL if going else None
+        status, relayed = self._end.result()[0], any(thread.target.is_ephemeral for thread in going)
+        if status == "Succeeded":
+            return self._timeout_at if relayed else None
+        return self._gone_at + TAIL if relayed or status == "Canceled" else None
+
+    def _going(self) -> list[pipes.Pipe]:
+        return [thread for thread in self._pipes if not thread.ended and thread.stop.reason is None]
+
+    def _cut_tails(self) -> None:
+        """The time of `_tail_ends` has come."""
+        if self._end.result()[0] == "Canceled":
+            self._give_up()
+        for thread in self._going():
+            if thread.target.is_ephemeral:
+                name, seconds = thread.pipe.name, self._setup.timeout or 0
+                self._end.fail(
+                    f"DeadlineExceeded: nobody has read all of the ephemeral buffer '{name}' within the run's"
+                    f" timeout of {seconds:g} seconds"
+                )
+                thread.stop.request("the run has ended")
 
     def _time_out(self) -> None:
         if self._started_at is None:

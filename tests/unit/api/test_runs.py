@@ -56,6 +56,7 @@ async def client(tmp_path, catalog, engine, users):
         buffers=buffers,
         codespecs=codespecs_service.Codespecs(catalog),
         transfer_service=parts.registry(catalog, tmp_path, store, locate=buffers.locate_active),
+        relay_service=parts.relaying(tmp_path),
         state=str(tmp_path),
     )
     app = SimpleNamespace(runs=runs)

@@ -37,16 +37,19 @@ class Shop:
 
     @asynccontextmanager
     async def open(self):
+        self.relays = parts.relaying(self.path)
         runs = service.Runs(
             self.catalog,
             several.Engines([self.engine], self.system),
             buffers=self.buffers,
             codespecs=self.codespecs,
             transfer_service=self.transfers,
+            relay_service=self.relays,
             state=self.path,
             retry=0.01,
         )
         async with trio.open_nursery() as nursery:
+            await nursery.start(self.relays.run)
             await nursery.start(runs.run)
             yield runs
             nursery.cancel_scope.cancel()

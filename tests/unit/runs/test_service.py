@@ -208,7 +208,7 @@ async def test_watching_and_following_a_run_in_the_instant_of_its_creation(runs,
         nursery.start_soon(runs.watch, run_id, note)
         nursery.start_soon(follow)
         await trio.testing.wait_all_tasks_blocked(0.01)
-        runs._look_after(await shop.catalog.read(queries.get_run, run_id))
+        runs._look_after(await runs._row(run_id))
         await shop.engine.wait_started(run_id)
         shop.engine.log(run_id, "2024-01-25T18:20:49.000000000Z O hello")
         shop.engine.end(run_id)

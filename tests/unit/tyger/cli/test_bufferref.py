@@ -74,7 +74,6 @@ def test_urls_of_others_are_handed_on_as_they_are(url, tmp_path):
         ("http+unix://?sig=secret", "names no server"),
         ("https://[host/abc?sig=secret", "Invalid IPv6"),
         ("https://host/abc?sig=secret\n&x=y", "access string is invalid"),
-        ("http://host/abc?relay=true&sig=secret", "ephemeral"),
         ("https//host/abc?sig=secret", "invalid buffer ID 'https//host/abc[?]"),
     ],
 )
@@ -83,6 +82,25 @@ def test_what_is_refused_is_not_shown(url, why):
         bufferref.resolve(url, WHERE, has_ttl=False)
     assert caught.value.kind is errors.INVALID_INPUT
     assert "secret" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("http://localhost:8080?relay=true&sig=secret", "localhost:8080"),
+        ("http+unix:///opt/tyger/ephemeral/abc:?sig=secret&relay=true", "abc"),
+        ("http+unix:///other/s:/relays/run-7-temp-abc?sig=secret&relay=true", "run-7-temp-abc"),
+    ],
+)
+def test_relays_of_other_servers(url, name):
+    it = bufferref.resolve(url, WHERE, has_ttl=False)
+    assert (it.relay_url, it.name, it.is_ephemeral) == (url, name, False)
+
+
+def test_a_relay_of_our_daemon_stands_for_its_id():
+    url = f"http+unix://{WHERE.socket}:/relays/run-7-temp-abc?sig=secret&relay=true"
+    it = bufferref.resolve(url, WHERE, has_ttl=False)
+    assert (it.buffer, it.is_ephemeral, it.relay_url) == ("run-7-temp-abc", True, None)
 
 
 def test_a_ttl_asks_for_an_id():
