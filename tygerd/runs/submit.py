@@ -124,13 +124,15 @@ def check_codespecs(
 
 
 def check_replicas(run: model.Run, codespec: model.JobCodespec) -> None:
-    """Refuse several replicas of a job that could not all have its buffers.
+    """Refuse several replicas of a job that could not all have its buffers or its ports.
 
     Raises:
         Problem: INVALID_INPUT, naming the buffer.
     """
     if run.job.replicas in (None, 1):
         return
+    if codespec.sockets:  # not all engines have ports for each of them
+        raise _refused(f"replicas: a job with sockets has one replica, not {run.job.replicas}")
     buffers = codespec.buffers or model.BufferParameters()
     for name in buffers.outputs or []:
         raise _refused(

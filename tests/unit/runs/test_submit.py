@@ -132,6 +132,8 @@ def test_buffers_that_several_replicas_cannot_share():
         check(2, outputs=["out"])
     with pytest.raises(errors.Problem, match="would read the ephemeral buffer 'in', which can be read once"):
         check(2, inputs=["in"], buffers={"in": "_"})
+    with pytest.raises(errors.Problem, match="a job with sockets has one replica, not 3"):
+        submit.check_replicas(wanted(job={"replicas": 3}), job(sockets=[model.Socket(port=80)]))
 
 
 def test_arguments():
