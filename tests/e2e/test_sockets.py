@@ -67,6 +67,18 @@ def test_streams_go_on_while_the_daemon_restarts(host, commands, shout):
     assert process.wait(PATIENCE) == 0
 
 
+def test_buffers_that_are_kept_nowhere(commands, shout):
+    """A message goes there and back before the next one is sent."""
+    process = commands.start("run", "exec", "-f", shout, "-b", "input=_", "-b", "output=_")
+    for number in range(3):
+        process.stdin.write(b"line %d\n" % number)
+        process.stdin.flush()
+        assert process.stdout.readline() == b"LINE %d\n" % number
+    process.stdin.close()
+    assert process.stdout.read() == b""
+    assert process.wait(PATIENCE) == 0
+
+
 def test_a_port_that_is_taken(commands, shout):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         number = taken.getsockname()[1]
