@@ -213,15 +213,3 @@ def test_the_pauses_between_attempts():
     first = [next(waits) for _ in range(1001)]
     assert first[::100] == [0.1, *[1.0] * 9, 5.0]
     assert sum(first[:1000]) == 946.0
-        0.1,
-        1.0,
-        1.0,
-        1.0,
-        1.0,
-        1.0,
-        1.0,
-        1.0,
-        1.0,
-        1.0,
-        5.0,
-    ]
