@@ -7,6 +7,7 @@ images, what the supervisor is told, and removing what a killed supervisor has l
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -17,7 +18,7 @@ import trio
 from tyger import errors, model, paths
 from tygerd import config, quantity
 from tygerd.engines import base
-from tygerd.engines.container import api, auth, body, images, link, network, sweep
+from tygerd.engines.container import api, auth, body, images, link, network, sweep, unstarted
 from tygerd.engines.supervised import adopt, engine, parts, spawn
 from tygerd.supervisor import spec
 
@@ -150,11 +151,13 @@ class ContainerEngine(engine.SupervisedEngine):
     async def follow(self, run: int, report: base.Report) -> base.Observation:
         """See `base.Engine`."""
         observation = await super().follow(run, report)
-        if not await trio.to_thread.run_sync(os.path.exists, f"{self._run_directory(run)}/{spec.STATUS}"):
+        directory = self._run_directory(run)
+        if not await trio.to_thread.run_sync(os.path.exists, os.path.join(directory, spec.STATUS)):
             # Its supervisor was killed: what it says of the job becomes true now.
             with trio.move_on_after(FOLLOW_SECONDS):
                 await self._sweep(run)
-        return observation
+        reason = await trio.to_thread.run_sync(unstarted.reason, directory, observation.reason)
+        return observation if reason is None else dataclasses.replace(observation, reason=reason)
 
     def _spec(self, directory: str, job: base.Job) -> spec.Spec:
         """See `SupervisedEngine`."""
