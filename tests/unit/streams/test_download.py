@@ -1,20 +1,17 @@
-"""Downloading: order, polling, verification before delivery, failures; and the window, as a model."""
+"""Downloading: order, polling, verification before delivery, failures."""
 
 import hashlib
 import os
-import random
 
 import pytest
 import trio
 import trio.testing
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.support import blobserver
 from tyger import errors
 from tygerd.blocks import chain, names
 from tygerd.stores import dataplane
-from tygerd.streams import download, window
+from tygerd.streams import download
 
 BLOCKS = [os.urandom(size) for size in (100, 20_000, 1, 70_000, 300, 300, 300)]
 DATA = b"".join(BLOCKS)
@@ -181,11 +178,6 @@ async def test_blocks_that_are_there_out_of_order(server, remote, autojump_clock
     assert sink.data == DATA
 
 
-def test_polling_slows_down():
-    waits = [window.poll_interval(waited) for waited in (0, 4, 6, 29, 31, 3599, 3601, 10**6)]
-    assert waits == [0.05, 0.05, 0.2, 0.2, 1, 1, 5, 5]
-
-
 # --- damage ----------------------------------------------------------------------------------------------
 
 
@@ -343,39 +335,3 @@ async def test_what_the_sink_raises_comes_through_as_it_is(server, remote):
 
     with pytest.raises(BrokenPipeError):
         await download.Download(remote, deliver, download.Options(width=lambda: 4)).run()
-
-
-# --- the window, against a model ---------------------------------------------------------------------------
-
-
-@given(total=st.integers(0, 60), dop=st.integers(1, 9), seed=st.integers())
-def test_the_window_asks_for_every_block_once_at_a_time_and_never_for_too_many(total, dop, seed):
-    """Blocks appear at random moments in random order; asking, answers and delivery interleave at random."""
-    rng = random.Random(seed)
-    frame = window.Window(dop)
-    there = set()
-    asked, looks, delivered = set(), {}, 0
-    while delivered <= total:
-        there |= {n for n in range(total + 1) if rng.random() < 0.1}
-        wanted = frame.wanted()
-        assert not asked & set(wanted)
-        asked |= set(wanted)
-        assert len(asked) + len(frame._held) <= dop
-        assert frame.lowest_missing() in asked or frame._last is not None or len(frame._held) == dop
-        for number in rng.sample(sorted(asked), rng.randint(0, len(asked))):
-            looks[number] = looks.get(number, 0) + 1
-            if number in there:
-                data = memoryview(b"" if number == total else b"x")
-                frame.came(number, window.Received(data, b"", ""), at_once=looks[number] == 1)
-                asked.discard(number)
-            elif frame.is_awaited(number):
-                frame.closed_in()
-            else:
-                frame.missing(number)
-                asked.discard(number)
-                looks.pop(number)
-        while rng.random() < 0.7 and (block := frame.ready()) is not None:
-            assert (len(block.data) == 0) == (delivered == total)
-            delivered += 1
-            if delivered > total:
-                break
