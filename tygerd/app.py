@@ -29,7 +29,9 @@ from tygerd.codespecs import service as codespecs
 from tygerd.copying import engine as copier
 from tygerd.copying import service as copying
 from tygerd.engines import several
+from tygerd.engines.container import engine as container
 from tygerd.engines.process import engine as process
+from tygerd.engines.supervised import spawn
 from tygerd.http import connection, listener, problems, receive, router, server
 from tygerd.identity import keys
 from tygerd.osutil import statedir, systemd
@@ -220,10 +222,16 @@ async def _parts(
             announce=news.announce,
         )
         codespec_service = codespecs.Codespecs(catalog)
+        supervisors = spawn.Supervisors()
         run_service = runs.Runs(
             catalog,
             several.Engines(
-                [process.ProcessEngine(where, settings)],
+                [
+                    container.ContainerEngine(
+                        where, settings, installation=catalog.installation, supervisors=supervisors
+                    ),
+                    process.ProcessEngine(where, settings, supervisors),
+                ],
                 copier.CopyEngine(
                     where.state,
                     copying.Copying(
