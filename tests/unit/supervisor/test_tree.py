@@ -9,6 +9,8 @@ import textwrap
 
 import pytest
 
+from tests.unit.supervisor import conftest
+
 
 def alive(pid: int) -> bool:
     try:
@@ -40,17 +42,32 @@ def test_children_that_outlive_main_are_killed(supervise, daemon, how):
     assert not alive(int(pid))
 
 
-def test_a_killed_supervisor_takes_main_with_it(supervise):
-    run = supervise("echo $$; exec sleep 60")
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_a_killed_supervisor_takes_main_with_it(supervise, replicas):
+    run = supervise("echo $$; exec sleep 60", replicas=replicas)
     events = run.connect()
-    while not run.log():
+    while len(run.log()) < replicas:
         next(events)
     run.process.kill()
     run.process.wait()
-    pid = int(run.log()[0][1])
-    try:
-        fd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    assert select.select([fd], [], [], 5)[0]
-    os.close(fd)
+    for _, text in run.log():
+        try:
+            fd = os.pidfd_open(int(text.split()[-1]))
+        except ProcessLookupError:
+            continue
+        assert select.select([fd], [], [], 5)[0]
+        os.close(fd)
+
+
+def test_what_has_left_its_tree_is_told_to_end_as_well(supervise):
+    """Its parent is gone, so it is nobody's descendant but the supervisor's."""
+    stray = "trap 'echo bye; echo > done; exit' TERM; echo up; sleep 600 & wait"
+    run = supervise(
+        f'mkfifo done; trap "read x < done; exit 0" TERM; (setsid sh -c "{stray}" &); sleep 600 & wait; wait'
+    )
+    events = run.connect()
+    conftest.until_log(run, events, "up")
+    run.command(command="cancel", reason="enough")
+    status = run.wait()
+    assert (status.status, status.exit_code) == ("Canceled", 0)
+    assert [text for _, text in run.log()] == ["up", "bye"]
