@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support import daemon
+from tests.support import containers, daemon
+from tests.support import podman as podman_support
 from tygerd.conformance.daemons import refusals, relays, stages
 from tygerd.conformance.daemons import site as conformance
 from tygerd.engines import base
@@ -24,6 +25,18 @@ cancel_grace = 1
 [[engine.process.images]]
 image = "here"
 """
+
+CONTAINER = base.Traits(
+    name="container",
+    workers=True,
+    sockets=True,
+    replicas=True,
+    ephemeral_buffers=True,
+    limits=True,
+    pull=True,
+    docker=True,
+)
+"""What the container engine declares at a Podman without GPUs."""
 
 
 class Site:
@@ -53,6 +66,17 @@ def process() -> Iterator[Site]:
         yield Site(it, process_engine.ProcessEngine.traits, "here")
 
 
+@pytest.fixture(scope="module")
+def container(podman: podman_support.Podman) -> Iterator[Site]:
+    with daemon.daemon(config=containers.CONFIG.format(socket=podman.socket)) as it:
+        yield Site(it, CONTAINER, podman_support.BUSYBOX)
+
+
 @pytest.mark.parametrize("name", conformance.CHECKS)
 def test_process_engine(process, name):
     conformance.CHECKS[name](process)
+
+
+@pytest.mark.parametrize("name", conformance.CHECKS)
+def test_container_engine(container, name):
+    conformance.CHECKS[name](container)

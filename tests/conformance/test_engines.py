@@ -1,9 +1,10 @@
-"""Every engine passes the one suite; the process engine with and without bubblewrap."""
+"""Every engine passes the one suite: the process engine with and without bubblewrap, containers of Podman."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import secrets
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -11,12 +12,14 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import trio
 
+from tests.support import podman as podman_support
 from tests.support import transferdaemon
 from tyger import paths
 from tygerd import config
 from tygerd.conformance.engines import bench as conformance
 from tygerd.conformance.engines import ends, limits, pipes, programs, wide
 from tygerd.engines import base
+from tygerd.engines.container import engine as container_engine
 from tygerd.engines.process import bwrap
 from tygerd.engines.process import engine as process_engine
 from tygerd.engines.supervised import spawn
@@ -82,6 +85,10 @@ class Bench:
         return self.daemon.outcomes[buffer][0], self.daemon.written[buffer]
 
 
+def supervisor(word: str) -> list[str]:
+    return [sys.executable, "-m", "tygerd.supervisor", word]
+
+
 WORKS = (program := bwrap.find()) is not None and bwrap.probe(program) is None
 
 
@@ -114,13 +121,35 @@ async def process(request, tmp_path) -> AsyncIterator[Bench]:
         )
 
         def make() -> base.Engine:
-            supervisors = spawn.Supervisors(lambda word: [sys.executable, "-m", "tygerd.supervisor", word])
-            return process_engine.ProcessEngine(places, settings, supervisors)
+            return process_engine.ProcessEngine(places, settings, spawn.Supervisors(supervisor))
 
         async with running(daemon, "here", make) as bench:
+            yield bench
+
+
+@pytest.fixture
+async def container(podman, tmp_path) -> AsyncIterator[Bench]:
+    settings = config.parse(f'[engine.container]\nsocket = "{podman.socket}"\ncancel_grace = 0.5\n')
+    with transferdaemon.TransferDaemon() as daemon:
+        places = paths.Paths(
+            system=False, socket=daemon.socket, state=str(tmp_path / "state"), config="/etc/x/tygerd.toml"
+        )
+        installation = secrets.token_hex(16)
+
+        def make() -> base.Engine:
+            return container_engine.ContainerEngine(
+                places, settings, installation=installation, supervisors=spawn.Supervisors(supervisor)
+            )
+
+        async with running(daemon, podman_support.BUSYBOX, make) as bench:
             yield bench
 
 
 @pytest.mark.parametrize("name", conformance.CHECKS)
 async def test_process_engine(process, name):
     await conformance.CHECKS[name](process)
+
+
+@pytest.mark.parametrize("name", conformance.CHECKS)
+async def test_container_engine(container, name):
+    await conformance.CHECKS[name](container)

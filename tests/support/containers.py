@@ -86,7 +86,7 @@ class Host:
         """What is left of runs that have ended, in the state directory."""
         return sorted(
             os.path.relpath(path, self.daemon.state)
-            for part in ("containers", "runs")
+            for part in ("container-runs", "runs")
             for path in pathlib.Path(self.daemon.state, part).glob("*")
             if path.name.isdigit()
         )
