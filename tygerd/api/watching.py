@@ -12,13 +12,13 @@ PATIENCE = 60.0
 socket. One that was stopped for so long asks again; one that never reads must not keep its connection."""
 
 
-async def send(sink: messages.Sink, data: bytes) -> None:
-    """Send a line; nothing is held for the watcher but this one.
+async def send(sink: messages.Sink, data: bytes, *, patience: float = PATIENCE) -> None:
+    """Send a line; nothing is held for the watcher but this one, and it has `patience` seconds for it.
 
     Raises:
         Problem: TRY_AGAIN, it does not read; the stream is cut then.
     """
-    with trio.move_on_after(PATIENCE) as waiting:
+    with trio.move_on_after(patience) as waiting:
         await sink.send(data)
     if waiting.cancelled_caught:
         raise errors.Problem(errors.TRY_AGAIN, "the watcher does not read")

@@ -65,7 +65,7 @@ class Copy:
     """Copies one buffer once; `width` says how many blocks are usefully under way at once.
 
     `prepare` is called once it is certain that there is something to copy, before anything is written.
-    Copies that go on side by side share `huge`: one block larger than `MEMORY` is held at a time.
+    Copies that go on side by side share `huge`: one block larger than `most` bytes is held at a time.
     """
 
     def __init__(
@@ -75,13 +75,16 @@ class Copy:
         width: Callable[[], int],
         huge: trio.Lock | None = None,
         prepare: Callable[[], Awaitable[None]] | None = None,
+        *,
+        most: int = MEMORY,
     ) -> None:
         self._source = source
         self._target = target
         self._width = width
         self._huge = huge or trio.Lock()
         self._prepare = prepare
-        self._memory = memory.Memory(MEMORY)
+        self._most = most
+        self._memory = memory.Memory(most)
         self._blocks: dict[int, _Block] = {}
         self._next = 0
         self._oldest = 0
@@ -158,7 +161,7 @@ class Copy:
             view.release()
             view = memoryview(b"")
             is_next = number == self._oldest
-            if is_next and length > MEMORY and not may_be_huge:
+            if is_next and length > self._most and not may_be_huge:
                 raise _HugeError
             view = self._memory.take(number, length, is_next=is_next)
             return view

@@ -23,6 +23,7 @@ AT_ONCE = 8
 """Buffers under way at a time: the small ones wait for round trips, the large ones share the link."""
 
 PAGE = 1000
+"""Rows that are read from the catalog together."""
 
 
 @dataclass
@@ -46,12 +47,15 @@ class Exporter:
         remotes: remote.Remotes,
         log: journal.Journal,
         policy: retrying.Policy,
+        *,
+        page: int = PAGE,
     ) -> None:
         self._catalog = catalog
         self._stores = stores
         self._remotes = remotes
         self._log = log
         self._policy = policy
+        self._page = page
         self._tally = Tally()
         self._huge = trio.Lock()
 
@@ -82,11 +86,11 @@ class Exporter:
         async with send:
             while True:
                 page = await self._catalog.read(
-                    accounts.oldest, order.source, tags=order.filters, limit=PAGE, after=after
+                    accounts.oldest, order.source, tags=order.filters, limit=self._page, after=after
                 )
                 for row in page:
                     await send.send(row)
-                if len(page) < PAGE:
+                if len(page) < self._page:
                     return
                 after = (page[-1].created_at, page[-1].id)
 

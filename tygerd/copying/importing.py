@@ -20,7 +20,10 @@ AT_ONCE = 200
 
 
 class Importer:
-    """Makes one import; `policy` is the patience with an account that is away."""
+    """Makes one import; `policy` is the patience with an account that is away.
+
+    So many buffers are made in one transaction as `at_once` says.
+    """
 
     def __init__(
         self,
@@ -30,12 +33,14 @@ class Importer:
         policy: retrying.Policy,
         *,
         announce: events.Announce = events.nobody,
+        at_once: int = AT_ONCE,
     ) -> None:
         self._catalog = catalog
         self._stores = stores
         self._log = log
         self._policy = policy
         self._announce = announce
+        self._at_once = at_once
 
     async def run(self, order: orders.Import) -> None:
         """Import everything; cancelled, it can be run again.
@@ -57,8 +62,8 @@ class Importer:
                 if _ID.fullmatch(listed.id) and marks.is_exported(listed.labels)
             ]
             new = 0
-            for first in range(0, len(rows), AT_ONCE):
-                made = await self._catalog.write(accounts.insert_unknown, rows[first : first + AT_ONCE])
+            for first in range(0, len(rows), self._at_once):
+                made = await self._catalog.write(accounts.insert_unknown, rows[first : first + self._at_once])
                 for buffer_id in made:
                     self._announce("buffer", buffer_id)
                 new += len(made)

@@ -59,6 +59,8 @@ class Server:
         connections_per_uid: int,
         stop_deadline: float,
         path_check: float = PATH_CHECK,
+        turned_away: int = TURNED_AWAY,
+        turned_away_patience: float = TURNED_AWAY_PATIENCE,
     ) -> None:
         self._site = site
         self._listening = listening
@@ -68,6 +70,8 @@ class Server:
         self._path_check = path_check
         self._accepting = trio.CancelScope()
         self._turning_away = 0
+        self._turned_away = turned_away
+        self._turned_away_patience = turned_away_patience
         self._overflow_uid = _overflow_uid()
         self.quiet_since = clock.boottime()
         """When the last connection ended (`clock.boottime`)."""
@@ -174,7 +178,7 @@ class Server:
         ]
         with sock:
             try:
-                if self._turning_away < TURNED_AWAY:
+                if self._turning_away < self._turned_away:
                     await self._first_words(sock)
                 # A fresh socket's buffer has room for this.
                 await sock.send("\r\n".join([*lines, "", body]).encode())
@@ -185,7 +189,7 @@ class Server:
         """Wait a little for what a client that is turned away has to say, and throw it away."""
         self._turning_away += 1
         try:
-            with trio.move_on_after(TURNED_AWAY_PATIENCE):
+            with trio.move_on_after(self._turned_away_patience):
                 await sock.recv(heads.MAX_LENGTH)
         finally:
             self._turning_away -= 1

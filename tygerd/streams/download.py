@@ -53,12 +53,14 @@ class Options(NamedTuple):
 
     `width` says how many blocks to ask for at once. `lease_grace` is how many seconds after its lease has
     expired a writer counts as dead. `on_waiting` is told for what the reader waits, and None when bytes come.
+    `memory` is in bytes.
     """
 
     width: Callable[[], int]
     lease_grace: float = float("inf")
     bell: Bell = lambda: None
     on_waiting: Callable[[str | None], None] = lambda _: None
+    memory: int = MEMORY
 
 
 class Download:
@@ -86,7 +88,7 @@ class Download:
         self._waiting = False
         self._came = trio.Event()
         self._delivered = trio.Event()
-        self._memory = memory.Memory(MEMORY)
+        self._memory = memory.Memory(options.memory)
 
     async def run(self) -> None:
         """Deliver what is wanted; waits for what is not yet written, unless that isn't wanted.
@@ -119,7 +121,7 @@ class Download:
             if not delivered:  # else it is about what nobody needs any more
                 raise (failure or outcome) from None
         finally:  # at once, however long this object is kept
-            self._memory = memory.Memory(MEMORY)
+            self._memory = memory.Memory(self._options.memory)
             self._window = window.Window(1)
         if failure is not None:
             raise failure

@@ -12,17 +12,22 @@ from tygerd.http import messages, router
 LARGE = b"x" * 999_999 + b"\n"
 
 
-async def endless(app, request: messages.Request) -> messages.StreamResponse:
-    async def run(sink):
-        while True:
-            await watching.send(sink, LARGE)
+def route(path, **options):
+    """One that never has enough said."""
 
-    return messages.StreamResponse(run)
+    async def handle(app, request: messages.Request) -> messages.StreamResponse:
+        async def run(sink):
+            while True:
+                await watching.send(sink, LARGE, **options)
+
+        return messages.StreamResponse(run)
+
+    return router.Route("GET", path, handle, "Watch", versioned=False)
 
 
 @pytest.fixture
 async def client():
-    async with served.serving(None, [router.Route("GET", "/watch", endless, "Watch", versioned=False)]) as it:
+    async with served.serving(None, [route("/watch"), route("/hasty", patience=0.2)]) as it:
         yield it
 
 
@@ -36,10 +41,9 @@ async def test_one_that_reads_is_served_on(client):
                 break
 
 
-async def test_one_that_never_reads_is_dropped(client, monkeypatch):
-    monkeypatch.setattr(watching, "PATIENCE", 0.2)
+async def test_one_that_never_reads_is_dropped(client):
     async with await trio.open_unix_socket(client.path) as stream:
-        await stream.send_all(b"GET /watch HTTP/1.1\r\nHost: x\r\n\r\n")
+        await stream.send_all(b"GET /hasty HTTP/1.1\r\nHost: x\r\n\r\n")
         closed = select.poll()
         closed.register(stream.socket.fileno(), select.POLLRDHUP)
         assert await trio.to_thread.run_sync(closed.poll, 10_000)

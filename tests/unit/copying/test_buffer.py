@@ -37,12 +37,10 @@ async def test_a_whole_buffer(copying, source_server, target_server, width):
     assert target_server.most_at_once <= min(width, buffer.MOST_AT_ONCE)
 
 
-async def test_blocks_that_are_larger_than_the_memory_come_one_at_a_time(
-    shop, source_server, target_server, monkeypatch
-):
+async def test_blocks_that_are_larger_than_the_memory_come_one_at_a_time(shop, source_server, target_server):
     """Of all buffers that are copied together: eight with blocks of a GiB must not take eight GiB."""
-    monkeypatch.setattr(buffer, "MEMORY", 1 << 20)
-    large = [os.urandom((1 << 20) + size) for size in range(3)]
+    memory = 1 << 20
+    large = [os.urandom(memory + size) for size in range(3)]
     for name in "bcd":
         fill(source_server, name, [*large, b"x" * 300])
         target_server.containers[name] = {}
@@ -59,7 +57,7 @@ async def test_blocks_that_are_larger_than_the_memory_come_one_at_a_time(
 
         async def put(self, name, body, md5, meta):
             nonlocal held, most
-            is_large = len(body) > buffer.MEMORY
+            is_large = len(body) > memory
             held += is_large
             most = max(most, held)
             await self._plane.put(name, body, md5, meta)
@@ -70,7 +68,7 @@ async def test_blocks_that_are_larger_than_the_memory_come_one_at_a_time(
             shop.remotes.way(lambda: shop.source.access(name, writeable=False), "down") as down,
             shop.remotes.way(lambda: shop.target.access(name, writeable=True), "up") as up,
         ):
-            await buffer.Copy(down.remote, Watched(up.remote), lambda: 4, huge).run()
+            await buffer.Copy(down.remote, Watched(up.remote), lambda: 4, huge, most=memory).run()
 
     async with trio.open_nursery() as nursery:
         for name in "bcd":

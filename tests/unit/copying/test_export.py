@@ -9,8 +9,8 @@ from tygerd.stores import retrying
 
 @pytest.fixture
 def exporter(shop):
-    return lambda: export.Exporter(
-        shop.catalog, shop.stores, shop.remotes, shop.log, retrying.Policy(deadline=5)
+    return lambda **options: export.Exporter(
+        shop.catalog, shop.stores, shop.remotes, shop.log, retrying.Policy(deadline=5), **options
     )
 
 
@@ -31,12 +31,11 @@ async def test_what_has_the_tags_is_copied(shop, exporter, source_server, target
     assert (shop.lines[-1]["message"], shop.lines[-1]["exported"]) == ("Export complete", 2)
 
 
-async def test_more_than_a_page(shop, exporter, source_server, target_server, monkeypatch):
-    monkeypatch.setattr(export, "PAGE", 3)
+async def test_more_than_a_page(shop, exporter, source_server, target_server):
     for number in range(10):
         fill(source_server, f"b{number}", [b"x"])
         await shop.add(f"b{number}", created_at=number // 4)
-    await exporter().run(exports())
+    await exporter(page=3).run(exports())
     assert len(target_server.containers) == 10
 
 

@@ -10,13 +10,14 @@ from tygerd.stores import retrying
 
 @pytest.fixture
 def importer(shop):
-    def make(announced=None):
+    def make(announced=None, **options):
         return importing.Importer(
             shop.catalog,
             shop.stores,
             shop.log,
             retrying.Policy(deadline=5),
             announce=lambda kind, name: announced is not None and announced.append((kind, name)),
+            **options,
         )
 
     return make
@@ -49,14 +50,13 @@ async def test_what_was_exported_and_is_unknown(shop, importer, target_server):
     assert (shop.lines[-1]["message"], shop.lines[-1]["totalCount"]) == ("Import complete", 2)
 
 
-async def test_the_catalog_is_held_for_few_at_a_time(shop, importer, target_server, monkeypatch):
-    monkeypatch.setattr(importing, "AT_ONCE", 1)
+async def test_the_catalog_is_held_for_few_at_a_time(shop, importer, target_server):
     made = [ids.new() for _ in range(4)]
     for name in made:
         fill(target_server, name, [b"x"])
         shop.target.metadata[name] = marks.labels({})
     announced = []
-    await importer(announced).run(orders.Import("second"))
+    await importer(announced, at_once=1).run(orders.Import("second"))
     assert sorted(announced) == sorted(("buffer", name) for name in made)
     batches = [line["newBuffers"] for line in shop.lines if line["message"] == "Inserted batch"]
     assert batches == [2, 2]

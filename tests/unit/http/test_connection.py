@@ -5,7 +5,8 @@ import socket
 
 import pytest
 
-from tests.support.site import code
+from tests.support import wire
+from tests.support.site import ROUTES, code
 from tygerd.http import connection
 
 # --- whole answers -----------------------------------------------------------------------------------------
@@ -180,8 +181,8 @@ async def test_a_body_that_is_said_to_be_none_is_refused(peer):
     assert (await peer.ask("GET", "/plain/1", headers="Content-Type: text/plain\r\n")).status == 200
 
 
-async def test_a_long_body_is_decoded_too(peer, monkeypatch):
-    monkeypatch.setattr(connection, "SHORT", 100)
-    name = "n" * 500
-    answer = await peer.ask("POST", "/things", json.dumps({"name": name}).encode())
+async def test_a_long_body_is_decoded_too(log):
+    name = "n" * (connection.SHORT + 1)
+    async with wire.serving(ROUTES, site_=wire.site(ROUTES, app=log)) as peer:
+        answer = await peer.ask("POST", "/things", json.dumps({"name": name}).encode())
     assert (answer.status, json.loads(answer.body)) == (201, {"name": name})

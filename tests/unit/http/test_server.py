@@ -55,12 +55,12 @@ def place():
 
 
 @contextlib.asynccontextmanager
-async def running(path, *, connections=10, deadline=wire.PATIENCE, check=0.01, gate=None):
+async def running(path, *, connections=10, deadline=wire.PATIENCE, check=0.01, gate=None, **options):
     """A server on `path`/s; `ended` of it is set once `serve` has returned."""
     listening = listener.Listener.bind(str(path / "s"), mode=0o600, group=None)
     site = wire.site(ROUTES, app=gate or Gate())
     it = server.Server(
-        site, listening, connections_per_uid=connections, stop_deadline=deadline, path_check=check
+        site, listening, connections_per_uid=connections, stop_deadline=deadline, path_check=check, **options
     )
     it.ended = trio.Event()
 
@@ -115,19 +115,22 @@ async def test_a_user_with_too_many_connections_is_turned_away(place):
             peer.sock.close()
 
 
-async def test_who_is_turned_away_is_heard_first(place, monkeypatch):
+async def test_who_is_turned_away_is_heard_first(place):
     """An answer to nothing is a broken connection to a client. Those that say nothing do not pile up."""
-    monkeypatch.setattr(server, "TURNED_AWAY", 1)
-    async with running(place, connections=1):
+    async with running(place, connections=1, turned_away=1, turned_away_patience=wire.PATIENCE / 2):
         first = connect(place)
         assert (await first.ask("GET", "/quick")).status == 200
         second, third = connect(place), connect(place)
         assert (await third.answer()).status == 503
         assert (await second.ask("GET", "/quick")).status == 503
-        monkeypatch.setattr(server, "TURNED_AWAY_PATIENCE", 0.1)
-        fourth = connect(place)
-        assert (await fourth.answer()).status == 503
-        for peer in (first, second, third, fourth):
+        for peer in (first, second, third):
+            peer.sock.close()
+    async with running(place, connections=1, turned_away_patience=0.1):
+        first = connect(place)
+        assert (await first.ask("GET", "/quick")).status == 200
+        silent = connect(place)
+        assert (await silent.answer()).status == 503
+        for peer in (first, silent):
             peer.sock.close()
 
 

@@ -57,8 +57,8 @@ class Sink:
 class Measured(download.Download):
     """Notes the most memory that its blocks have had."""
 
-    def __init__(self, remote, dop):
-        super().__init__(remote, self.take, download.Options(width=lambda: dop))
+    def __init__(self, remote, dop, **options):
+        super().__init__(remote, self.take, download.Options(width=lambda: dop, **options))
         self.data = b""
         self.most = 0
 
@@ -99,21 +99,19 @@ async def test_many_blocks_use_the_parallelism_but_no_more_memory(server, remote
     assert taking.most <= 8 * 1000
 
 
-async def test_huge_blocks_behind_small_ones(server, remote, monkeypatch):
+async def test_huge_blocks_behind_small_ones(server, remote):
     """A window that has grown with small blocks asks for more large ones than there is memory for."""
-    monkeypatch.setattr(download, "MEMORY", 200_000)
     blocks = [*[b"x" * 10] * 64, *[os.urandom(70_000) for _ in range(16)]]
     put(server, blocks)
-    taking = Measured(remote, 32)
+    taking = Measured(remote, 32, memory=200_000)
     await taking.run()
     assert taking.data == b"".join(blocks)
     assert taking.most <= 200_000 + 70_000
     assert len(server.seen) < 2 * len(blocks)
 
 
-async def test_huge_blocks_are_not_asked_for_again_at_each_delivery(server, remote, monkeypatch):
+async def test_huge_blocks_are_not_asked_for_again_at_each_delivery(server, remote):
     """Those that found no room are left alone while small ones before them are delivered."""
-    monkeypatch.setattr(download, "MEMORY", 200_000)
     blocks = [*[b"x" * 10] * 60, *[os.urandom(70_000) for _ in range(10)]]
     put(server, blocks)
 
@@ -125,7 +123,7 @@ async def test_huge_blocks_are_not_asked_for_again_at_each_delivery(server, remo
             if not 10 <= self.blocks < 38:
                 await trio.testing.wait_all_tasks_blocked(0.005)
 
-    taking = Uneven(remote, 32)
+    taking = Uneven(remote, 32, memory=200_000)
     await taking.run()
     assert taking.data == b"".join(blocks)
     asked = [seen.blob for seen in server.seen if seen.blob.startswith("00/")]
@@ -133,11 +131,10 @@ async def test_huge_blocks_are_not_asked_for_again_at_each_delivery(server, remo
 
 
 @pytest.mark.parametrize("fit", [1, 3])
-async def test_huge_blocks_are_asked_for_once(server, remote, monkeypatch, fit):
-    monkeypatch.setattr(download, "MEMORY", fit * 70_000)
+async def test_huge_blocks_are_asked_for_once(server, remote, fit):
     blocks = [os.urandom(70_000) for _ in range(10)]
     put(server, blocks)
-    taking = Measured(remote, 32)
+    taking = Measured(remote, 32, memory=fit * 70_000)
     await taking.run()
     assert taking.data == b"".join(blocks)
     asked = [seen.blob for seen in server.seen if seen.blob.startswith("00/")]
