@@ -2,6 +2,10 @@
 
 Both directions are moved by one thread, spliced as bytes come. The end of the input closes the sending half
 only.
+
+A program may end as soon as it has sent its last byte, which on one host is no loss. But a container's
+network goes with it, some 50 ms later, and with that network what the kernel has not delivered by then. So
+what is left is taken into memory at once, however long the pipe may take: all that the kernel holds, a few MB.
 """
 
 from __future__ import annotations
@@ -18,6 +22,8 @@ from tygerd.supervisor import ending
 SILENCE = 10.0
 """Seconds without a byte after main's end until its connection counts as cut: a network that was removed with
 its container says no more."""
+
+CUT = "the connection was cut as main ended"
 
 BROKEN_OFF = "main broke its connection off: it had not read all of its input, or it was killed"
 
@@ -61,17 +67,50 @@ class _Flow:
             self.ended = moved == 0
 
 
-class Bridge:
-    """A connection and the pipes on our side of it, until both directions have ended."""
+class _Kept:
+    """The rest of a direction, from memory. As `_Flow`."""
 
-    def __init__(self, connection: socket.socket, gone: int, stop: streams.Stop, end: ending.Ending) -> None:
+    filled = True
+
+    def __init__(self, data: bytearray, sink: int) -> None:
+        self.source = -1
+        self.sink = sink
+        self._data = memoryview(data)
+
+    @property
+    def ended(self) -> bool:
+        """Nothing is left, or nobody wants it."""
+        return self.sink < 0 or not self._data
+
+    @property
+    def awaited(self) -> tuple[int, int]:
+        """See `_Flow`."""
+        return self.sink, select.POLLOUT
+
+    def step(self) -> None:
+        """There is room in the pipe."""
+        with contextlib.suppress(BlockingIOError):
+            self._data = self._data[os.write(self.sink, self._data) :]
+
+
+class Bridge:
+    """A connection and the pipes on our side of it, until both directions have ended.
+
+    `gone` is readable once main and all that it started are gone; `life` is from the moment at which main
+    ends, where its network goes with it, else it is -1.
+    """
+
+    def __init__(
+        self, connection: socket.socket, gone: int, stop: streams.Stop, end: ending.Ending, life: int = -1
+    ) -> None:
         self._connection = connection
         self._gone = gone
         self._stop = stop
         self._end = end
         self._pipes: list[int] = []
+        self._life = life
         self._to: _Flow | None = None
-        self._from: _Flow | None = None
+        self._from: _Flow | _Kept | None = None
 
     def open(self, source: int, sink: int) -> None:
         """Open the pipes, the output's first; each is an `O_PATH` descriptor of a FIFO, -1 for none."""
@@ -102,16 +141,35 @@ class Bridge:
                 if self._end.failed:
                     raise OSError(errno.ECANCELED, "the run has failed")
             elif not ready:
-                raise OSError(
-                    errno.EPIPE if self._to else errno.ETIMEDOUT, "the connection was cut as main ended"
-                )
+                raise OSError(errno.EPIPE if self._to else errno.ETIMEDOUT, CUT)
+            if self._life in ready:
+                self._life = -1
+                self._keep()
             self._step(ready)
+
+    def _keep(self) -> None:
+        """Main has ended: take what is still on its way, before its network goes."""
+        if self._from is None:
+            return
+        data, fd = bytearray(), self._connection.fileno()
+        while True:
+            ready = poll({fd: select.POLLIN, self._stop.fileno(): select.POLLIN}, SILENCE)
+            if fd not in ready:
+                raise OSError(errno.ETIMEDOUT, CUT)
+            with contextlib.suppress(BlockingIOError):
+                piece = os.read(fd, _PIECE)
+                if not piece:
+                    break
+                data += piece
+        self._from = _Kept(data, self._from.sink)
 
     def _wait(self, gone: bool) -> dict[int, int]:
         """What is ready; nothing where main is gone and no more will come."""
         events = {self._stop.fileno(): select.POLLIN}
         if not gone:
             events[self._gone] = select.POLLIN
+        if self._life >= 0:
+            events[self._life] = select.POLLIN
         if self._to and not self._from:
             events[self._connection.fileno()] = 0  # a quiet input: only the connection's end comes from there
         for flow in (self._to, self._from):

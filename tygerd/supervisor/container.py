@@ -86,6 +86,11 @@ class ContainerMain(mains.Main):
         line = self._lifeline
         return not self.ended and line is not None and line.cut
 
+    @property
+    def life(self) -> int:
+        """See `Main`."""
+        return -1 if self._lifeline is None else self._lifeline.fileno()
+
     # --- what the main loop calls --------------------------------------------------------------------------
 
     def start(self) -> None:

@@ -30,6 +30,10 @@ class Lifeline:
         else:
             os.close(fd)
 
+    def fileno(self) -> int:
+        """Readable once the container has surely ended; -1 where that is never known."""
+        return self._fd
+
     @property
     def cut(self) -> bool:
         """Whether the container has surely ended. From any thread."""

@@ -61,6 +61,11 @@ class Main(abc.ABC):
         return False
 
     @property
+    def life(self) -> int:
+        """Until `close`, a descriptor that is readable once it has ended; -1 if its network outlives it."""
+        return -1
+
+    @property
     def runs(self) -> bool:
         """It was started and has not ended."""
         return self.started_at is not None and not self.ended

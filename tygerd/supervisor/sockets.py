@@ -66,6 +66,10 @@ class Place(Protocol):
         """
         ...
 
+    def life(self) -> int:
+        """A descriptor that is readable once main has ended; -1 where its connections outlive it."""
+        ...
+
 
 class OwnPort:
     """A port of this host on which a process of ours is to listen. See `Place`."""
@@ -85,6 +89,10 @@ class OwnPort:
         self._strangers = strangers
         return tuple(Address(host, self._port) for found in ours for host in ports.reachable(found.host))
 
+    def life(self) -> int:
+        """See `Place`."""
+        return -1
+
 
 class MainsPort:
     """A port of a program that has an address of its own. See `Place`."""
@@ -98,6 +106,10 @@ class MainsPort:
         if (port := self._main.published.get(self._port)) is not None:
             return (Address("127.0.0.1", port, proxied=True),)
         return () if self._main.address is None else (Address(self._main.address, self._port),)
+
+    def life(self) -> int:
+        """See `Place`."""
+        return self._main.life
 
 
 class Adapter(threading.Thread):
@@ -168,7 +180,7 @@ class Adapter(threading.Thread):
         """The whole life of the adapter."""
         with self._connect() as connection:
             self.state = "open"
-            joined = bridge.Bridge(connection, self._gone, self.stop, self._end)
+            joined = bridge.Bridge(connection, self._gone, self.stop, self._end, self._place.life())
             try:
                 joined.open(self._input, self._output)
                 joined.run()

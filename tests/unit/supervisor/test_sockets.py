@@ -20,13 +20,17 @@ PATIENCE = 20.0
 class Fixed:
     """A place that is known from the start."""
 
-    def __init__(self, *addresses: sockets.Address) -> None:
+    def __init__(self, *addresses: sockets.Address, ends: int = -1) -> None:
+        self.ends = ends
         self.addresses = addresses
         self.looked = threading.Event()
 
     def look(self) -> tuple[sockets.Address, ...]:
         self.looked.set()
         return self.addresses
+
+    def life(self) -> int:
+        return self.ends
 
 
 class Joined:
@@ -260,6 +264,44 @@ def test_main_ends_after_its_last_word(join, listener):
         main.sendall(bytes(1_000_000))
         joined.main_ended()
     assert len(joined.received()) == 1_000_000
+    assert joined.result() == ("complete", None)
+
+
+@pytest.fixture
+def life():
+    fd = os.eventfd(0)
+    yield fd
+    os.close(fd)
+
+
+def test_what_is_on_its_way_is_kept_when_mains_network_goes(join, listener, life):
+    """The last bytes of a container that has ended, whatever the transfer behind the pipe waits for."""
+    joined = join(Fixed(sockets.Address(*listener.getsockname()), ends=life), takes=False)
+    with accept(listener) as main:
+        sender = threading.Thread(target=main.sendall, args=(bytes(20_000_000),))
+        sender.start()
+        os.eventfd_write(life, 1)
+        sender.join(PATIENCE)
+        assert not sender.is_alive()  # and nobody has read the pipe
+    assert len(joined.received()) == 20_000_000
+    assert joined.result() == ("complete", None)
+
+
+def test_a_network_that_has_gone_before_all_was_there(join, listener, life, monkeypatch):
+    monkeypatch.setattr(bridge, "SILENCE", 0.05)
+    joined = join(Fixed(sockets.Address(*listener.getsockname()), ends=life), takes=False)
+    with accept(listener) as main:
+        main.sendall(b"half")
+        os.eventfd_write(life, 1)
+        assert joined.result() == ("failed", "socket 8080: the connection was cut as main ended")
+
+
+def test_nobody_wants_what_is_on_its_way(join, listener, life):
+    joined = join(Fixed(sockets.Address(*listener.getsockname()), ends=life), gives=False)
+    with accept(listener) as main:
+        joined.finish()
+        main.sendall(bytes(1_000_000))
+        os.eventfd_write(life, 1)
     assert joined.result() == ("complete", None)
 
 
