@@ -5,7 +5,7 @@ only.
 
 A program may end as soon as it has sent its last byte, which on one host is no loss. But a container's
 network goes with it, some 50 ms later, and with that network what the kernel has not delivered by then. So
-what is left is taken into memory at once, however long the pipe may take: all that the kernel holds, a few MB.
+what is left is taken into memory at once, however long the pipe may take: what the kernel holds, a few MB.
 """
 
 from __future__ import annotations
