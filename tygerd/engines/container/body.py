@@ -88,7 +88,7 @@ def main(
     body = _body(place, job, job.codespec, image, part, known)
     host = body["HostConfig"]
     if pipes:
-        host |= mount(os.path.join(directory, spec.PIPES, part.pipes), inside)
+        host |= mount(os.path.normpath(os.path.join(directory, spec.PIPES, part.pipes)), inside)
     gpu = job.codespec.resources.gpu if job.codespec.resources else None
     if gpu is not None and quantity.parse(gpu).nanos:
         host["DeviceRequests"] = [{"Driver": "", "Count": -1, "Capabilities": [["gpu"]]}]
@@ -190,9 +190,9 @@ def _endpoints(codespec: model.WorkerCodespec, hosts: list[str]) -> dict[str, st
 def _limits(place: Place, codespec: model.CodespecBase) -> dict[str, Any]:
     """Limits of resources that are enforced; what is merely requested is not."""
     limits: dict[str, Any] = {}
-    if cpu := _amount(codespec, "cpu"):
+    if place.facts.limits and (cpu := _amount(codespec, "cpu")):
         limits["NanoCpus"] = min(cpu, int(place.facts.cpus * 10**9)) if place.facts.cpus else cpu
-    if memory := _amount(codespec, "memory"):
+    if place.facts.limits and (memory := _amount(codespec, "memory")):
         limits["Memory"] = limits["MemorySwap"] = memory // 10**9  # both: no swap beside it
     shm = codespec.resources.shm if codespec.resources else None
     if shm is not None and (size := quantity.parse(shm).nanos // 10**9):

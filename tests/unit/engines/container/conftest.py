@@ -1,13 +1,28 @@
-"""An engine to ask: a real Podman, with its facts."""
+"""An engine to ask: a real Podman, with its facts and what bodies depend on."""
 
 import pytest
 
-from tygerd.engines.container import find
+from tygerd import enginesettings
+from tygerd.engines.container import body, find
+
+INSTALLATION = "0123456789abcdef0123456789abcdef"
+
+FACTS: dict[str, find.Facts] = {}
+"""By socket: it takes Podman a second to say them."""
 
 
 @pytest.fixture
 async def engine(podman):
     """The API of the session's Podman, and what it says of itself."""
     connected = await find.reach(podman.socket, {})
-    yield connected, await find.ask(connected)
+    if podman.socket not in FACTS:
+        FACTS[podman.socket] = await find.ask(connected)
+    yield connected, FACTS[podman.socket]
     await connected.close()
+
+
+@pytest.fixture
+def place():
+    """What bodies depend on, of an engine that is made up."""
+    facts = find.Facts("Docker", "28", "amd64", rootless=False, limits=True, gpu=True, cpus=2)
+    return body.Place(INSTALLATION, facts, enginesettings.Container(), init=True)
