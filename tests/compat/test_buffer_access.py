@@ -81,5 +81,5 @@ def test_access_to_ephemeral_buffers(talk):
         <
         < {{"uri":"temporary"}}
         {access("", "run-7-temp-abc")}
-        {buffers.invalid("Ephemeral buffers are not supported.")}
+        {GONE}
     """)

@@ -175,7 +175,6 @@ RULES = [
     (run({**GOOD, "buffers": IO}, job={"buffers": {"IN": "[[buffer]]"}}), "Buffer argument '[IN, [[buffer]]]' does not correspond to a buffer parameter on the codespec"),
     (run(worker={"codespec": "there"}), "Runs with workers are only supported on Kubernetes"),
     # What this engine cannot do it refuses by name.
-    (run({**GOOD, "buffers": IO}, job={"buffers": {"in": "_"}}), "buffers: 'in' is '_', but ephemeral buffers are not supported by the process engine; leave it out to have a buffer made"),
     (inline(resources={"gpu": 1}), "gpu: the process engine gives no GPU to a job; leave resources.gpu out"),
     (inline(env={"A=B": "c"}), "env: 'A=B' cannot be the name of an environment variable"),
     (inline(args=["\0"]), "args: it has a null byte, which no program can get"),

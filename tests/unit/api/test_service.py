@@ -27,7 +27,7 @@ def ask(it, path):
 def test_metadata(shared):
     found = ask(shared, "/metadata").json()
     assert found == {
-        "capabilities": ["LocalBuffers"],
+        "capabilities": ["EphemeralBuffers", "LocalBuffers"],
         "apiVersions": ["1.0"],
         "storageEndpoints": [f"http+unix://{shared.socket}:/"],
     }
