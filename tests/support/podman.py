@@ -193,6 +193,10 @@ class Podman:
     def clean(self) -> None:
         """Remove the containers, the networks and everything else in the slot."""
         self.kill()
+        for process in pathlib.Path("/proc").glob("[0-9]*/cmdline"):  # of somebody who was killed
+            with contextlib.suppress(OSError):
+                if process.read_bytes().endswith(f"\0unix://{self.socket}\0".encode()):
+                    os.kill(int(process.parent.name), signal.SIGKILL)
         if not self.directory.exists():
             return
         if os.path.exists(self.env["CONTAINERS_CONF"]):

@@ -37,8 +37,7 @@ SETTLE = (0.003, 0.01, 0.02, 0.05, 0.1, 0.2)
 """Seconds between looks at a container whose output has ended: it may be about to end."""
 
 LOOK, LOOK_CLOSELY = 30.0, 1.0
-"""Seconds between looks at a container of which nothing is heard; the latter when it was told to end, or when
-its end may be hidden behind output that nobody takes."""
+"""Seconds between looks at a container of which nothing is heard; the latter when it was told to end."""
 
 REMOVAL = 10.0
 """Seconds for the removal at the end; the daemon removes what is left."""
@@ -123,7 +122,9 @@ class ContainerMain(mains.Main):
             self._thread(self._signal, "SIGKILL")
 
     def close(self) -> None:
-        """See `Main`. The container is removed, if its engine answers in time."""
+        """See `Main`. The container is removed, if its engine answers in time. Idempotent."""
+        if self._done.is_set():
+            return
         self._done.set()
         self._remove(REMOVAL)
         for thread in self._threads:
@@ -150,8 +151,10 @@ class ContainerMain(mains.Main):
             self._create()
             self._begin()
             state = self._watch()
-            self.code = int(state.get("ExitCode") or 0)
-            self.reason = self._worse(self.code, oom=bool(state.get("OOMKilled")))
+            if (code := int(state.get("ExitCode") or 0)) >= 0:
+                self.code, self.reason = code, self._worse(code, oom=bool(state.get("OOMKilled")))
+            else:
+                self.reason = f"{self._whose} has ended, and its engine has lost the exit code"
         except _NeverError as error:
             self.reason = str(error) or None
         except Exception as error:  # noqa: BLE001 - a defect of ours must not leave a run without an end
@@ -167,7 +170,8 @@ class ContainerMain(mains.Main):
             try:
                 self._call("POST", "/containers/create", query=query, body=body)
             except dockerapi.Refused as refusal:
-                if refusal.status != 409 or attempt > 3:
+                # 409 of Docker, 500 of Podman
+                if "already in use" not in refusal.message or attempt > 3:
                     raise _NeverError(f"cannot create {self._whose}: {refusal}") from None
                 self._remove(PATIENCE)
             except dockerapi.Unreachable as error:
@@ -226,17 +230,20 @@ class ContainerMain(mains.Main):
 
     def _watch(self) -> dict[str, Any]:
         """Its state, once it has ended."""
-        resumed = 0
+        resumed, detached = 0, False
         state = self._look()
         while not _has_ended(state):
             poller = select.poll()
             poller.register(self._nudged, select.POLLIN)
             poller.register(self._output.paused, select.POLLIN)
-            closely = self._stopping or self._output.blocked
-            ready = dict(poller.poll((LOOK_CLOSELY if closely else LOOK) * 1000))
+            ready = dict(poller.poll((LOOK_CLOSELY if self._stopping else LOOK) * 1000))
             if self._nudged in ready:
                 os.eventfd_read(self._nudged)
-                continue  # it was told to end; look when it had time for it
+            if self._output.blocked and self._stopping and not detached:
+                detached = True
+                self._output.detach()
+            if self._nudged in ready or (self._output.blocked and not detached):
+                continue  # it needs time; and who looks while nobody reads spoils what is there to be seen
             if self._memory is not None:
                 self._memory.killed()  # as long as the count is there
             state = self._look()
@@ -353,8 +360,10 @@ class ContainerMain(mains.Main):
         body = self._container.body
         words = [*(body.get("Entrypoint") or ()), *(body.get("Cmd") or ())]
         what = f"'{words[0]}'" if words else self._whose
+        # runc's words, wrapped in those of each program above it.
         why = re.sub(r"^.*(unable to start container process|create failed): ", "", refusal.message)
-        return f"cannot start {what}: {why}"
+        found = re.search(r'exec: "[^"]*": (.*?)(: unknown|: OCI runtime .*)?$', why)
+        return f"cannot start {what}: {found[1] if found else why}"
 
     def _worse(self, code: int, *, oom: bool) -> str | None:
         """A better word than the code."""

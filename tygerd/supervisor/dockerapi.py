@@ -69,7 +69,7 @@ class Answer:
         self._until, self._wake = None, wake
 
     def read_head(self) -> None:
-        """Take the status line and the headers."""
+        """Take the status line and the headers. Raises as reading the body does."""
         lines: list[bytes] = []
         while line := self._line():
             lines.append(line)
@@ -89,12 +89,7 @@ class Answer:
         One that has neither a length nor chunks lasts as long as the connection.
         """
         if self.headers.get("transfer-encoding", "").lower() == "chunked":
-            while True:
-                size = self._size(self._line())
-                if size == 0:
-                    return
-                yield from self._exactly(size)
-                self._line()
+            yield from self._chunks()
         elif (length := self.headers.get("content-length")) is not None:
             yield from self._exactly(self._size(length.encode(), 10))
         else:
@@ -139,6 +134,34 @@ class Answer:
     def close(self) -> None:
         """End the connection. Idempotent."""
         self._sock.close()
+
+    def _chunks(self) -> Iterator[bytes]:
+        """What the chunks have, of all that have arrived at once: Podman makes one of each line of a log."""
+        left, ended = 0, False
+        while True:
+            data, at = bytes(self._pending), 0
+            together: list[bytes] = []
+            while at < len(data):
+                if left:
+                    piece = data[at : at + left]
+                    together.append(piece)
+                    at += len(piece)
+                    left -= len(piece)
+                elif (end := data.find(b"\n", at)) < 0:
+                    break
+                else:
+                    line, at = data[at:end].strip(), end + 1
+                    if line and not (left := self._size(line)):  # an empty one ends a chunk
+                        ended = True
+                        break
+            del self._pending[:at]
+            if len(self._pending) > _LONGEST:
+                raise Unreachable("what answers is not an engine: it does not speak HTTP")
+            if together:
+                yield b"".join(together)
+            if ended:
+                return
+            self._fill()
 
     def _size(self, text: bytes, base: int = 16) -> int:
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-ROOT = "/sys/fs/cgroup"
+ROOT, PROC = "/sys/fs/cgroup", "/proc/{}/cgroup"
 
 _FILES = ("memory.events", "memory.oom_control")
 """Of version 2, with all groups below, and of version 1."""
@@ -50,7 +50,7 @@ class Memory:
 def _places(pid: int, container: str, root: str) -> list[str]:
     """Where the count may stand: the process's own group, then those above it that are the container's."""
     try:
-        with open(f"/proc/{pid}/cgroup") as file:
+        with open(PROC.format(pid)) as file:
             lines = file.read().splitlines()
     except OSError:
         return []

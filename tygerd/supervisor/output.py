@@ -31,7 +31,7 @@ STUCK = 10.0
 PATIENCE = 60.0
 """Seconds after the container's end that we wait for an engine that has the rest of the log."""
 
-Order = Literal["resume", "finish", "stop"]
+Order = Literal["pause", "resume", "finish", "stop"]
 
 
 class Output:
@@ -71,6 +71,13 @@ class Output:
         """The container runs: follow its log. Only while paused."""
         self._give("resume")
 
+    def detach(self) -> None:
+        """The container is to end and `blocked` stands in its way: leave the attached connection, and pause.
+
+        While nobody reads that, Podman cannot take notice of the end, and loses the exit code.
+        """
+        self._give("pause")
+
     def finish(self, *, damaged: bool) -> None:
         """The container has ended: copy what is left and close the pipes. `damaged`: a connection broke."""
         self._damaged |= damaged
@@ -99,6 +106,9 @@ class Output:
             if answer is not None:
                 self._copy(answer, {})
             while (order := self._next()) == "resume":
+                self._damaged = (
+                    True  # Podman ends a log that is followed soon after the container, read or not
+                )
                 with contextlib.suppress(dockerapi.Refused, dockerapi.Unreachable, dockerapi.Interrupted):
                     self._copy(self._log(follow=True), dict(self._copied))
             if order == "finish" and (self._damaged or sum(self._copied.values()) <= SMALL):
@@ -110,17 +120,25 @@ class Output:
 
     def _next(self) -> Order:
         """What to do now, from the owner."""
-        if self._order not in ("finish", "stop"):
-            os.eventfd_write(self.paused, 1)
+        with self._lock:
+            if self._order == "pause":
+                self._taken()
+            if self._order is None:
+                os.eventfd_write(self.paused, 1)
         while True:
             select.select([self.ordered], [], [])
             with self._lock:
-                if (order := self._order) is None:
-                    continue
-                if order == "resume":  # the others stay: they are the last
-                    self._order = None
-                    os.eventfd_read(self.ordered)
-                return order
+                order = self._order
+                if order in ("finish", "stop"):  # these stay: they are the last
+                    return order
+                self._taken()
+                if order == "resume":
+                    return order
+
+    def _taken(self) -> None:
+        """The order is being followed, and its signal is no longer needed."""
+        self._order = None
+        os.eventfd_read(self.ordered)
 
     def _fetch(self) -> None:
         """Copy what the log has more than was copied. An engine that comes back in time is waited for."""
@@ -165,12 +183,14 @@ class Output:
             written = 0
             while fd >= 0 and written < len(view):
                 try:
-                    written += os.write(fd, view[written:])
+                    size = os.write(fd, view[written:])
                 except BlockingIOError:
                     self._wait_for_room(fd)
                 except BrokenPipeError:  # the main loop wants no more
                     break
-        self._copied[stream] += len(data)
+                else:
+                    written += size
+                    self._copied[stream] += size
 
     def _wait_for_room(self, fd: int) -> None:
         poller = select.poll()
@@ -185,6 +205,8 @@ class Output:
             self.blocked = False
         if self._order == "stop" or not ready:
             raise _StuckError
+        if self._order == "pause":
+            raise dockerapi.Interrupted
 
     def _close_pipes(self) -> None:
         for stream, fd in self._pipes.items():

@@ -1,0 +1,128 @@
+"""What is copied of a container's output, when connections end where they like. See also test_container."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+
+import pytest
+
+from tests.support import fakedocker
+from tygerd.supervisor import dockerapi, log, output
+
+TEXT = b"".join(b"line %d\n" % number for number in range(2000))
+
+
+def frames(data: bytes, stream: int = 1) -> bytes:
+    return bytes([stream, 0, 0, 0]) + len(data).to_bytes(4, "big") + data
+
+
+@pytest.fixture
+def docker():
+    with fakedocker.docker() as engine:
+        made = engine.containers["x"] = fakedocker.Container("x", {})
+        made.silent = True
+        yield engine
+
+
+@pytest.fixture
+def copying(docker):
+    stamps = log.Stamps()
+    it = output.Output(dockerapi.Api(docker.socket), lambda fd, stream: log.Source(fd, stream, stamps))
+    yield it
+    it.close()
+    for source in it.sources:
+        source.close()
+
+
+def attached(data: bytes) -> dockerapi.Answer:
+    """A connection that has these bytes, and then ends."""
+    ours, theirs = socket.socketpair()
+    theirs.sendall(data)
+    theirs.close()
+    return dockerapi.Answer(ours, None, None)
+
+
+def rest(it: output.Output) -> bytes:
+    """All that comes, to the end, of both streams."""
+    found = b""
+    for source in it.sources:
+        os.set_blocking(source.fileno(), True)
+        while data := os.read(source.fileno(), 65536):
+            found += data
+    return found
+
+
+def until_paused(it: output.Output) -> None:
+    assert select.select([it.paused], [], [], 30)[0]
+    os.eventfd_read(it.paused)
+
+
+@pytest.mark.parametrize("cut", [0, 3, 8, 9, 500, len(TEXT) + 8])
+def test_what_a_connection_had_not_is_taken_from_the_log(docker, copying, cut):
+    docker.containers["x"].log = [frames(TEXT[:300]), frames(b"err", 2), frames(TEXT[300:])]
+    copying.begin("x", attached((frames(TEXT[:300]) + frames(b"err", 2) + frames(TEXT[300:]))[:cut]))
+    until_paused(copying)
+    copying.finish(damaged=False)
+    assert rest(copying) == TEXT + b"err"
+
+
+def test_without_a_connection_all_of_it_is(docker, copying):
+    docker.containers["x"].log = [frames(TEXT)]
+    copying.begin("x", None)
+    until_paused(copying)
+    copying.resume()
+    until_paused(copying)
+    copying.finish(damaged=False)
+    assert rest(copying) == TEXT
+
+
+def test_much_that_came_whole_is_not_compared(docker, copying, monkeypatch):
+    monkeypatch.setattr(output, "SMALL", 100)
+    copying.begin("x", attached(frames(TEXT)))
+    until_paused(copying)
+    copying.finish(damaged=False)
+    assert rest(copying) == TEXT
+    assert docker.requests == []
+
+
+def test_an_engine_that_has_lost_the_log_has_nothing_more(docker, copying):
+    copying.begin("x", attached(frames(TEXT)))
+    until_paused(copying)
+    del docker.containers["x"]
+    copying.finish(damaged=True)
+    assert rest(copying) == TEXT
+
+
+def test_an_engine_that_comes_back_is_waited_for(docker, copying):
+    docker.containers["x"].log = [frames(TEXT)]
+    copying.begin("x", attached(frames(TEXT[:10])))
+    until_paused(copying)
+    docker.lose("GET /logs")
+    copying.finish(damaged=True)
+    assert rest(copying) == TEXT
+    assert docker.requests == ["GET /logs"] * 2
+
+
+def test_what_never_began_ends(copying):
+    copying.finish(damaged=False)
+    assert rest(copying) == b""
+
+
+def test_a_container_is_let_go_where_nobody_reads(docker, copying):
+    """And nothing is lost or twice there when somebody does."""
+    docker.containers["x"].log = [frames(TEXT * 20)]
+    copying.begin("x", attached(frames(TEXT * 20)[: 150 * 1024]))
+    while not copying.blocked:
+        select.select([copying.paused], [], [], 0.01)
+    copying.detach()
+    until_paused(copying)
+    copying.finish(damaged=False)
+    assert rest(copying) == TEXT * 20
+
+
+def test_who_closes_does_not_wait_for_room(docker, copying):
+    copying.begin("x", attached(frames(TEXT * 20)[: 150 * 1024]))
+    while not copying.blocked:
+        select.select([copying.paused], [], [], 0.01)
