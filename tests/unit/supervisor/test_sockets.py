@@ -375,15 +375,17 @@ def test_it_tries_until_somebody_listens(join, listener):
     assert joined.received() == b"late"
 
 
-def test_a_proxy_that_finds_nobody_behind_it(join, listener):
+def test_a_proxy_that_finds_nobody_behind_it(join, listener, monkeypatch):
+    monkeypatch.setattr(sockets, "PROBATION", PATIENCE)
     joined = join(Fixed(sockets.Address(*listener.getsockname(), proxied=True)))
     accept(listener).close()
     reset(accept(listener))
     with accept(listener) as main:
+        main.sendall(b"here")  # or it would say nothing for as long as a proxy takes
         joined.send(b"now")
         joined.finish()
         assert everything(main) == b"now"
-    assert joined.received() == b""
+    assert joined.received() == b"here"
     assert joined.result() == ("complete", None)
 
 
@@ -394,6 +396,15 @@ with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as server:
     connection, _ = server.accept()
     connection.sendall(b"ours")
 """
+
+
+def test_a_proxy_with_somebody_behind_it_who_says_nothing(join, listener):
+    joined = join(Fixed(sockets.Address(*listener.getsockname(), proxied=True)), gives=False)
+    with accept(listener) as main:
+        joined.send(b"now")
+        joined.finish()
+        assert everything(main) == b"now"
+    assert joined.result() == ("complete", None)
 
 
 def test_a_port_of_this_host_that_a_child_of_ours_listens_on(join, listener):
