@@ -188,7 +188,7 @@ DIFFERS: dict[str, str] = {
     "GET /buffers excludeTag": "200 at most",
     "PUT /buffers/{id}": "1000 tags at most",
     "POST /buffers/{id}/access": (
-        "an id with a dash is a 404; a `ttl` out of range is a 400, and an ephemeral buffer's id too"
+        "an id with a dash is a 404; a `ttl` out of range is a 400; an ephemeral buffer's URL has a path"
     ),
     "POST /buffers/export": "the local store can be a source, and the destination must be configured",
     "POST /buffers/import": "several accounts and no name are a 400",
