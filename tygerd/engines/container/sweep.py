@@ -6,6 +6,7 @@ whoever finds a container *first* and the lock free *afterwards* has found an or
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Callable
@@ -33,6 +34,9 @@ async def sweep(
             left += 1
             continue
         name = (container.get("Names") or ["?"])[0].lstrip("/")
+        with contextlib.suppress(api.Refused):  # as it does where it runs no more
+            # Podman, told to remove what runs, asks it to end and waits for ten seconds.
+            await engine.post(f"/containers/{container['Id']}/kill", signal="SIGKILL")
         try:
             await engine.delete(f"/containers/{container['Id']}", force="1", v="1")
         except api.Refused as refusal:
