@@ -116,6 +116,7 @@ class Podman:
         done = subprocess.run(
             [*self.command, *arguments],
             env=self.env,
+            cwd=self.directory,
             input=stdin or b"",
             capture_output=True,
             timeout=PATIENCE,
@@ -146,6 +147,7 @@ class Podman:
             self._process = subprocess.Popen(
                 [*self.command, "system", "service", "--time", "0", f"unix://{self.socket}"],
                 env=self.env,
+                cwd=self.directory,  # conmon leaves files where it is
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

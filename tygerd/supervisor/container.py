@@ -39,6 +39,9 @@ SETTLE = (0.003, 0.01, 0.02, 0.05, 0.1, 0.2)
 LOOK, LOOK_CLOSELY = 30.0, 1.0
 """Seconds between looks at a container of which nothing is heard; the latter when it was told to end."""
 
+LAST_WORDS = 0.5
+"""Seconds after the end of its first process in which its output ends, too."""
+
 REMOVAL = 10.0
 """Seconds for the removal at the end; the daemon removes what is left."""
 
@@ -230,22 +233,27 @@ class ContainerMain(mains.Main):
 
     def _watch(self) -> dict[str, Any]:
         """Its state, once it has ended."""
-        resumed, detached = 0, False
+        resumed, detached, gone = 0, False, False
         state = self._look()
         while not _has_ended(state):
             poller = select.poll()
             poller.register(self._nudged, select.POLLIN)
             poller.register(self._output.paused, select.POLLIN)
-            ready = dict(poller.poll((LOOK_CLOSELY if self._stopping else LOOK) * 1000))
-            if self._nudged in ready:
-                os.eventfd_read(self._nudged)
-            if self._output.blocked and self._stopping and not detached:
-                detached = True
-                self._output.detach()
-            if self._nudged in ready or (self._output.blocked and not detached):
-                continue  # it needs time; and who looks while nobody reads spoils what is there to be seen
+            if self.life >= 0 and not gone:
+                poller.register(self.life, select.POLLIN)
+            seconds = LAST_WORDS if gone else LOOK_CLOSELY if self._stopping else LOOK
+            ready = dict(poller.poll(seconds * 1000))
             if self._memory is not None:
                 self._memory.killed()  # as long as the count is there
+            if self._nudged in ready:
+                os.eventfd_read(self._nudged)
+            gone = gone or self.life in ready
+            if self._output.blocked and (self._stopping or gone) and not detached:
+                detached = True
+                self._output.detach()
+            early = self._nudged in ready or self.life in ready
+            if self._output.paused not in ready and (early or (self._output.blocked and not detached)):
+                continue  # it needs time; and who looks while nobody reads spoils what is there to be seen
             state = self._look()
             if self._output.paused in ready:
                 os.eventfd_read(self._output.paused)

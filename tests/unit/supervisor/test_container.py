@@ -339,6 +339,18 @@ def test_published_ports_are_known(podman, run):
     assert it.main.published[8080] > 1023
 
 
+def test_a_container_ends_by_itself_while_nobody_takes_its_output(podman, run):
+    """Its exit code is known at once, and all that it has printed is there when somebody reads on."""
+    it = run(podman.socket, "seq 1 40000 & exec 2>/dev/null; sleep 0.2; exit 6", reads=False)
+    it.until(lambda main: main.ended)
+    assert it.main.code == 6
+    os.set_blocking(it.main.sources[0].fileno(), True)
+    with open(it.main.sources[0].fileno(), closefd=False) as printed:
+        numbers = [int(line) for line in printed]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert len(numbers) > 20000  # the pipes of 64 KiB between it and us were full
+
+
 def test_output_that_nobody_takes_does_not_hide_the_end(engine, run, monkeypatch):
     """As on a full disk: the run can still be stopped, and its end does not wait for room for ever."""
     monkeypatch.setattr(container, "LOOK_CLOSELY", 0.05)
