@@ -177,6 +177,8 @@ _EXTRA = "extra words are refused"
 _DONE = "what was done is printed although a later id fails; the question is a line of its own"
 _DATES = "a bare date is midnight, offsets have their usual sign; see *Dates*"
 _STDIN = "`-` is standard input"
+_WORKERS = "the container engine has workers; the process engine has none and refuses the run"
+_PULL = "the daemon pulls, not the command; without a container engine a warning, as there without Docker"
 
 DIFFERS: dict[str, str] = {
     "GET /database-version-in-use": "the number is that of our own catalog",
@@ -225,6 +227,14 @@ DIFFERS: dict[str, str] = {
     "tyger run create -f/--file": _STDIN,
     "tyger run exec": "a signal, or a stream that fails, cancels the run (`--on-exit detach` does not)",
     "tyger run exec -f/--file": _STDIN,
+    "tyger run create --worker-codespec": _WORKERS,
+    "tyger run create --worker-version": _WORKERS,
+    "tyger run create --worker-replicas": _WORKERS,
+    "tyger run create --pull": _PULL,
+    "tyger run exec --worker-codespec": _WORKERS,
+    "tyger run exec --worker-version": _WORKERS,
+    "tyger run exec --worker-replicas": _WORKERS,
+    "tyger run exec --pull": _PULL,
     "tyger run watch": "the end of the stream without a final state is a cut: it asks again",
     "tyger run logs": "a run that is not there is `NotFound`",
     "tyger run logs -f/--follow": "after a broken stream it goes on at exactly the next line",
@@ -254,16 +264,14 @@ NO_EFFECT: dict[str, str] = {
     "tyger buffer write --access-ttl": "the daemon needs no access URL of its own",
     "tyger run create --node-pool": _SEND,
     "tyger run create --cluster": _SEND,
-    "tyger run create --pull": "a warning, as where the original finds no Docker",
+    "tyger run create --worker-node-pool": _SEND,
     "tyger run exec --node-pool": _SEND,
     "tyger run exec --cluster": _SEND,
-    "tyger run exec --pull": "a warning, as where the original finds no Docker",
+    "tyger run exec --worker-node-pool": _SEND,
     "tyger run exec --write-dop": _PARALLEL,
     "tyger run exec --read-dop": _PARALLEL,
 }
 """It is accepted, and changes nothing."""
-
-_WORKERS = "sent; the process engine has no workers and refuses the run"
 
 _IDENTITY = "with the original's checks and messages; identities of Azure are not there yet"
 
@@ -276,14 +284,6 @@ REFUSED: dict[str, str] = {
     "tyger login --identity-client-id": _IDENTITY,
     "tyger login --github": _IDENTITY,
     "tyger login --federated-identity": _IDENTITY,
-    "tyger run create --worker-codespec": _WORKERS,
-    "tyger run create --worker-version": _WORKERS,
-    "tyger run create --worker-replicas": _WORKERS,
-    "tyger run create --worker-node-pool": _WORKERS,
-    "tyger run exec --worker-codespec": _WORKERS,
-    "tyger run exec --worker-version": _WORKERS,
-    "tyger run exec --worker-replicas": _WORKERS,
-    "tyger run exec --worker-node-pool": _WORKERS,
 }
 """It is understood and refused, by name."""
 

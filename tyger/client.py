@@ -189,18 +189,19 @@ class Client:
         fds: Sequence[int] = (),
         wake: int | None = None,
         meanwhile: Callable[[], None] | None = None,
+        at_once: float = AT_ONCE,
     ) -> Answer:
         """Send one request and read the whole answer. `wake` as in `stream`.
 
-        `meanwhile` is called where the answer does not come at once: for what can be made ready, and does not
-        fail.
+        `meanwhile` is called where the answer has not come after `at_once` seconds: for what can be made ready,
+        and does not fail.
 
         Raises:
             Problem: the daemon's own, for every answer outside 200 to 299.
             Disconnected: nobody answers and none could be started, or the answer was cut.
         """
         head = _head(method, path, query, body, headers or {}, len(fds))
-        with self._opened(method, head, fds, wake, meanwhile) as stream:
+        with self._opened(method, head, fds, wake, meanwhile, at_once) as stream:
             return Answer(stream.status, stream.headers, _body(method, stream))
 
     def stream(
@@ -227,12 +228,13 @@ class Client:
         fds: Sequence[int],
         wake: int | None,
         meanwhile: Callable[[], None] | None = None,
+        at_once: float = AT_ONCE,
     ) -> Stream:
         for attempt in range(1, ATTEMPTS + 1):
             channel = sockets.Channel(self._connect(), wake)
             try:
                 sent = self._sent(method, channel, head, fds)
-                if meanwhile is not None and not select.select([channel], [], [], AT_ONCE)[0]:
+                if meanwhile is not None and not select.select([channel], [], [], at_once)[0]:
                     meanwhile()
                 return sent.stream()
             except sockets.Disconnected:

@@ -11,12 +11,14 @@ from collections.abc import Iterator, Sequence
 from tests.support import daemon
 
 HOST = """
+[engine]
+use = "process"
 [engine.process]
 cancel_grace = 0.2
 [[engine.process.images]]
 image = "host"
 """
-"""A configuration in which the image `host` is this machine."""
+"""A configuration in which the image `host` is this machine, whatever container engine it has."""
 
 Done = subprocess.CompletedProcess[bytes]
 

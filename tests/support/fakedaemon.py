@@ -128,6 +128,8 @@ class FakeDaemon(fakedaemon_transfers.Transfers, fakedaemon_runs.Runs):
         match request.method, request.path.strip("/").split("/"):
             case "GET", ["metadata"]:
                 return 200, {"capabilities": [], "apiVersions": ["1.0"], "storageEndpoints": []}, {}
+            case "GET", ["runs", "_progress"]:
+                return 200, b"", {}
             case "POST", ["buffers"]:
                 return 201, self._resource(f"buf{len(self.buffers)}"), {}
             case "GET", ["buffers", name]:

@@ -11,7 +11,9 @@ from tygerd.engines import base
 
 
 class FakeEngine:
-    """`jobs` are those that were started, `ends` how they ended; `cancelled` and `removed` what was asked."""
+    """`fetch`: what is said of images, which never come then.
+
+    `jobs` are those that were started, `ends` how they ended; `cancelled` and `removed` what was asked."""
 
     def __init__(self, directory: str) -> None:
         self.traits = base.Traits(name="fake")
@@ -29,6 +31,7 @@ class FakeEngine:
         self.refused: errors.Problem | None = None
         self.start_problem: errors.Problem | None = None
         self.hold_start: trio.Event | None = None
+        self.fetch: list[str] | None = None
         self._event = trio.Event()
 
     async def unavailable(self):
@@ -41,8 +44,12 @@ class FakeEngine:
             raise errors.Problem(errors.INVALID_INPUT, f"cannot run {codespec.image}")
         self.checked.append((codespec.image, pull))
 
-    async def prepare(self, image, _progress, *, pull=False):
+    async def prepare(self, image, progress, *, pull=False):
         self.prepared.append((image, pull))
+        for line in self.fetch or ():
+            await progress(line)
+        if self.fetch is not None:
+            await trio.sleep_forever()
 
     async def run(self, *, task_status=trio.TASK_STATUS_IGNORED):
         task_status.started()

@@ -112,7 +112,7 @@ def command(
     words: Sequence[str] | None = context.meta[groups.Command.WORDS]
     data.warn_of_powershell(invocation.console, os.getppid())
     request = runrequest.build(invocation, given)
-    source_name, sink_name = _standard_streams(invocation, request["job"])
+    source_name, sink_name = _standard_streams(invocation, request.body["job"])
     for given_as, there in (("--input", input_path is not None), ("a command behind --", words is not None)):
         if there and source_name is None:
             raise errors.Problem(

@@ -102,6 +102,7 @@ class Execution:
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._stop = streams.Stop()  # ends the transfers and the watching
         self._logs_stop = streams.Stop()
+        self._signalled = streams.Stop()
         self._interrupts: signals.Interrupts
         self._threads: dict[str, threading.Thread] = {}
         self._transferring: set[str] = set()
@@ -114,19 +115,29 @@ class Execution:
         terminal = any(fd is not None and os.isatty(fd) for fd in (settings.source, settings.sink))
         self._board = progress.Board(self._console, drawn=not terminal)
 
-    def run(self, request: Mapping[str, Any]) -> None:
+    def run(self, request: runrequest.Request) -> None:
         """Submit and see it through; returns when the run succeeded and all was delivered.
 
         Raises:
             Fatal, Exit: it ended otherwise.
             Problem: the run could not be created.
         """
-        with signals.Interrupts(lambda number: self._events.put(Signal(number))) as self._interrupts:
-            self._see_through(runrequest.submit(self._invocation, request), "Run created")
+        with signals.Interrupts(self._note) as self._interrupts:
+            self._see_through(self._submit(request), "Run created")
+
+    def _submit(self, request: runrequest.Request) -> dict[str, Any]:
+        """Create the run. A signal gives it up while its images are fetched; otherwise it is obeyed after."""
+        wake = self._signalled.fileno()
+        try:
+            return runrequest.submit(self._invocation, request, wake)
+        except errors.Problem:
+            if (number := self._interrupts.received()) is not None:
+                raise session.Exit(128 + number) from None
+            raise
 
     def attach(self, run: Mapping[str, Any], said: str = "Attached to the run") -> None:
         """See a run through that is there already; the same ends as `run`. Raises as `run` does."""
-        with signals.Interrupts(lambda number: self._events.put(Signal(number))) as self._interrupts:
+        with signals.Interrupts(self._note) as self._interrupts:
             self._see_through(run, said)
 
     def _see_through(self, run: Mapping[str, Any], said: str) -> None:
@@ -138,6 +149,10 @@ class Execution:
             self._follow()
         finally:
             self._leave()
+
+    def _note(self, number: int) -> None:
+        self._signalled.request("a signal came")
+        self._events.put(Signal(number))
 
     # --- threads ----------------------------------------------------------------------------------------
 

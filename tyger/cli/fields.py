@@ -149,6 +149,8 @@ RUN = Table(
     "tags?",
     "eTag?",
     "bufferAccessTtl?",
+    "engine?",
+    "imageDigest?",
     createdAt=time,
     startedAt=time,
     finishedAt=time,

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import unquote
 
 import click
 
-from tyger import errors, units
+from tyger import errors, sockets, units
 from tyger.cli import flags, session
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+AT_ONCE = 0.2
+"""Seconds in which a run is there, unless its images have to be fetched, of which people are told then."""
 
 PULL_UNSUPPORTED = "The --pull parameter is only supported when running Tyger in Docker."
 
@@ -74,7 +80,17 @@ def options(function: F) -> F:
             help="The run fails when it takes longer, such as 90s or 2h30m; whole seconds. Default: 12h.",
         ),
         flags.map_option("--tag", "tags", help="Tag of the run. May be repeated."),
-        click.option("--pull", is_flag=True, help="Pull the images first; only on Docker."),
+        click.option(
+            "--pull",
+            is_flag=True,
+            help="Pull the images first, also where they are there; only where containers can be run.",
+        ),
+        click.option(
+            "--engine",
+            metavar="NAME",
+            help="Engine that executes the run: process, container, or auto for the first that can. Default:"
+            " the file's, or what tygerd.toml says.",
+        ),
         click.option(
             "--buffer-access-ttl",
             type=flags.TTL,
@@ -88,8 +104,16 @@ def options(function: F) -> F:
     return function
 
 
-def build(invocation: session.Session, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of POST /runs. `given` are the values of `options`.
+class Request(NamedTuple):
+    """The body of POST /runs, the name of an engine ("": no wish), and whether images are pulled first."""
+
+    body: dict[str, Any]
+    engine: str = ""
+    pull: bool = False
+
+
+def build(invocation: session.Session, given: Mapping[str, Any]) -> Request:
+    """The request for a run. `given` are the values of `options`.
 
     Raises:
         Problem: the file is wrong, or the job (or worker) has no codespec.
@@ -120,14 +144,57 @@ def build(invocation: session.Session, given: Mapping[str, Any]) -> dict[str, An
                 errors.INVALID_INPUT,
                 f"a codespec for the {name} must be specified, with a flag or in the run file",
             )
-    if given["pull"]:
+    engine = run.pop("engine", "")
+    pull = given["pull"] and "Docker" in invocation.ask("GET", "/metadata").get("capabilities", ())
+    if given["pull"] and not pull:
         invocation.console.log("warn", PULL_UNSUPPORTED)
+    return Request(run, given["engine"] or engine, pull)
+
+
+def submit(invocation: session.Session, wanted: Request, wake: int | None = None) -> dict[str, Any]:
+    """Create the run; repeating it after a lost answer would not make a second one.
+
+    While its images are fetched people are told how far they have come; when the descriptor `wake` becomes
+    readable meanwhile, the run is given up.
+
+    Raises:
+        Problem: the daemon's; also when it was given up.
+    """
+    key = str(uuid.uuid4())
+    answer = invocation.request(
+        "POST",
+        "/runs",
+        query=[("engine", wanted.engine), *([("pull", "true")] if wanted.pull else [])],
+        body=wanted.body,
+        headers={"Idempotency-Key": key},
+        meanwhile=lambda: _tell_progress(invocation, key, wake),
+        at_once=AT_ONCE,
+    )
+    run = session.as_object(answer.json())
+    if reason := answer.headers.get("tyger-engine-reason"):
+        engine = answer.headers.get("tyger-engine", "")
+        invocation.console.log("info", f"The {engine} engine was chosen", reason=unquote(reason))
+    if wanted.pull:
+        for image in _images(run):
+            invocation.console.log("info", f"Pulled image {image}", image=image)
     return run
 
 
-def submit(invocation: session.Session, run: Mapping[str, Any]) -> dict[str, Any]:
-    """Create the run; repeating it after a lost answer would not make a second one. Raises `Problem`."""
-    return invocation.ask("POST", "/runs", body=run, headers={"Idempotency-Key": str(uuid.uuid4())})
+def _tell_progress(invocation: session.Session, key: str, wake: int | None) -> None:
+    """Say what the daemon does for a run that it is about to create, until it has done it."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.suppress(errors.Problem, sockets.Interrupted))
+        stream = invocation.stream("GET", "/runs/_progress", query=[("key", key)], wake=wake)
+        for line in stack.enter_context(stream).lines():
+            message = session.as_object(json.loads(line)).get("message")
+            invocation.console.log("info", str(message))
+
+
+def _images(run: Mapping[str, Any]) -> list[str]:
+    """The images of a run, each once."""
+    targets = [run.get("job") or {}, run.get("worker") or {}]
+    codespecs = [target["codespec"] for target in targets if isinstance(target.get("codespec"), dict)]
+    return list(dict.fromkeys(str(codespec.get("image")) for codespec in codespecs))
 
 
 def _target(from_file: Mapping[str, Any], given: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -122,17 +122,24 @@ class Session:
         body: object | None = None,
         headers: Mapping[str, str] | None = None,
         meanwhile: Callable[[], None] | None = None,
+        at_once: float = client_module.AT_ONCE,
     ) -> client_module.Answer:
         """One request to the daemon, with this invocation's headers. Raises `Problem`.
 
-        `meanwhile` is called if the answer does not come at once.
+        `meanwhile` is called if the answer has not come after `at_once` seconds.
         """
         everything = {**self._headers, **(headers or {})}
         _check_sayable(path, query, everything, body)
         there = self.client  # which may refuse to be anywhere
         try:
             return there.request(
-                method, path, query=query, body=body, headers=everything, meanwhile=meanwhile
+                method,
+                path,
+                query=query,
+                body=body,
+                headers=everything,
+                meanwhile=meanwhile,
+                at_once=at_once,
             )
         except errors.Problem as problem:
             raise _connecting(problem) from None

@@ -71,6 +71,8 @@ RUN = yamlfile.record(
         "createdAt": yamlfile.ignored,
         "startedAt": yamlfile.ignored,
         "finishedAt": yamlfile.ignored,
+        "engine": yamlfile.text,
+        "imageDigest": yamlfile.ignored,
     }
 )
 

@@ -6,6 +6,7 @@ is told, as with one engine alone.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple
 
@@ -77,8 +78,8 @@ class Candidates:
         silent = [refusal for refusal in self._refusals if not refusal.is_its_word]
         for refusal in silent:
             gap = "\n" if "\n" in said.message else " "
-            why = f"The {refusal.name} engine could not be asked: {_of(refusal)}"
-            said = errors.Problem(said.kind, f"{said.message}{gap}({why})")
+            why = f"(The {refusal.name} engine could not be asked: {_of(refusal)}.)"
+            said = errors.Problem(said.kind, f"{said.message}{gap}{why}")
         return said
 
     def _reason(self, traits: base.Traits) -> str:
@@ -90,10 +91,9 @@ class Candidates:
 
 
 def _told(refusal: Refusal) -> str:
-    verb = "refuses" if refusal.is_its_word else "cannot be asked"
-    return f"the {refusal.name} engine {verb}: {_of(refusal)}"
+    return f"the {refusal.name} engine refuses: {_of(refusal)}" if refusal.is_its_word else _of(refusal)
 
 
 def _of(refusal: Refusal) -> str:
-    """The first line of what was said: some advice is longer."""
-    return refusal.problem.message.partition("\n")[0].rstrip(":. ")
+    """The first sentence of what was said; advice follows it."""
+    return re.split(r"\.\s|\n", refusal.problem.message, maxsplit=1)[0].rstrip(":. ")

@@ -21,7 +21,7 @@ from tygerd.buffers import service as buffers_service
 from tygerd.catalog import db
 from tygerd.catalog import runs as queries
 from tygerd.codespecs import service as codespecs_service
-from tygerd.engines import several
+from tygerd.engines import base, several
 from tygerd.runs import choice, fetching, resource, submit
 
 
@@ -121,8 +121,13 @@ class Creator:
             await self._buffers.require_active(stored)
         given, missing = submit.arguments(wanted, codespec)
         submit.check_access(wanted, with_buffers=bool(given or missing))
-        for image in dict.fromkeys([codespec.image, *([worker.image] if worker else [])]):
-            await chosen.engine.prepare(image, self.fetches.progress(key), pull=wish.pull)
+        images = dict.fromkeys([codespec.image, *([worker.image] if worker else [])])
+
+        async def prepare(progress: base.Progress) -> None:
+            for image in images:
+                await chosen.engine.prepare(image, progress, pull=wish.pull)
+
+        await self.fetches.fetch(key, prepare)
         made: dict[str, str] = {}
         if missing:
             tags = [{**(wanted.job.tags or {}), "bufferName": name} for name in missing]

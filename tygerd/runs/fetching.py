@@ -1,7 +1,8 @@
 """How far the images of runs that are being created have come, for those who wait for these runs.
 
-Who creates a run with an idempotency key can ask by that key. Nothing is queued: one who does not read misses
-what was said meanwhile, and hears the latest.
+Who creates a run with an idempotency key can ask by that key, and who stops asking before the end gives the
+run up: of the request that creates it nobody sees whether its client is still there. Nothing is queued: one
+who does not read misses what was said meanwhile, and hears the latest.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import trio
 
+from tyger import errors
 from tygerd.engines import base
 from tygerd.runs import live
 
@@ -26,6 +28,7 @@ class _Fetch:
         self.said = ""
         self.over = False
         self.bell = live.Bell()
+        self.scope: trio.CancelScope | None = None  # while images are fetched
 
     async def progress(self, line: str) -> None:
         """See `base.Progress`."""
@@ -54,24 +57,48 @@ class Fetches:
                 fetch.over = True
                 fetch.bell.ring()
 
-    def progress(self, key: str | None) -> base.Progress:
-        """Where an engine says how far it is, for the run with this key."""
-        return _nobody if key is None else self._going[key].progress
+    async def fetch(self, key: str | None, prepare: Callable[[base.Progress], Awaitable[None]]) -> None:
+        """Call `prepare` with where it says how far it is, for the run with this key.
+
+        Raises:
+            Problem: CONFLICT, the run was given up; and what `prepare` raises.
+        """
+        if key is None:
+            await prepare(_nobody)
+            return
+        fetch = self._going[key]
+        with trio.CancelScope() as fetch.scope:
+            await prepare(fetch.progress)
+        given_up, fetch.scope = fetch.scope.cancelled_caught, None
+        if given_up:
+            raise errors.Problem(errors.CONFLICT, "the run was given up while its image was fetched")
 
     async def follow(self, key: str, send: Callable[[str], Awaitable[None]]) -> None:
-        """Send what is said, until the run with this key is created or has been refused."""
-        fetch = self._going.get(key)
-        said = ""
-        while fetch is not None and not fetch.over:
-            news = fetch.bell.next()
-            if fetch.said != said:
-                said = fetch.said
-                await send(said)
-                with trio.move_on_after(PAUSE):  # what comes within it is told as one
-                    while not fetch.over:
-                        await fetch.bell.next().wait()
-            else:
-                await news.wait()
+        """Send what is said, until the run with this key is created or has been refused.
+
+        Cancelled, or when `send` fails, the run is given up if its images are still being fetched.
+        """
+        if (fetch := self._going.get(key)) is None:
+            return
+        try:
+            await _follow(fetch, send)
+        finally:
+            if fetch.scope is not None:
+                fetch.scope.cancel()
+
+
+async def _follow(fetch: _Fetch, send: Callable[[str], Awaitable[None]]) -> None:
+    said = ""
+    while not fetch.over:
+        news = fetch.bell.next()
+        if fetch.said != said:
+            said = fetch.said
+            await send(said)
+            with trio.move_on_after(PAUSE):  # what comes within it is told as one
+                while not fetch.over:
+                    await fetch.bell.next().wait()
+        else:
+            await news.wait()
 
 
 async def _nobody(_line: str) -> None:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 import trio
+import trio.testing
 
 from tests.support import fakeengine, parts, served
 from tyger import errors
@@ -118,13 +119,32 @@ async def test_why_an_engine_was_chosen(other, client):
     answer = await client.call("POST", f"/runs?{V}&engine=", json={"job": {"codespec": INLINE}})
     assert answer.headers["tyger-engine"] == "fake"
     reason = answer.headers["tyger-engine-reason"]
-    assert reason == "the other engine cannot be asked: it sl%C3%A4eps 100%25"
+    assert reason == "it sl%C3%A4eps 100%25"
 
 
 async def test_how_far_the_images_have_come(client, engine):
     """Whoever creates a run can ask by its key; afterwards there is nothing to be told."""
     answer = await client.call("GET", f"/runs/_progress?{V}&key=k")
     assert (answer.status, answer.body) == (200, b"")
+    engine.fetch = ["half"]
+    answers = []
+
+    async def create():
+        sent = {"json": {"job": {"codespec": INLINE}}, "headers": [("Idempotency-Key", "k")]}
+        answers.append(await client.call("POST", f"/runs?{V}", **sent))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(create)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        heard = b""
+        async with await trio.open_unix_socket(client.path) as stream:
+            await stream.send_all(f"GET /runs/_progress?{V}&key=k HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            while b'{"message":"half"}\n' not in heard:
+                heard += await stream.receive_some()
+        # Who asked has left: the run is given up, and nothing is left of it.
+    assert answers[0].status == 409
+    assert "given up" in answers[0].json()["error"]["message"]
+    assert (await client.call("GET", f"/runs/1?{V}")).status == 404
 
 
 async def test_what_the_original_client_sends_is_accepted(client):

@@ -17,7 +17,7 @@ def refused(text):
     return errors.Problem(errors.INVALID_INPUT, text)
 
 
-AWAY = errors.Problem(errors.UNAVAILABLE, "no socket at /run/docker.sock")
+AWAY = errors.Problem(errors.UNAVAILABLE, "no socket at /run/docker.sock. Start it.")
 
 
 async def ask(engine):
@@ -61,7 +61,7 @@ async def test_the_first_that_can():
     assert await chosen(refuses, Engine("b")) == ("b", "the a engine refuses: no such image")
     assert await chosen(Engine("a", AWAY), Engine("b")) == (
         "b",
-        "the a engine cannot be asked: no socket at /run/docker.sock",
+        "no socket at /run/docker.sock",
     )
 
 
@@ -84,10 +84,10 @@ async def test_none_can_and_one_is_away():
     assert await verdict(a) == (errors.UNAVAILABLE, AWAY.message)
     assert await verdict(a, Engine("b", refused("not mapped"))) == (
         errors.INVALID_INPUT,
-        "not mapped (The a engine could not be asked: no socket at /run/docker.sock)",
+        "not mapped (The a engine could not be asked: no socket at /run/docker.sock.)",
     )
     long = Engine("b", refused("not mapped. Add:\n\n[images]\n"))
     assert (await verdict(a, long))[1].endswith(
-        "[images]\n\n(The a engine could not be asked: no socket at /run/docker.sock)"
+        "[images]\n\n(The a engine could not be asked: no socket at /run/docker.sock.)"
     )
     assert (await verdict(a, Engine("b", AWAY)))[0] is errors.UNAVAILABLE

@@ -14,7 +14,7 @@ from tyger import errors
 from tygerd.engines.container import api
 
 ADVICE = (
-    "install Docker or Podman and start it (Podman: systemctl --user enable --now podman.socket), or name its"
+    "Install Docker or Podman and start it (Podman: systemctl --user enable --now podman.socket), or name its"
     " socket as `socket` in [engine.container]"
 )
 
@@ -85,7 +85,7 @@ async def reach(configured: str | None, environ: Mapping[str, str]) -> api.Api:
             return engine
         await engine.close()
     raise errors.Problem(
-        errors.UNAVAILABLE, f"no container engine answers ({'; '.join(tried) or 'there is none'}): {ADVICE}"
+        errors.UNAVAILABLE, f"no container engine answers ({'; '.join(tried) or 'there is none'}). {ADVICE}"
     )
 
 

@@ -1,5 +1,7 @@
 """The request that `run create` sends: file, flags, and flags over the file."""
 
+import json
+import threading
 import uuid
 
 import pytest
@@ -14,13 +16,13 @@ def created(tyger, daemon, *arguments):
 
 def test_the_least(tyger, daemon):
     assert created(tyger, daemon, "-c", "negate") == {"job": {"codespec": "negate"}}
-    assert len(daemon.requests[0].headers["idempotency-key"]) == 36
+    assert len(daemon.asked("POST", "/runs")[0].headers["idempotency-key"]) == 36
 
 
 def test_each_request_has_a_key_of_its_own(tyger, daemon):
     for _ in range(2):
         created(tyger, daemon, "-c", "negate")
-    first, second = daemon.requests
+    first, second = daemon.asked("POST", "/runs")
     assert first.headers["idempotency-key"] != second.headers["idempotency-key"]
 
 
@@ -121,6 +123,61 @@ def test_pull_is_only_a_warning(tyger, daemon):
     done = tyger("run", "create", "-c", "x", "--pull")
     assert done.code == 0
     assert "WRN The --pull parameter is only supported when running Tyger in Docker." in done.err
+    assert queries(daemon) == [{"engine": ""}]
+
+
+def queries(daemon):
+    return [dict(request.query) for request in daemon.asked("POST", "/runs")]
+
+
+def with_containers(daemon):
+    daemon.answers["GET", "/metadata"] = (200, {"capabilities": ["Docker"], "apiVersions": ["1.0"]})
+    codespecs = {"job": {"codespec": {"image": "i"}}, "worker": {"codespec": {"image": "w"}}}
+    chosen = {"Tyger-Engine": "container", "Tyger-Engine-Reason": "it sl%C3%A4eps"}
+    daemon.answers["POST", "/runs"] = (201, {"id": 17, **codespecs}, chosen)
+
+
+def test_pulling_where_there_are_containers(tyger, daemon):
+    with_containers(daemon)
+    done = tyger("run", "create", "-c", "x", "--pull")
+    assert (done.code, done.out) == (0, "17\n")
+    assert 'INF The container engine was chosen reason="it sl\u00e4eps"' in done.err
+    assert "INF Pulled image i image=i" in done.err
+    assert "INF Pulled image w image=w" in done.err
+    assert queries(daemon) == [{"engine": "", "pull": "true"}]
+
+
+def test_what_is_said_while_images_are_fetched(tyger, daemon):
+    with_containers(daemon)
+    made = daemon.answers["POST", "/runs"]
+    told = threading.Event()
+
+    def progress(request):
+        send = daemon._chunked(request)
+        send(json.dumps({"message": f"half of {request.asked('key')}"}).encode() + b"\n")
+        told.set()
+        return daemon._end(request)
+
+    def create(request):
+        assert told.wait(20)
+        return made
+
+    daemon.answers["GET", "/runs/_progress"] = progress
+    daemon.answers["POST", "/runs"] = create
+    done = tyger("run", "create", "-c", "x")
+    key = daemon.asked("POST", "/runs")[0].headers["idempotency-key"]
+    assert done.code == 0
+    assert f"INF half of {key}" in done.err
+
+
+def test_an_engine_that_is_asked_for(tyger, daemon, tmp_path):
+    daemon.answers["POST", "/runs"] = (201, {"id": 17})
+    file = tmp_path / "run.yml"
+    file.write_text(f"{FILE}engine: container\nimageDigest: sha256:1\n")
+    for arguments in (["--engine", "process"], ["-f", file], ["-f", file, "--engine", "process"]):
+        assert tyger("run", "create", "-c", "x", *arguments).err == ""
+    assert [query["engine"] for query in queries(daemon)] == ["process", "container", "process"]
+    assert "engine" not in daemon.asked("POST", "/runs")[1].body
 
 
 def test_each_run_has_a_key_of_its_own(tyger, daemon):
