@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.support import fakedocker
+from tests.support import enginegate, fakedocker
 from tests.support import podman as podman_support
 from tygerd.supervisor import container, dockerapi, log, output, spec
 
@@ -34,11 +34,18 @@ def engine(request):
 def restarting(request):
     """An engine, and how it goes away and comes back."""
     if request.param == "podman":
-        with podman_support.service() as own:
-            yield own, own.kill, own.start
+        own = request.getfixturevalue("restarted")
+        yield own, own.kill, own.start
         return
     with fakedocker.docker() as fake:
         yield fake, fake.stop, fake.start
+
+
+@pytest.fixture(scope="module")
+def restarted():
+    """A Podman whose service may be killed, and is running again afterwards."""
+    with podman_support.service() as own:
+        yield own
 
 
 @pytest.fixture
@@ -233,6 +240,22 @@ def test_an_engine_that_is_restarted_loses_nothing_of_what_is_printed(restarting
     assert it.end() == (9, None)
     assert bytes(it.printed["o"]) == "".join(f"{i}\n" for i in range(1, LAST + 1)).encode()
     assert it.printed["e"] == b"half\n"
+
+
+@pytest.mark.parametrize("requests", range(6))
+def test_an_engine_that_is_killed_between_two_requests(restarted, run, requests):
+    """Create, attach, start, inspect, inspect, logs: whichever is next, it runs once and loses nothing."""
+    with enginegate.gate(restarted.socket) as gate:
+        gate.close_after(requests)
+        it = run(gate.path, "echo once; exit 3")
+        assert gate.closed.wait(PATIENCE), gate.requests
+        restarted.kill()
+        gate.reopen()
+        restarted.start()
+        assert it.end() == (3, None)
+        assert it.printed["o"] == b"once\n"
+        it.main.close()
+        assert left(restarted) == []
 
 
 def test_a_container_that_ends_while_the_engine_is_away(restarting, run, tmp_path):
