@@ -68,6 +68,14 @@ class FakeDaemon(fakedaemon_transfers.Transfers, fakedaemon_runs.Runs):
     def asked(self, method, path):
         return [request for request in self.requests if (request.method, request.path) == (method, path)]
 
+    def wait_asked(self, method, path):
+        """The requests of that kind, once there are any."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.asked(method, path), 10), (
+                f"nobody asked {method} {path}"
+            )
+            return self.asked(method, path)
+
     # --- serving ----------------------------------------------------------------------------------------
 
     def _accept(self):
@@ -81,7 +89,9 @@ class FakeDaemon(fakedaemon_transfers.Transfers, fakedaemon_runs.Runs):
             request = self._read(sock)
             if request is None:
                 return
-            self.requests.append(request)
+            with self.changed:
+                self.requests.append(request)
+                self.changed.notify_all()
             try:
                 status, body, headers = self._answer(request)
             except parts.Failure as failure:

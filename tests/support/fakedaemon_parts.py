@@ -50,6 +50,7 @@ class Buffer:
         self.spooled = self.told = False
         self.transfer, self.sayings = "", queue.SimpleQueue()
         self.nudge = os.eventfd(0, os.EFD_NONBLOCK)
+        """Readable once anything has changed, for whoever waits for descriptors, too."""
 
     def __del__(self):
         os.close(self.nudge)
@@ -62,7 +63,6 @@ class Buffer:
     def ship(self):
         """All of it has arrived at its store."""
         self.update(state="complete")
-        os.eventfd_write(self.nudge, 1)
 
     def update(self, data=b"", state=None, reason=None):
         with self.changed:
@@ -70,6 +70,7 @@ class Buffer:
             if state and self.state not in ("complete", "failed"):
                 self.state, self.reason = state, reason
             self.changed.notify_all()
+        os.eventfd_write(self.nudge, 1)
 
     def wait(self, ready):
         with self.changed:
@@ -81,6 +82,7 @@ class Buffer:
         with self.changed:
             self.gone = True
             self.changed.notify_all()
+        os.eventfd_write(self.nudge, 1)
 
     @property
     def ended(self):

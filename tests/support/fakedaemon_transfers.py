@@ -1,5 +1,6 @@
 """The transfers of a fake daemon: writes with their events, reads, and who watches them."""
 
+import contextlib
 import json
 import os
 import select
@@ -75,15 +76,18 @@ class Transfers:
 
         event(event="attached", transfer={"id": buffer.transfer})
         reader, taking = request.fds[0], True
+        patience = 0  # it may be over already
         while True:
             watched = [request.sock, buffer.nudge] + [reader] * taking
-            ready = select.select(watched, [], [], 0.005)[0]
+            ready = select.select(watched, [], [], patience)[0]
+            patience = None
             if request.sock in ready:  # the client has gone
                 if buffer.state != "spooled":
                     buffer.update(state="failed", reason="the client went away")
                 return None, None, {}
             if buffer.nudge in ready:
-                os.eventfd_read(buffer.nudge)
+                with contextlib.suppress(BlockingIOError):  # an attachment that is being replaced was quicker
+                    os.eventfd_read(buffer.nudge)
                 while not buffer.sayings.empty():
                     said = buffer.sayings.get()
                     event(**said)

@@ -72,9 +72,12 @@ def test_an_input_that_is_being_written_by_somebody_else(daemon):
 def test_an_input_that_is_meant_and_was_written(daemon, held):
     run = create(daemon)
     daemon.buffers["run1-i"].update(b"abc", "complete")
-    done = attach(daemon, run, "--input", "-", data=b"more")
-    assert done.code == 73
-    assert "was already written" in done.err
+    with cli.start(daemon.path, "run", "attach", run, "--input", "-") as process:
+        daemon.wait_asked("POST", "/transfers")
+        held.set()  # it does not wait long for the run's own reason, but the test has no need to wait at all
+        _, err = process.communicate(b"more", timeout=20)
+    assert process.returncode == 73
+    assert b"was already written" in err
 
 
 def test_a_device_is_no_input_unless_it_is_said(daemon, held):

@@ -35,8 +35,7 @@ def test_an_access_file_is_renewed_while_it_is_written(daemon, tmp_path):
         file.write_text(f"{URL}?sig=2\n")
         daemon.access = {f"{URL}?sig=2": "b"}
         buffer.say(event="renew")
-        while not (asked := daemon.asked("POST", f"/transfers/{buffer.transfer}/access")):
-            assert process.poll() is None
+        asked = daemon.wait_asked("POST", f"/transfers/{buffer.transfer}/access")
         process.stdin.close()
         assert process.wait(10) == 0
     assert asked[0].body == {"url": f"{URL}?sig=2"}
