@@ -2,7 +2,7 @@
 
 The supervisor is a child subreaper, so whatever a job's process forks, double forks or puts into another
 session stays below us in the tree and ends up as our child when its parents are gone. Only the supervisor's
-main thread may call this module.
+main thread may call this module, but for `descendants`, which only looks.
 """
 
 from __future__ import annotations
