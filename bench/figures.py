@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import figures_catalog
 import figures_local
+import figures_relay
 import figures_remote
 import figures_runs
 import figures_wait
@@ -13,6 +14,7 @@ import table
 
 FIGURES: dict[str, Callable[[table.Options], list[table.Row]]] = {
     **figures_local.FIGURES,
+    **figures_relay.FIGURES,
     **figures_runs.FIGURES,
     **figures_catalog.FIGURES,
     **figures_remote.FIGURES,

@@ -108,9 +108,13 @@ def memory(rig: rigs.Rig, options: table.Options) -> list[table.Row]:
 
 def latency(rig: rigs.Rig, options: table.Options) -> list[table.Row]:
     """A 100-byte message every 20 ms, through the run's two pipes and back."""
+    return messages("message latency", rig, options, run_text(echo()))
+
+
+def messages(figure: str, rig: rigs.Rig, options: table.Options, text: str) -> list[table.Row]:
+    """The same through a run of `echo`."""
     run_file = rig.path / "echo.yml"
-    echo = ["sh", "-c", "cat <$INPUT_PIPE >$OUTPUT_PIPE"]
-    run_file.write_text(run_text(codespec(echo, inputs=True, outputs=True)))
+    run_file.write_text(text)
     took: list[float] = []
     arrived = threading.Event()
     os.sync()  # what the figures before this one wrote is not this one's affair
@@ -151,7 +155,7 @@ def latency(rig: rigs.Rig, options: table.Options) -> list[table.Row]:
         sys.exit(f"bench: {len(took)} of {options.messages} messages came back, exit code {run.returncode}")
     return [
         table.Row(
-            f"message latency, {name}",
+            f"{figure}, {name}",
             "",
             f"{options.messages} messages",
             took[min(len(took) - 1, int(len(took) * share))] * 1000,
@@ -218,9 +222,14 @@ def codespec(command: list[str], *, inputs: bool = False, outputs: bool = False)
     return {"kind": "job", "image": "bench", "command": command, "buffers": buffers}
 
 
-def run_text(inline: dict[str, object]) -> str:
+def echo() -> dict[str, object]:
+    """A job that gives back what it gets."""
+    return codespec(["sh", "-c", "cat <$INPUT_PIPE >$OUTPUT_PIPE"], inputs=True, outputs=True)
+
+
+def run_text(inline: dict[str, object], **buffers: str) -> str:
     """A run file. JSON is YAML."""
-    return json.dumps({"job": {"codespec": inline}})
+    return json.dumps({"job": {"codespec": inline, "buffers": buffers}})
 
 
 FIGURES: dict[str, Callable[[table.Options], list[table.Row]]] = {
