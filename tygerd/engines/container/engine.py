@@ -141,12 +141,12 @@ class ContainerEngine(engine.SupervisedEngine):
 
     async def start(self, job: base.Job) -> None:
         """See `base.Engine`."""
-        self._to_sweep.set()
-        self._plans[job.run] = await self._plan(job)
         try:
+            self._plans[job.run] = await self._plan(job)
             await super().start(job)
         finally:
-            del self._plans[job.run]
+            self._plans.pop(job.run, None)
+            self._to_sweep.set()
 
     async def follow(self, run: int, report: base.Report) -> base.Observation:
         """See `base.Engine`."""
