@@ -22,7 +22,7 @@ test *args: setup-tests check
 test-faults *args: setup-tests
     @pytest -n 6 --dist worksteal -m long tests/compat tests/crash tests/e2e tests/faults "$@"
 
-# static checks: lint, format, types, and that man pages and compatibility.md are what the programs say
+# static checks: lint, format, types, and that man pages and docs are what the programs say
 check: setup
     @ruff check
     @ruff format --check
@@ -30,6 +30,7 @@ check: setup
     @mypy examples/*.py packaging/*.py bench/*.py
     @python packaging/man.py --check
     @python packaging/compatibility.py --check
+    @python packaging/engines.py --check
 
 # what every store and engine must do
 conformance *args: setup-tests
@@ -47,10 +48,11 @@ compat *args: setup-tests
 bench *args: setup-tests
     @python bench/bench.py "$@"
 
-# make man/ and a part of docs/compatibility.md from the parsers, the route table and tygerd's configuration
+# make man/ and parts of docs/ from the parsers, the route table, tygerd's configuration and the engines
 man: setup
     @python packaging/man.py
     @python packaging/compatibility.py
+    @python packaging/engines.py
 
 # dist/tyger/: tyger, tygerd and tyger-proxy in one directory that needs no Python
 build: setup

@@ -54,9 +54,10 @@ def command_of(words: list[str]) -> tuple[click.Command, list[str]]:
     return command, rest
 
 
-def test_the_man_pages_are_what_the_generator_makes() -> None:
+@pytest.mark.parametrize("generator", ["man", "engines"])
+def test_the_man_pages_and_engines_are_what_the_generator_makes(generator: str) -> None:
     done = subprocess.run(
-        [sys.executable, "packaging/man.py", "--check"],
+        [sys.executable, f"packaging/{generator}.py", "--check"],
         cwd=sources.ROOT,
         capture_output=True,
         text=True,

@@ -35,19 +35,29 @@ class Traits(NamedTuple):
     kubernetes: bool = False
 
 
-MEANINGS: Mapping[str, str] = {
-    "workers": "runs that have workers beside their job",
-    "sockets": "buffers that are joined with a port on which the job listens",
-    "gpu": "GPUs for jobs that ask for them",
-    "replicas": "several replicas of a job, of a worker or of both",
-    "ephemeral_buffers": "buffers that are given as `_`: read while they are written, and kept nowhere",
-    "limits": "limits of processor time and memory are enforced",
-    "pull": "images are fetched from a registry when they are missing or a client asks for it",
-    "node_pools": "a target may choose among kinds of machines",
-    "docker": "images are those of a Docker or Podman engine on this host, where a client may pull them",
-    "kubernetes": "pods are run",
+class Meaning(NamedTuple):
+    """What a trait says of an engine that has it, and what becomes of a run that asks for it elsewhere.
+
+    `otherwise` is empty where no run can ask for it.
+    """
+
+    held: str
+    otherwise: str = "refused when the run is created"
+
+
+MEANINGS: Mapping[str, Meaning] = {
+    "workers": Meaning("workers beside a job, which is told their addresses"),
+    "sockets": Meaning("buffers that are joined with a port on which the job listens"),
+    "gpu": Meaning("GPUs for a codespec that asks for them"),
+    "replicas": Meaning("several replicas of a job without outputs, and of workers"),
+    "ephemeral_buffers": Meaning("buffers given as `_`: read while they are written, and kept nowhere"),
+    "limits": Meaning("limits of processor time and memory are enforced", "runs without them"),
+    "pull": Meaning("images are pulled, with `--pull` or where the configuration says so"),
+    "node_pools": Meaning("a target chooses among kinds of machines", "runs wherever it may"),
+    "docker": Meaning("images are those of a Docker or Podman engine on this host", ""),
+    "kubernetes": Meaning("pods of a cluster are run", ""),
 }
-"""One line for each trait, as `docs/engines.md` has it."""
+"""Of each trait, as `docs/engines.md` has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
