@@ -151,6 +151,7 @@ async def _run(
 
             def stop() -> None:
                 state.leave()
+                app.relays.stop()
                 front.stop()
 
             background.start_soon(_obey, signals, stop)

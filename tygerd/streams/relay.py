@@ -31,6 +31,10 @@ Outcome = Literal["complete", "failed"]
 QUIET = 1.0
 """Seconds that an end waits for the other one before it is told for whom: a person begins to wonder."""
 
+HALT_PATIENCE = 2.0
+"""Seconds that an end which leaves waits for the thread. Whoever holds a pipe's lock, as a `splice` from a
+terminal into it does, can keep it in the kernel for ever; it touches no pipe again once it is back."""
+
 ALREADY_CALLED = "the buffer endpoint can only be called once"
 FAILED_TO_OPEN = "failed to open reader: the job has ended without opening its pipe"
 NEVER_OPENED = "the job has ended without opening its pipe"
@@ -163,14 +167,12 @@ class Relay:
 
     async def leave(self, end: End, *, gone: bool) -> None:
         """An end lets go of its pipe; not cancelled. `gone`: for good, else only this daemon goes."""
-        with trio.CancelScope(shield=True):
-            self._halt()
-            await self._halted.wait()
+        self._halt()
+        await self.halted()
         if self.over.is_set():
             return
         if not gone and end.comes_back:
-            if any(not each.comes_back for each in self._ends.values()):
-                self._conclude(Event.FAILED, STOPS)
+            self.stop()
         elif end.role == "writer":
             self._conclude(Event.FAILED, JOB_LOST if end.of_job else WRITER_GONE)
         elif end.of_job:
@@ -183,8 +185,9 @@ class Relay:
         self._stir()
 
     async def halted(self) -> None:
-        """Return once nothing is moved any more; only where the stream is over."""
-        await self._halted.wait()
+        """Return once nothing is moved any more, where the stream is over; not cancelled."""
+        with trio.move_on_after(HALT_PATIENCE, shield=True):
+            await self._halted.wait()
 
     def say(self, outcome: Outcome, reason: str | None) -> None:
         """The writer says how its producer ended. Idempotent.
@@ -203,6 +206,11 @@ class Relay:
         else:
             message = "the buffer cannot be completed: end of file has not been seen yet"
             raise errors.Problem(errors.CONFLICT, message)
+
+    def stop(self) -> None:
+        """The daemon stops: who came over HTTP is not kept."""
+        if not self.over.is_set() and any(not each.comes_back for each in self._ends.values()):
+            self._conclude(Event.FAILED, STOPS)
 
     def end(self, failure: str | None) -> None:
         """Its run is over; `failure` says why it did not succeed."""
@@ -287,7 +295,13 @@ class Relay:
         how = splicing.How.STOPPED
         try:
             how = await trio.to_thread.run_sync(
-                splicing.join, source, sink, stop, moved, limiter=trio.CapacityLimiter(1)
+                splicing.join,
+                source,
+                sink,
+                stop,
+                moved,
+                limiter=trio.CapacityLimiter(1),
+                abandon_on_cancel=True,  # only a daemon that ends does, after every end has left
             )
         except OSError as error:
             failure = error

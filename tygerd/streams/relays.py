@@ -61,6 +61,11 @@ class Relays:
         if ended:
             self._nursery.start_soon(self._forget, ended)
 
+    def stop(self) -> None:
+        """The daemon is about to stop, which must not wait for streams that come or go over HTTP."""
+        for each in self._relays.values():
+            each.stop()
+
     def find(self, buffer_id: str) -> relay.Relay:
         """An ephemeral buffer by its ID; the run's number in it does not count (contract rest-api.md 4.10).
 

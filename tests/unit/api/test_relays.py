@@ -321,6 +321,17 @@ async def test_a_run_that_is_canceled_while_a_reader_waits(daemon, app):
         assert await download.read() == {b"x-ms-error-code": b"ContextCancelled"}
 
 
+async def test_a_daemon_that_stops_keeps_nobody_who_cannot_come_back(daemon, app):
+    async with exchange(daemon, "PUT", target(app, INPUT, writeable=True)) as upload:
+        await upload.send(b"x")
+        relayed = app.relays.find(INPUT)
+        while not relayed._ends:
+            changed = relayed.changed
+            await changed.wait()
+        app.relays.stop()
+        assert await upload.status() == (500, None)
+
+
 # --- as our client ---------------------------------------------------------------------------------------
 
 

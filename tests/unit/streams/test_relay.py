@@ -2,6 +2,9 @@
 
 import contextlib
 import os
+import pathlib
+import pty
+import signal
 
 import pytest
 import trio
@@ -216,6 +219,36 @@ async def test_a_job_that_never_opens_its_pipe(nursery, sides, direction, failur
         it.claim(sides(it, late).end)
 
 
+async def test_whoever_holds_a_pipes_lock_holds_nobody_else(it, sides, nursery, monkeypatch):
+    """He splices from a terminal into the pipe that he passed to us, and never types."""
+    monkeypatch.setattr(relay, "HALT_PATIENCE", 0.1)
+    writer, reader = sides(it, "writer"), sides(it, "reader")
+    master, terminal = pty.openpty()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.splice(terminal, writer.fd, 100)
+        finally:
+            os._exit(0)
+    try:
+        while pathlib.Path(f"/proc/{child}/syscall").read_text().split()[0] != str(SPLICE):
+            os.sched_yield()
+        await nursery.start(writer.serve)
+        await nursery.start(reader.serve)
+        await phase(it, relay.Phase.MOVING)
+        reader.connection.cancel()
+        await writer.hears("closed")
+    finally:
+        os.kill(child, signal.SIGKILL)
+        await trio.to_thread.run_sync(os.waitpid, child, 0)
+        os.close(master)
+        os.close(terminal)
+
+
+SPLICE = 275
+"""Its number on x86-64, as /proc/PID/syscall shows it."""
+
+
 # --- another daemon --------------------------------------------------------------------------------------
 
 
@@ -258,5 +291,5 @@ async def test_an_http_end_cannot_come_back(it, sides, nursery):
     await nursery.start(writer.serve)
     await nursery.start(reader.serve)
     await phase(it, relay.Phase.MOVING)
-    await it.leave(writer.end, gone=False)
+    it.stop()
     assert (it.phase, it.reason) == (relay.Phase.FAILED, relay.STOPS)
