@@ -138,6 +138,8 @@ class _Race:
         sock.setblocking(False)
         self._poller.register(fd, select.POLLOUT)
         code = sock.connect_ex(address)
+        if self._hooks.stopped():  # who broke it off before this call found nothing to shut down
+            raise ConnectionAbortedError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED))
         if code not in {0, errno.EINPROGRESS}:
             self._drop(fd, code)
 

@@ -18,8 +18,13 @@ class Owner:
 
     def __init__(self):
         self.held = set()
+        self.holds = threading.Event()
         self.stopped = False
-        self.hooks = dialing.Hooks(self.held.add, self.held.discard, lambda: self.stopped)
+        self.hooks = dialing.Hooks(self.hold, self.held.discard, lambda: self.stopped)
+
+    def hold(self, sock):
+        self.held.add(sock)
+        self.holds.set()
 
 
 @pytest.fixture
@@ -120,13 +125,26 @@ def test_breaking_off_reaches_a_connection_that_is_being_made(owner, silent):
 
     thread = threading.Thread(target=work)
     thread.start()
-    while not owner.held:
-        pass
+    assert owner.holds.wait(10)
+    owner.stopped = True
     for sock in list(owner.held):
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # it may not have begun
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
     thread.join(5)
     assert not thread.is_alive()
-    owner.held.clear()
+    assert isinstance(raised[0], OSError)
+
+
+def test_breaking_off_just_before_it_begins(owner, silent):
+    """Nothing can be shut down then; it must not wait for an answer all the same."""
+
+    def hold(sock):
+        owner.hold(sock)
+        owner.stopped = True
+
+    hooks = owner.hooks._replace(hold=hold)
+    with pytest.raises(ConnectionAbortedError):
+        dialing._Race(60, hooks).run([(socket.AF_INET, socket.SOCK_STREAM, 6, "", silent)])
 
 
 @pytest.mark.parametrize(
