@@ -37,6 +37,13 @@ async def read_all(sock, length):
     return await trio.to_thread.run_sync(lambda: sock.makefile("rb").read(length))
 
 
+async def socket_is_full():
+    """Wait until the thread has gone back, and the task waits in trio for room in the socket."""
+    with trio.fail_after(10):
+        while trio.lowlevel.current_statistics().io_statistics.tasks_waiting_write == 0:  # noqa: ASYNC110 - no event tells of it
+            await trio.sleep(0.005)
+
+
 @pytest.mark.parametrize(("offset", "length"), [(0, len(DATA)), (1, 1), (1000, 100_000), (5, 0)])
 async def test_every_byte_arrives(pair, file, offset, length):
     ours, theirs = pair
@@ -57,10 +64,7 @@ async def test_a_slow_reader_holds_no_thread(pair, file):
     limiter = trio.CapacityLimiter(1)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(sendfile.send_file, ours.fileno(), file.fileno(), 0, len(DATA), limiter)
-        # The socket is full once the thread has gone back and the task waits in trio.
-        with trio.fail_after(10):
-            while trio.lowlevel.current_statistics().io_statistics.tasks_waiting_write == 0:  # noqa: ASYNC110 - no event tells of it
-                await trio.sleep(0.005)
+        await socket_is_full()
         assert limiter.borrowed_tokens == 0
         assert await read_all(theirs, len(DATA)) == DATA
     assert threading.active_count() <= before + 2
@@ -68,8 +72,16 @@ async def test_a_slow_reader_holds_no_thread(pair, file):
 
 async def test_it_can_be_cancelled_while_a_reader_does_not_read(pair, file):
     ours, _theirs = pair
-    with trio.move_on_after(0.05) as scope:
-        await send(ours, file, 0, len(DATA))
+    scope = trio.CancelScope()
+
+    async def work():
+        with scope:
+            await send(ours, file, 0, len(DATA))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(work)
+        await socket_is_full()
+        scope.cancel()
     assert scope.cancelled_caught
 
 

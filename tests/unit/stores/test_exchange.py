@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import socket
 import threading
 
@@ -50,8 +51,8 @@ def test_one_that_the_server_has_closed_is_not():
         connections = to(peer.path)
         ask(connections)
         idle = connections._idle[0]
-        while idle.is_usable():  # until the server's end has arrived
-            pass
+        assert select.select([idle.sock], [], [], 10)[0]  # the server's end has arrived
+        assert not idle.is_usable()
         assert ask(connections) == (200, b"hello")
         connections.abort()
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 
 import pytest
 
@@ -104,25 +105,24 @@ def test_one_that_runs_on_without_output_is_waited_for(run_producer, stop, monke
     """Also over a new daemon."""
     monkeypatch.setattr(writing, "REMARK", 0.001)
     it, said, waits = run_producer(f"printf 12345; exec >&-; read x <{hold[0]}; exit 5"), [], []
+    told = threading.Event()
 
     def cut(connection):
         scriptedwrites.through(connection)
-        while not waits:
-            connection.chunk(b"\n")
+        assert told.wait(10)
 
     def again(connection):
         attachment(connection)
         os.write(hold[1], b"\n")
 
+    def on_progress(moved):
+        if moved.waiting:
+            waits.append(moved.waiting)
+            told.set()
+
     attachment = scriptedwrites.taking(held)
     with scripted.Peer(cut, again, scriptedwrites.hearing(held, said, AS_TOLD)) as peer:
-        scriptedwrites.write(
-            peer,
-            it.reader,
-            stop,
-            producer=it,
-            on_progress=lambda moved: waits.append(moved.waiting) if moved.waiting else None,
-        )
+        scriptedwrites.write(peer, it.reader, stop, producer=it, on_progress=on_progress)
     assert waits[0] == "sh has closed its output and still runs"
     assert said == [{"outcome": "failed", "reason": "the producer sh exited with code 5"}]
 
