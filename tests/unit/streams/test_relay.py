@@ -231,11 +231,11 @@ async def test_whoever_holds_a_pipes_lock_holds_nobody_else(it, sides, nursery, 
         finally:
             os._exit(0)
     try:
-        while pathlib.Path(f"/proc/{child}/syscall").read_text().split()[0] != str(SPLICE):
-            os.sched_yield()
+        splicing(child)
         await nursery.start(writer.serve)
         await nursery.start(reader.serve)
         await phase(it, relay.Phase.MOVING)
+        await trio.to_thread.run_sync(splicing, os.getpid())
         reader.connection.cancel()
         await writer.hears("closed")
     finally:
@@ -245,7 +245,14 @@ async def test_whoever_holds_a_pipes_lock_holds_nobody_else(it, sides, nursery, 
         os.close(terminal)
 
 
-SPLICE = 275
+def splicing(process):
+    """Wait until a thread of a process is in `splice`."""
+    tasks = pathlib.Path(f"/proc/{process}/task")
+    while not any(task.joinpath("syscall").read_text().split()[0] == SPLICE for task in tasks.iterdir()):
+        os.sched_yield()
+
+
+SPLICE = "275"
 """Its number on x86-64, as /proc/PID/syscall shows it."""
 
 
