@@ -1,4 +1,4 @@
-"""A daemon with a container engine and the process engine: which one executes a run, and what is said of it."""
+"""A container engine beside the process engine: which one executes a run, and what is said of it."""
 
 from __future__ import annotations
 
