@@ -30,10 +30,18 @@ class Access:
     """One buffer, as the body of a request names it. `name` is for people."""
 
     def __init__(
-        self, *, buffer: str = "", url: str = "", file: str | None = None, of_job: bool = False
+        self,
+        *,
+        buffer: str = "",
+        url: str = "",
+        file: str | None = None,
+        of_job: bool = False,
+        look: float = LOOK,
     ) -> None:
         self.buffer = buffer
         self.file = file
+        self.look = look
+        """Seconds between two looks at the file."""
         self.of_job = of_job
         """Whether the run itself reads or writes: of an ephemeral buffer it has the other end."""
         self._url = url
@@ -69,7 +77,7 @@ class Access:
         return {"buffer": self.buffer} if self.buffer else {"url": self._url}
 
     def renewed(self, refusal: str = "the access URL has expired", *, ahead: float = 0.0) -> bool:
-        """The URL was refused: whether there is another one now. If not, ask again after `LOOK` seconds.
+        """The URL was refused: whether there is another one now. If not, ask again after `look` seconds.
 
         `ahead`: for so many seconds from the first call on it may still be valid, and those don't count.
 

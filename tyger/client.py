@@ -193,8 +193,8 @@ class Client:
     ) -> Answer:
         """Send one request and read the whole answer. `wake` as in `stream`.
 
-        `meanwhile` is called where the answer has not come after `at_once` seconds: for what can be made ready,
-        and does not fail.
+        `meanwhile` is called where the answer has not come after `at_once` seconds: for what can be made
+        ready, and does not fail.
 
         Raises:
             Problem: the daemon's own, for every answer outside 200 to 299.
@@ -281,18 +281,19 @@ def answer_on(channel: sockets.Channel) -> Stream:
     return Stream(channel, *_answer_head(channel))
 
 
-def fetch(socket_path: str, path: str) -> Answer:
+def fetch(socket_path: str, path: str, *, patience: float = FETCH_PATIENCE) -> Answer:
     """One plain GET to whatever listens at `socket_path`, which may be no daemon; any status is an answer.
 
     Raises:
-        Problem: nobody answers in time (`Disconnected` and UNAVAILABLE), or what comes is no HTTP (PROTOCOL).
+        Problem: nobody answers within `patience` seconds (`Disconnected` and UNAVAILABLE), or what comes is
+            no HTTP (PROTOCOL).
     """
-    deadline = time.monotonic() + FETCH_PATIENCE
+    deadline = time.monotonic() + patience
     channel = sockets.Channel(sockets.connect(socket_path))
     stream = Stream(channel, 0, {})
     with stream:
         try:
-            channel.sock.settimeout(FETCH_PATIENCE)
+            channel.sock.settimeout(patience)
             request = f"GET {path} HTTP/1.1\r\nHost: tyger\r\nConnection: close\r\n\r\n"
             _send(channel.sock, request.encode(), ())
             stream.status, stream.headers = _answer_head(channel)
@@ -304,7 +305,7 @@ def fetch(socket_path: str, path: str) -> Answer:
                 channel.sock.settimeout(max(0.001, deadline - time.monotonic()))
         except TimeoutError:
             raise errors.Problem(
-                errors.UNAVAILABLE, f"{socket_path} has not answered within {FETCH_PATIENCE:.0f} seconds"
+                errors.UNAVAILABLE, f"{socket_path} has not answered within {patience:.0f} seconds"
             ) from None
     return Answer(stream.status, stream.headers, bytes(body))
 

@@ -37,12 +37,13 @@ def read(
     follow: bool = True,
     on_progress: streams.Progress | None = None,
     patience: streams.Patience = streams.Patience(),  # noqa: B008 - immutable
+    quiet: float = QUIET,
 ) -> streams.Result:
     """Write the verified bytes of a buffer to `fd`, `length` of them from `offset` on.
 
     Waits for what is not yet written; without `follow` it ends with what is there. `fd` stays the caller's;
-    its flags are not changed. Returns `complete`, or `stopped` when `stop` was requested; `bytes` counts what
-    was delivered.
+    its flags are not changed. After `quiet` seconds without data the daemon is asked what it waits for.
+    Returns `complete`, or `stopped` when `stop` was requested; `bytes` counts what was delivered.
 
     Raises:
         Problem: the daemon's own (unknown buffer, failed buffer, corrupt block, ...), or it stayed away.
@@ -60,7 +61,7 @@ def read(
         return relayhttp.read(target.relay_url, fd, stop=stop, on_progress=report)
     if target.is_ephemeral:
         return relaying.read(client, target, fd, stop=stop, on_progress=report, patience=patience)
-    reader = _Reader(client, target, fd, stop, report, patience)
+    reader = _Reader(client, target, fd, stop, report, patience, quiet)
     try:
         return reader.run(offset, length, follow=follow)
     finally:
@@ -78,6 +79,7 @@ class _Reader:
         stop: streams.Stop,
         report: streams.Progress,
         patience: streams.Patience,
+        quiet: float,
     ) -> None:
         self._client = client
         self._target = target
@@ -85,6 +87,7 @@ class _Reader:
         self._sink = _sink(fd)
         self._stop = stop
         self._report = report
+        self._quiet = quiet
         self._retries = streams.Retries(client, stop, patience)
         self._delivered = 0
         self._block: tuple[int, int] | None = None
@@ -153,7 +156,7 @@ class _Reader:
         """The access URL has expired: wait for another; False when `stop` was requested. Raises Problem."""
         while not self._target.renewed(refusal):
             self._tell(self._target.waiting)
-            if self._stop.wait(access.LOOK):
+            if self._stop.wait(self._target.look):
                 return False
         return True
 
@@ -165,7 +168,7 @@ class _Reader:
         while not stream.channel.pending:
             source = stream.fileno()
             others = () if self._reason is None else (self._reason.fileno(),)
-            wait = None if asked else QUIET
+            wait = None if asked else self._quiet
             ready = _wait(source, select.POLLIN, self._fd, 0, self._stop, others=others, seconds=wait)
             if source in ready:
                 break

@@ -12,7 +12,7 @@ import os
 import select
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tyger import access, errors, lines, pipes, relaying, sockets, streams
 from tyger import client as client_module
@@ -23,17 +23,21 @@ if TYPE_CHECKING:
 Verdict = Callable[[], tuple[str, str | None]]
 """Called once, when the producer has ended: `("complete", None)` or `("failed", reason)`."""
 
-EOF_GRACE = 5.0
-"""Seconds that a producer which failed may leave its pipe open, by something that it started, until the
-buffer is failed without an end of file."""
-
-AGAIN = 1.0
-"""Seconds until a word is said again that did not get through to a daemon which is there."""
-
 _PASSING = {errors.UNAVAILABLE, errors.TRY_AGAIN}
 
-REMARK = 1.0
-"""Seconds until it is said that a producer's end and its pipe's end do not come together."""
+
+class Pace(NamedTuple):
+    """How many seconds this and that is waited for."""
+
+    eof_grace: float = 5.0
+    """A producer which failed may leave its pipe open for so long, by something that it started, until the
+    buffer is failed without an end of file."""
+
+    again: float = 1.0
+    """Until a word is said again that did not get through to a daemon which is there."""
+
+    remark: float = 1.0
+    """Until it is said that a producer's end and its pipe's end do not come together."""
 
 
 def write(
@@ -51,6 +55,7 @@ def write(
     detach: bool = False,
     on_progress: streams.Progress | None = None,
     patience: streams.Patience = streams.Patience(),  # noqa: B008 - immutable
+    pace: Pace = Pace(),  # noqa: B008 - immutable
 ) -> streams.Result:
     """Write everything that `fd` yields into a buffer; blocks until the buffer is complete or failed.
 
@@ -86,7 +91,7 @@ def write(
     if detach:
         options["detach"] = True
     with pipes.as_pipe(fd) as source:
-        writer = _Writer(client, target, source, verdict, stop, producer, on_progress, patience)
+        writer = _Writer(client, target, source, verdict, stop, producer, on_progress, patience, pace)
         return writer.run(options, detach=detach)
 
 
@@ -103,6 +108,7 @@ class _Writer:
         producer: producer_module.Producer | None,
         on_progress: streams.Progress | None,
         patience: streams.Patience,
+        pace: Pace,
     ) -> None:
         self._client = client
         self._target = target
@@ -111,6 +117,7 @@ class _Writer:
         self._stop = stop
         self._producer = producer
         self._report = on_progress
+        self._pace = pace
         self._retries = streams.Retries(client, stop, patience)
         self._id = os.urandom(16).hex()
         self._verdict: tuple[str, str | None] | None = None
@@ -259,9 +266,9 @@ class _Writer:
         if self._eof:
             self._answer()
         elif producer.failure():
-            self._after(EOF_GRACE, self._say)
+            self._after(self._pace.eof_grace, self._say)
         else:
-            self._after(REMARK, self._remark)
+            self._after(self._pace.remark, self._remark)
 
     def _remark(self) -> None:
         """Say what is waited for when the producer and its pipe do not end together."""
@@ -276,7 +283,7 @@ class _Writer:
     def _answer(self) -> None:
         """End of file was seen: say how the producer ended, once it has."""
         if (producer := self._running()) is not None and not producer.wait(0):
-            self._after(REMARK, self._remark)
+            self._after(self._pace.remark, self._remark)
             return
         self._due.pop(self._say, None)
         self._due.pop(self._remark, None)
@@ -301,7 +308,7 @@ class _Writer:
         """
         starts_badly = problem.kind is errors.CONFIG and not problem.remote  # a daemon that we tried to start
         if problem.kind in _PASSING or starts_badly:
-            self._after(AGAIN, action)
+            self._after(self._pace.again, action)
         elif problem.kind is not errors.CONFLICT:
             raise problem
 
@@ -349,7 +356,7 @@ class _Writer:
         """The URL had expired before all began: wait for another; False when `stop` was requested."""
         while not self._target.renewed(refusal):
             self._tell(waiting=self._target.waiting)
-            if self._stop.wait(access.LOOK):
+            if self._stop.wait(self._target.look):
                 return False
         return True
 
@@ -366,7 +373,7 @@ class _Writer:
                 raise
             if not renewed:
                 self._tell(waiting=self._target.waiting)
-                self._after(access.LOOK, self._renew)
+                self._after(self._target.look, self._renew)
                 return
         try:
             self._client.request("POST", f"/transfers/{self._id}/access", body=self._target.fields())

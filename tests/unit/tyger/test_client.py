@@ -143,9 +143,7 @@ def test_a_plain_get_to_somebody_else(raw, why):
     assert caught.value.kind is errors.PROTOCOL
 
 
-def test_a_plain_get_does_not_wait_for_ever(monkeypatch):
-    monkeypatch.setattr(client, "FETCH_PATIENCE", 0.05)
-
+def test_a_plain_get_does_not_wait_for_ever():
     def silent(connection):
         connection.read_request()
         connection.wait_closed()
@@ -154,7 +152,7 @@ def test_a_plain_get_does_not_wait_for_ever(monkeypatch):
         scripted.Peer(silent) as peer,
         pytest.raises(errors.Problem, match="has not answered within") as caught,
     ):
-        client.fetch(peer.path, "/metadata")
+        client.fetch(peer.path, "/metadata", patience=0.05)
     assert caught.value.kind is errors.UNAVAILABLE
 
 

@@ -205,8 +205,7 @@ def read_url(peer, there, fd, stop, **options):
     return reading.read(client.Client(peer.path), there, fd, stop=stop, **options)
 
 
-def test_a_url_stands_in_the_body_and_is_renewed_in_the_middle(pipe, stop, tmp_path, monkeypatch):
-    monkeypatch.setattr(access, "LOOK", 0.001)
+def test_a_url_stands_in_the_body_and_is_renewed_in_the_middle(pipe, stop, tmp_path):
     file = tmp_path / "url"
     file.write_text(f"{URL}?sig=1")
     expired = b"0\r\nTyger-Error: AccessExpired: Signature not valid\r\n\r\n"
@@ -221,7 +220,7 @@ def test_a_url_stands_in_the_body_and_is_renewed_in_the_middle(pipe, stop, tmp_p
         lambda connection: chunks(connection, b"one", end=expired),
         lambda connection: chunks(connection, b"two"),
     ) as peer:
-        there = access.Access(url=f"{URL}?sig=1", file=str(file))
+        there = access.Access(url=f"{URL}?sig=1", file=str(file), look=0.001)
         result = read_url(peer, there, pipe[1], stop, follow=False, on_progress=progress)
     assert result[:2] == ("complete", 6)
     asked = [json.loads(request.body) for request in peer.requests]
@@ -253,9 +252,7 @@ def test_stopping_while_a_url_is_waited_for(pipe, stop, tmp_path):
 # --- what a quiet read waits for -------------------------------------------------------------------------
 
 
-@pytest.fixture
-def soon(monkeypatch):
-    monkeypatch.setattr(reading, "QUIET", 0.001)
+SOON = 0.001
 
 
 def quiet(held):
@@ -270,7 +267,7 @@ def quiet(held):
     return script
 
 
-def test_it_is_asked_on_a_second_connection(pipe, stop, soon):
+def test_it_is_asked_on_a_second_connection(pipe, stop):
     held, seen = [], []
 
     def watched(connection):
@@ -289,7 +286,7 @@ def test_it_is_asked_on_a_second_connection(pipe, stop, soon):
 
     told = threading.Event()
     with scripted.Peer(quiet(held), watched) as peer:
-        assert read(peer, pipe[1], stop, on_progress=progress)[:2] == ("complete", 6)
+        assert read(peer, pipe[1], stop, quiet=SOON, on_progress=progress)[:2] == ("complete", 6)
     assert peer.requests[1].head.startswith(b"GET /transfers/t7/watch?")
     assert [moved[:2] for moved in seen if moved.waiting] == [(3, "its writer is away")]
     assert seen[-1] == (6, None, None)
@@ -304,7 +301,7 @@ def test_it_is_asked_on_a_second_connection(pipe, stop, soon):
         b"",
     ],
 )
-def test_nobody_who_can_say_it_harms_nothing(pipe, stop, soon, answer):
+def test_nobody_who_can_say_it_harms_nothing(pipe, stop, answer):
     held = []
 
     def watched(connection):
@@ -313,7 +310,7 @@ def test_nobody_who_can_say_it_harms_nothing(pipe, stop, soon, answer):
         held[0].sock.close()
 
     with scripted.Peer(quiet(held), watched) as peer:
-        assert read(peer, pipe[1], stop)[:2] == ("complete", 3)
+        assert read(peer, pipe[1], stop, quiet=SOON)[:2] == ("complete", 3)
 
 
 def test_a_read_that_is_not_quiet_asks_nobody(pipe, stop):
@@ -322,7 +319,7 @@ def test_a_read_that_is_not_quiet_asks_nobody(pipe, stop):
     assert len(peer.requests) == 1
 
 
-def test_a_stop_and_a_destination_that_goes_are_seen_while_it_is_asked(stop, soon):
+def test_a_stop_and_a_destination_that_goes_are_seen_while_it_is_asked(stop):
     reader, writer = os.pipe()
     held = []
 
@@ -333,5 +330,5 @@ def test_a_stop_and_a_destination_that_goes_are_seen_while_it_is_asked(stop, soo
         held[0].sock.close()
 
     with scripted.Peer(quiet(held), watched) as peer, pytest.raises(BrokenPipeError):
-        read(peer, writer, stop)
+        read(peer, writer, stop, quiet=SOON)
     os.close(writer)

@@ -13,6 +13,8 @@ ATTACHED = scriptedwrites.ATTACHED
 COMPLETE = scriptedwrites.COMPLETE
 AS_TOLD = scriptedwrites.AS_TOLD
 
+SOON = writing.Pace(remark=0.001)
+
 
 @pytest.fixture
 def run_producer():
@@ -75,19 +77,16 @@ def test_a_producer_that_the_kernel_refuses_fails_the_buffer(tmp_path, stop, hel
     assert result.reason == "cannot start acquire: No such file or directory"
 
 
-def test_a_producer_that_failed_does_not_wait_for_what_holds_its_pipe(
-    run_producer, stop, held, hold, monkeypatch
-):
-    monkeypatch.setattr(writing, "EOF_GRACE", 0.001)
+def test_a_producer_that_failed_does_not_wait_for_what_holds_its_pipe(run_producer, stop, held, hold):
+    pace = writing.Pace(eof_grace=0.001)
     it = run_producer(f"read x <{hold[0]} & exit 4")
     with scripted.Peer(scriptedwrites.attaching(held), scriptedwrites.hearing(held, [], AS_TOLD)) as peer:
-        result = scriptedwrites.write(peer, it.reader, stop, producer=it)
+        result = scriptedwrites.write(peer, it.reader, stop, producer=it, pace=pace)
     os.write(hold[1], b"\n")
     assert result.reason == "the producer sh exited with code 4"
 
 
-def test_a_good_producer_whose_child_holds_the_pipe_is_told(run_producer, stop, monkeypatch, hold, held):
-    monkeypatch.setattr(writing, "REMARK", 0.001)
+def test_a_good_producer_whose_child_holds_the_pipe_is_told(run_producer, stop, hold, held):
     it, said, waits = run_producer(f"(read x <{hold[0]}; printf 12345) & exit 0"), [], []
 
     def progress(moved):
@@ -96,14 +95,13 @@ def test_a_good_producer_whose_child_holds_the_pipe_is_told(run_producer, stop, 
             os.write(hold[1], b"\n")
 
     with scripted.Peer(scriptedwrites.taking(held), scriptedwrites.hearing(held, said, COMPLETE)) as peer:
-        scriptedwrites.write(peer, it.reader, stop, producer=it, on_progress=progress)
+        scriptedwrites.write(peer, it.reader, stop, producer=it, pace=SOON, on_progress=progress)
     assert waits == ["sh has ended, but what it started still holds its output open"]
     assert said == [{"outcome": "complete"}]
 
 
-def test_one_that_runs_on_without_output_is_waited_for(run_producer, stop, monkeypatch, hold, held):
+def test_one_that_runs_on_without_output_is_waited_for(run_producer, stop, hold, held):
     """Also over a new daemon."""
-    monkeypatch.setattr(writing, "REMARK", 0.001)
     it, said, waits = run_producer(f"printf 12345; exec >&-; read x <{hold[0]}; exit 5"), [], []
     told = threading.Event()
 
@@ -122,7 +120,7 @@ def test_one_that_runs_on_without_output_is_waited_for(run_producer, stop, monke
 
     attachment = scriptedwrites.taking(held)
     with scripted.Peer(cut, again, scriptedwrites.hearing(held, said, AS_TOLD)) as peer:
-        scriptedwrites.write(peer, it.reader, stop, producer=it, on_progress=on_progress)
+        scriptedwrites.write(peer, it.reader, stop, producer=it, pace=SOON, on_progress=on_progress)
     assert waits[0] == "sh has closed its output and still runs"
     assert said == [{"outcome": "failed", "reason": "the producer sh exited with code 5"}]
 

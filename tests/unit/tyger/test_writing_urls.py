@@ -13,12 +13,12 @@ EXPIRED = scripted.answer(403, b'{"error":{"code":"AccessExpired","message":"Sig
 
 
 @pytest.fixture
-def renewable(tmp_path, monkeypatch):
+def renewable(tmp_path):
     """A file with an access URL, which is renewed as soon as somebody waits for that."""
-    monkeypatch.setattr(access, "LOOK", 0.001)
     file = tmp_path / "url"
     file.write_text(f"{URL}?sig=1")
-    return access.Access(url=f"{URL}?sig=1", file=str(file)), lambda moved: _renew(file, moved)
+    there = access.Access(url=f"{URL}?sig=1", file=str(file), look=0.001)
+    return there, lambda moved: _renew(file, moved)
 
 
 def _renew(file, moved):
