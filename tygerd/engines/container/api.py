@@ -11,6 +11,8 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from tyger import errors
 
 if TYPE_CHECKING:
@@ -52,8 +54,9 @@ class Api:
         )
 
     async def close(self) -> None:
-        """Close all connections."""
-        await self._client.aclose()
+        """Close all connections, also when cancelled."""
+        with trio.CancelScope(shield=True):  # nobody is waited for
+            await self._client.aclose()
 
     async def negotiate(self) -> None:
         """Find out the newest version that both sides know, for all later calls.

@@ -71,19 +71,25 @@ async def reach(configured: str | None, environ: Mapping[str, str]) -> api.Api:
 
     Raises:
         Problem: CONFIG, or UNAVAILABLE with what was tried.
+
+    Cancelled, it leaves no connection.
     """
     tried: list[str] = []
     for socket in candidates(configured, environ):
         engine = api.Api(socket)
+        answers = False
         try:
             await engine.negotiate()
+            answers = True
         except errors.Problem as problem:
             tried.append(problem.message.removeprefix("cannot reach the container engine on "))
         except api.Refused as refusal:
             tried.append(f"{socket}: {refusal.message}")
-        else:
+        finally:
+            if not answers:
+                await engine.close()
+        if answers:
             return engine
-        await engine.close()
     raise errors.Problem(
         errors.UNAVAILABLE, f"no container engine answers ({'; '.join(tried) or 'there is none'}). {ADVICE}"
     )
