@@ -7,15 +7,23 @@ import contextlib
 import trio
 
 from tygerd.identity import keys
-from tygerd.stores import local, localurls, network, places
+from tygerd.stores import local, localurls, network, places, retrying
 from tygerd.streams import assembly, relays, remote, transfers
 
 
-def parts(path, stores: places.Places, *, sync=False, deadline=3600.0, **options) -> assembly.Parts:
+def parts(
+    path,
+    stores: places.Places,
+    *,
+    sync=False,
+    deadline=3600.0,
+    renewal=retrying.RENEWAL_PATIENCE,
+    **options,
+) -> assembly.Parts:
     """The parts of a daemon whose state directory is `path`."""
     return assembly.Parts(
         places=stores,
-        remotes=remote.Remotes(network.settings({}), bandwidth=None, deadline=deadline),
+        remotes=remote.Remotes(network.settings({}), bandwidth=None, deadline=deadline, renewal=renewal),
         state=str(path),
         sync=sync,
         **{"spool_limit": 1 << 30, "spool_floor": 0, **options},

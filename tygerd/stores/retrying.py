@@ -49,7 +49,8 @@ class Policy(NamedTuple):
     the data plane has answered once: a wrong address is likelier then than an outage. `offline_cap` is the
     cap while nobody answers: a network that is back should be noticed soon, and asking it burdens nobody.
     `first` is short, as blocks are delivered in order: measured with 50 ms of latency and 2 % of requests
-    refused, a read with 0.25 s has three quarters of its rate, with 0.1 s nine tenths.
+    refused, a read with 0.25 s has three quarters of its rate, with 0.1 s nine tenths. `renewal` is for a
+    source of access URLs that still gives the expired one.
     """
 
     deadline: float = DEADLINE
@@ -57,6 +58,7 @@ class Policy(NamedTuple):
     first: float = 0.05
     cap: float = 30.0
     offline_cap: float = 5.0
+    renewal: float = RENEWAL_PATIENCE
 
     def pause(
         self, failures: int, retry_after: float | None, chance: float, *, offline: bool = False
@@ -363,7 +365,7 @@ class Retrying:
         logged = ""
         while True:
             failures += 1
-            pause, patience = RENEWAL_PAUSE, RENEWAL_PATIENCE
+            pause, patience = RENEWAL_PAUSE, self._policy.renewal
             kind, why = errors.FORBIDDEN, "its source still gives the same one"
             try:
                 if await trio.to_thread.run_sync(self.access.renew, generation, limiter=self._threads):

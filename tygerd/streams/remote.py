@@ -39,10 +39,17 @@ Opening = Callable[[], Awaitable[access.Access]]
 class Remotes:
     """Opens ways. One a daemon."""
 
-    def __init__(self, settings: network.Network, *, bandwidth: int | None, deadline: float) -> None:
+    def __init__(
+        self,
+        settings: network.Network,
+        *,
+        bandwidth: int | None,
+        deadline: float,
+        renewal: float = retrying.RENEWAL_PATIENCE,
+    ) -> None:
         self.link = link.Link(bandwidth)
         self._network = settings
-        self._policy = retrying.Policy(deadline=deadline)
+        self._policy = retrying.Policy(deadline=deadline, renewal=renewal)
         self._threads: weakref.WeakValueDictionary[str, trio.CapacityLimiter] = weakref.WeakValueDictionary()
         self.hasher = hashing.Hasher()
 

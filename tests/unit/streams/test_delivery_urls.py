@@ -6,7 +6,6 @@ import pytest
 
 from tests.support import delivering
 from tyger import errors
-from tygerd.stores import retrying
 from tygerd.streams import assembly, span
 
 BUFFER = delivering.BUFFER
@@ -14,9 +13,8 @@ ID = delivering.ID
 DATA = delivering.DATA
 
 
-async def test_a_url_that_comes_late_ends_the_stall(site, producer, server, monkeypatch):
-    monkeypatch.setattr(retrying, "RENEWAL_PATIENCE", 0.0)
-    async with site.daemon() as registry:
+async def test_a_url_that_comes_late_ends_the_stall(site, producer, server):
+    async with site.daemon(renewal=0.0) as registry:
         entry = await registry.create_write(
             delivering.request(buffer=None, url=server.url(), renewable=True), 1
         )
