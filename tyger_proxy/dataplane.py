@@ -1,7 +1,7 @@
 """The way to the local data plane through the proxy: access URLs rewritten, and read again (buffers.md 14).
 
-Pure. A client that names a URL is anybody: only containers of the one data plane that the server announces
-are reached, whatever socket or path the URL says. What a signature allows is the server's to check.
+Pure. A client that names a URL is anybody: only containers and relays of the one data plane that the server
+announces are reached, whatever socket or path the URL says. What a signature allows is the server's to check.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from tyger import addresses, errors
 
 _URL = re.compile(r"http\+unix://[^/?#]*(/[^:?#]*):(/[^?#]*)?(?:\?([^#]*))?", re.ASCII)
 _CONTAINER = re.compile(r"containers/[a-zA-Z0-9]{3,63}", re.ASCII)
+_RELAY = re.compile(r"relays/run-[0-9]+-temp-[a-zA-Z0-9_]+", re.ASCII)
 
 
 class Endpoint(NamedTuple):
@@ -24,10 +25,14 @@ class Endpoint(NamedTuple):
 
 
 class Blob(NamedTuple):
-    """What a request through the proxy is for: a socket and a request target there."""
+    """What a request through the proxy is for: a socket and a request target there.
+
+    `relayed`: an ephemeral buffer, whose transfers may pause for any time.
+    """
 
     socket: str
     target: str
+    relayed: bool = False
 
 
 def endpoint(announced: object) -> Endpoint | None:
@@ -70,11 +75,12 @@ def blob(original: list[str], name: str, here: Endpoint) -> Blob:
         raise errors.Problem(errors.BAD_REQUEST, "the query parameter 'original' is no access URL")
     socket, path, query = unquote(url[1]), url[2] or "/", url[3]
     inside = path.removeprefix(here.prefix) if path.startswith(here.prefix) else ""
-    if socket != here.socket or not _CONTAINER.fullmatch(inside):
+    relayed = not name and _RELAY.fullmatch(inside) is not None
+    if socket != here.socket or not (relayed or _CONTAINER.fullmatch(inside)):
         raise errors.Problem(
             errors.FORBIDDEN, "the query parameter 'original' leads to no buffer of this server"
         )
     if any(part in ("", ".", "..") for part in name.split("/")) and name:
         raise errors.Problem(errors.BAD_REQUEST, "the blob's name is malformed")
     target = f"{path}/{quote(name)}" if name else path
-    return Blob(here.socket, target if query is None else f"{target}?{query}")
+    return Blob(here.socket, target if query is None else f"{target}?{query}", relayed)

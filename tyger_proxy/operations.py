@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import http
 import json
+import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -56,13 +57,15 @@ class Proxy:
         target: str,
         headers: messages.Pairs = (),
         body: AsyncIterator[bytes] | None = None,
+        *,
+        patience: float = upstream.PATIENCE,
     ) -> upstream.Exchange:
         """Begin an exchange with a server. Raises BrokenOff, and what `body` raises."""
         try:
             sock = await self._connect(socket)
         except OSError as error:
             raise upstream.BrokenOff(f"cannot connect to {socket}: {error.strerror or error}") from None
-        return await upstream.Exchange.begin(sock, method, target, headers, body)
+        return await upstream.Exchange.begin(sock, method, target, headers, body, patience=patience)
 
     async def _connect(self, socket: str) -> trio.socket.SocketType:
         try:
@@ -165,6 +168,7 @@ async def data(proxy: Proxy, request: messages.Request) -> messages.Answer:
         blob.target,
         [*_headers(request), *framing],
         request.data if framing else None,
+        patience=math.inf if blob.relayed else upstream.PATIENCE,
     )
     return _streamed(exchange)
 
@@ -214,6 +218,7 @@ _DATA = [
         "The local data plane",
         versioned=False,
         streams_body=method in ("PUT", "POST", "DELETE"),
+        endless=method == "PUT" and path == "/dataplane",  # a relay's; the server bounds what is not
     )
     for method in ("GET", "HEAD", "PUT", "POST", "DELETE")
     for path in ("/dataplane", "/dataplane/{blob...}")
@@ -280,12 +285,15 @@ def _streamed(exchange: upstream.Exchange) -> messages.StreamResponse:
         try:
             while (piece := await exchange.next_piece()) is not None:
                 await sink.send(piece)
+            for name, value in exchange.trailers:
+                sink.trailer(name, value)
         except upstream.BrokenOff as broken:
             raise errors.Problem(errors.PROTOCOL, str(broken)) from None
         finally:
             exchange.close()
 
-    return messages.StreamResponse(stream, status, _kept(exchange))
+    announced = [("Trailer", exchange.announced)] if exchange.announced else []
+    return messages.StreamResponse(stream, status, [*_kept(exchange), *announced])
 
 
 def _object(body: bytes) -> dict[str, object] | None:

@@ -44,11 +44,17 @@ class BrokenOff(Exception):  # noqa: N818 - what becomes of it is for the caller
 
 
 class Exchange:
-    """An answer that has begun: `status`, `headers` without the connection's, then the body in pieces."""
+    """An answer that has begun: `status`, `headers` without the connection's, then the body in pieces.
 
-    def __init__(self, sock: trio.socket.SocketType) -> None:
+    `announced` are the trailers that may follow, as a header names them, and `trailers` those that did.
+    """
+
+    def __init__(self, sock: trio.socket.SocketType, patience: float = PATIENCE) -> None:
         self.status = 0
         self.headers: list[tuple[str, str]] = []
+        self.announced: str | None = None
+        self.trailers: list[tuple[str, str]] = []
+        self._seconds = patience
         self._sock = sock
         self._framing = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
         self._patience = trio.CancelScope()
@@ -61,8 +67,10 @@ class Exchange:
         target: str,
         headers: messages.Pairs,
         body: AsyncIterator[bytes] | None,
+        *,
+        patience: float = PATIENCE,
     ) -> Exchange:
-        """Send a request on a new connection, and wait for the head of its answer.
+        """Send a request on a new connection, and wait for the head of its answer, `patience` seconds.
 
         `headers` must frame `body`. A server that answers before it has the whole body is not sent the rest.
         The connection is closed if this raises or is cancelled; else by `close`.
@@ -71,7 +79,7 @@ class Exchange:
             BrokenOff: there is no answer.
             Exception: whatever `body` raises.
         """
-        self = cls(sock)
+        self = cls(sock, patience)
         try:
             await self._ask(method, target, headers, body)
         except BaseException:
@@ -106,7 +114,7 @@ class Exchange:
                     failures.append(error)
                 nursery.cancel_scope.cancel()
         if self._patience.cancelled_caught:
-            raise BrokenOff(f"the server has not answered within {PATIENCE:.0f} seconds")
+            raise BrokenOff(f"the server has not answered within {self._seconds:.0f} seconds")
         if failures:
             raise failures[0]
 
@@ -118,7 +126,7 @@ class Exchange:
                 async for piece in body:
                     await self._write(self._framing.send(h11.Data(data=piece)))
             await self._write(self._framing.send(h11.EndOfMessage()))
-        self._patience.deadline = trio.current_time() + PATIENCE
+        self._patience.deadline = trio.current_time() + self._seconds
 
     async def _write(self, data: bytes | None) -> None:
         left = memoryview(data or b"")
@@ -136,6 +144,7 @@ class Exchange:
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers.raw_items()
         ]
         self.headers = passed_on(fields)
+        self.announced = next((value for name, value in fields if name.lower() == "trailer"), None)
 
     async def _event(self) -> object:
         while True:
@@ -157,6 +166,10 @@ class Exchange:
             BrokenOff: it was cut.
         """
         event = await self._event()
+        if isinstance(event, h11.EndOfMessage):
+            self.trailers = [
+                (name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers
+            ]
         return bytes(event.data) if isinstance(event, h11.Data) else None
 
     async def whole(self, limit: int) -> bytes:

@@ -5,11 +5,12 @@ import hashlib
 import json
 import subprocess
 import sys
+import urllib.request
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support import daemon, exchanges, runs
+from tests.support import commands, daemon, exchanges, runs
 from tests.support.answers import JSON, ask
 
 V = "api-version=1.0"
@@ -52,7 +53,7 @@ def test_metadata(through, host):
         < 200 OK
         < {JSON}
         <
-        < {{"capabilities":["LocalBuffers"],"apiVersions":["1.0"],"storageEndpoints":["[[endpoint]]"],"serverUrl":"[[url]]"}}
+        < {{"capabilities":["EphemeralBuffers","LocalBuffers"],"apiVersions":["1.0"],"storageEndpoints":["[[endpoint]]"],"serverUrl":"[[url]]"}}
         """,
         endpoint=f"http+unix://{host.socket}:/",
         url=f"http+unix://{host.socket}:",
@@ -171,3 +172,43 @@ def test_a_proxy_has_no_way_to_the_control_plane(through, host):
         <
         < [[:any]]
     """)
+
+
+def test_ephemeral_buffers(host, port, talk):
+    """Our own commands, given URLs that lead through the proxy, as the original's client would be."""
+    given = {"in": "_", "out": "_"}
+    run = runs.shell("rev < $IN_PIPE > $OUT_PIPE", inputs=["in"], outputs=["out"], buffers=given)
+    made = runs.create(talk, run)
+    urls = {}
+    for name, buffer in made["job"]["buffers"].items():
+        with urllib.request.urlopen(
+            urllib.request.Request(
+                f"http://127.0.0.1:{port}/buffers/{buffer}/access?{V}&writeable={str(name == 'in').lower()}",
+                method="POST",
+            )
+        ) as answer:
+            urls[name] = json.load(answer)["uri"]
+    assert urls["in"].startswith(f"http://127.0.0.1:{port}/dataplane?original=")
+    assert urls["out"].endswith("&relay=true")
+    with commands.commands(host) as tyger:
+        reading = tyger.start("buffer", "read", urls["out"])
+        done = tyger.run("buffer", "write", urls["in"], data=b"stressed\n")
+        assert done.returncode == 0, done.stderr
+        assert reading.stdout.read() == b"desserts\n"
+        assert reading.wait(30) == 0, reading.stderr.read()
+        again = tyger.run("buffer", "read", urls["out"])
+        assert "the buffer endpoint can only be called once" in commands.complaint(again)
+    assert runs.ended(talk, made["id"])["status"] == "Succeeded"
+
+
+def test_how_an_ephemeral_buffer_failed_passes_as_a_trailer(host, port, talk):
+    given = {"out": "_"}
+    run = runs.shell("echo half > $OUT_PIPE; exit 3", outputs=["out"], buffers=given)
+    made = runs.create(talk, run)
+    url = f"http://127.0.0.1:{port}/buffers/{made['job']['buffers']['out']}/access?{V}"
+    with urllib.request.urlopen(urllib.request.Request(url, method="POST")) as answer:
+        uri = json.load(answer)["uri"]
+    with commands.commands(host) as tyger:
+        done = tyger.run("buffer", "read", uri)
+        assert (done.returncode, done.stdout) == (74, b"half\n")
+        assert "TransferFailed" in commands.complaint(done)

@@ -27,7 +27,7 @@ def local():
 
 def test_metadata(local):
     """No role, no authority: nobody seeks a token. One endpoint, as `LocalBuffers` promises to tyger-proxy."""
-    body = f'{{"capabilities":["LocalBuffers"],"apiVersions":["1.0"],"storageEndpoints":["http+unix://{local.socket}:/"]}}'
+    body = f'{{"capabilities":["EphemeralBuffers","LocalBuffers"],"apiVersions":["1.0"],"storageEndpoints":["http+unix://{local.socket}:/"]}}'
     with exchanges.talk(local.socket) as talk:
         # As the original's client logs in: no query, no Content-Type. And as `login status` asks.
         talk.hold(ask("GET", "/metadata", None, "!Content-Type") + answer("200 OK", body))
@@ -45,7 +45,7 @@ def test_metadata_with_a_storage_account(talk, host):
     endpoints = f'"http+unix://{host.socket}:/","https://nobodys.blob.core.windows.net/"'
     talk.hold(
         ask("GET", "/metadata")
-        + answer("200 OK", f'{{"capabilities":[],"apiVersions":["1.0"],"storageEndpoints":[{endpoints}]}}')
+        + answer("200 OK", f'{{"capabilities":["EphemeralBuffers"],"apiVersions":["1.0"],"storageEndpoints":[{endpoints}]}}')
     )
     # An account that cannot be reached makes no daemon ill: that is what it is for.
     talk.hold(ask("GET", "/healthcheck") + TEXT)

@@ -219,7 +219,7 @@ def test_what_has_no_version_asks_for_none(talk, prefix, query):
         < 200 OK
         < Content-Type: application/json; charset=utf-8
         <
-        < {{"capabilities":["LocalBuffers"],"apiVersions":["1.0"],"storageEndpoints":["http+unix://[[:any]]:/"]}}
+        < {{"capabilities":["EphemeralBuffers","LocalBuffers"],"apiVersions":["1.0"],"storageEndpoints":["http+unix://[[:any]]:/"]}}
         > GET {prefix}/database-version-in-use{query}
         < 200 OK
         < Content-Type: application/json; charset=utf-8

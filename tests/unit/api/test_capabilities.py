@@ -12,8 +12,8 @@ THERE = stores.Traits("acct", "eastus", "https://acct.blob.core.windows.net", em
 @pytest.mark.parametrize(
     ("traits", "places", "words"),
     [
-        (process.ProcessEngine.traits, [HERE], ["LocalBuffers"]),
-        (process.ProcessEngine.traits, [HERE, THERE], []),
+        (process.ProcessEngine.traits, [HERE], ["EphemeralBuffers", "LocalBuffers"]),
+        (process.ProcessEngine.traits, [HERE, THERE], ["EphemeralBuffers"]),
         (
             engines.Traits("docker", sockets=True, gpu=True, ephemeral_buffers=True, docker=True),
             [HERE],

@@ -99,3 +99,22 @@ def test_odd_names_stay_names():
     assert (
         dataplane.blob([URL], "a b?c#d%2e", HERE).target == f"/containers/abc123/a%20b%3Fc%23d%252e?{QUERY}"
     )
+
+
+RELAY = f"http+unix:///run/s:/relays/run-7-temp-abc234?{QUERY}&relay=true"
+
+
+def test_an_ephemeral_buffer():
+    original = parse_qs(urlsplit(dataplane.through(RELAY, "host")).query)["original"]
+    found = dataplane.blob(original, "", HERE)
+    assert found == ("/run/s", f"/relays/run-7-temp-abc234?{QUERY}&relay=true", True)
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [(RELAY, "00"), (RELAY.replace("run-7", "run-x"), ""), (RELAY.replace("?", "/write?"), "")],
+)
+def test_of_an_ephemeral_buffer_only_itself_is_reached(url, name):
+    with pytest.raises(errors.Problem) as caught:
+        dataplane.blob([url], name, HERE)
+    assert caught.value.kind is errors.FORBIDDEN
