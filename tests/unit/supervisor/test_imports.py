@@ -14,6 +14,7 @@ CLIENT = {
         "lines",
         "pipes",
         "reading",
+        "relaying",
         "sockets",
         "streams",
         "writing",
