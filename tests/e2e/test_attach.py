@@ -61,11 +61,18 @@ def test_its_input(commands, tmp_path):
 
 
 def test_an_input_that_another_has_written(commands, tmp_path):
-    run = created(commands, tmp_path, "cat $IN_PIPE > $OUT_PIPE; sleep 0.3")
+    go = commands.buffer()
+    file = support.run_file(tmp_path, "cat $IN_PIPE > $OUT_PIPE; cat $GO_PIPE", inputs=("in", "go"))
+    run = commands.run("run", "create", "-f", file, "-b", f"go={go}").stdout.decode().strip()
     buffers = json.loads(commands.run("run", "show", run).stdout)["job"]["buffers"]
     assert commands.run("buffer", "write", buffers["in"], data=b"first").returncode == 0
-    done = commands.run("run", "attach", run, data=b"second")
-    assert (done.returncode, done.stdout) == (0, b"first")
+    again = commands.start("run", "attach", run)
+    again.stdin.write(b"second")
+    again.stdin.close()
+    assert again.stdout.read(5) == b"first"
+    assert commands.run("buffer", "write", go).returncode == 0
+    assert again.stdout.read() == b""
+    assert again.wait(PATIENCE) == 0
 
 
 def test_a_run_that_fails(commands, tmp_path):

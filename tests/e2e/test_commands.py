@@ -211,11 +211,13 @@ def test_a_signal_cancels_the_run(tyger, start, tmp_path, number):
 
 
 def test_a_detached_run_goes_on(tyger, start, tmp_path):
-    path = runfile(tmp_path, "sleep 0.2; echo late", inputs=(), outputs=())
-    process = start("run", "exec", "-f", path, "--on-exit", "detach")
+    path = runfile(tmp_path, "cat $GO_PIPE; echo late", inputs=("go",), outputs=())
+    go = tyger("buffer", "create").stdout.decode().strip()
+    process = start("run", "exec", "-f", path, "-b", f"go={go}", "--on-exit", "detach")
     run = run_of(process)
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 128 + signal.SIGTERM
+    assert tyger("buffer", "write", go).returncode == 0
     assert json.loads(tyger("run", "watch", run).stdout.splitlines()[-1])["status"] == "Succeeded"
     assert tyger("run", "logs", run).stdout.endswith(b"late\n")
 
