@@ -65,7 +65,7 @@ async def status(app: context.App, request: messages.Request) -> messages.Respon
             part: {_camel(name): value for name, value in figures.items()}
             for part, figures in _statistics(app)
         },
-        "waiting": app.transfers.waiting(),
+        "waiting": app.transfers.waiting() + app.relays.waiting(),
         "engines": await app.runs.engines(),
         "stores": [store.traits._asdict() for store in app.places],
     }
@@ -103,6 +103,7 @@ def _statistics(app: context.App) -> Iterator[tuple[str, dict[str, int]]]:
     """Each part's figures."""
     yield "server", app.connections()._asdict()
     yield "transfers", app.transfers.statistics()._asdict()
+    yield "relays", app.relays.statistics()._asdict()
     yield "runs", {"unfinished": app.runs.unfinished()}
     yield "hashing", {"lanes": chain.LANES}
 

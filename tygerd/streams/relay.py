@@ -244,28 +244,32 @@ class Relay:
             elif len(self._ends) < 2 and trio.current_time() < quiet:
                 with trio.move_on_at(quiet):
                     await changed.wait()
-            elif (now := self._progress(end)) != sent:
+            elif (now := self._progress()) != sent:
                 sent = now
                 await report(now)
                 with trio.move_on_after(reporting.INTERVAL):
                     await changed.wait()
             else:
                 self._heeded = True
-                if self._progress(end) == sent:  # the thread may have moved more just before
+                if self._progress() == sent:  # the thread may have moved more just before
                     await moved.wait()
         await report(self._last())
 
-    def _progress(self, end: End) -> dict[str, Any]:
+    @property
+    def waiting(self) -> str | None:
+        """For whom the one end that is there waits, in words."""
+        if self.over.is_set() or len(self._ends) != 1:
+            return None
+        (end,) = self._ends.values()
+        if end.joined:
+            return "its other end has not come back yet"
+        if not end.of_job:
+            return "the job has not opened its pipe yet"
+        return f"its {'reader' if end.role == 'writer' else 'writer'} has not come yet"
+
+    def _progress(self) -> dict[str, Any]:
         now: dict[str, Any] = {"event": "progress", "bytes": self.bytes}
-        if len(self._ends) < 2:
-            other: Role = "reader" if end.role == "writer" else "writer"
-            if end.joined:
-                now["waiting"] = "its other end has not come back yet"
-            elif other == self.job_role:
-                now["waiting"] = "the job has not opened its pipe yet"
-            else:
-                now["waiting"] = f"its {other} has not come yet"
-        return now
+        return now | ({"waiting": waiting} if (waiting := self.waiting) else {})
 
     def _last(self) -> dict[str, Any]:
         last: dict[str, Any] = {"event": self.phase.value, "bytes": self.bytes}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from typing import NamedTuple
 
 import trio
 
@@ -20,6 +21,14 @@ LINGER = 60.0
 """Seconds that the buffers of a run that has ended still answer (contract buffers.md 10.2)."""
 
 
+class Statistics(NamedTuple):
+    """For `/status` and `/metrics`: streams that wait for an end, those that move, and all bytes."""
+
+    waiting: int
+    moving: int
+    bytes_total: int
+
+
 class Relays:
     """All relays of this daemon. `run` must be running. `reattach_grace` and `linger` are in seconds."""
 
@@ -29,6 +38,8 @@ class Relays:
         self._linger = linger
         self._relays: dict[str, relay.Relay] = {}
         self._runs: dict[int, list[str]] = {}
+        self._bytes = 0
+        """Of those that were forgotten."""
         self._nursery: trio.Nursery  # since `run`
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -85,7 +96,20 @@ class Relays:
             raise errors.not_found() from None
         return self._urls.relay(buffer_id, ids.bare(buffer_id), writeable=writeable, ttl=ttl)
 
+    def waiting(self) -> list[str]:
+        """For whom each one that waits does, a line each."""
+        return [f"{each.name}: {why}" for each in self._relays.values() if (why := each.waiting)]
+
+    def statistics(self) -> Statistics:
+        """Counts since the daemon's start."""
+        every = self._relays.values()
+        return Statistics(
+            waiting=sum(each.waiting is not None for each in every),
+            moving=sum(each.phase is relay.Phase.MOVING for each in every),
+            bytes_total=self._bytes + sum(each.bytes for each in every),
+        )
+
     async def _forget(self, ended: list[str]) -> None:
         await trio.sleep(self._linger)
         for bare in ended:
-            del self._relays[bare]
+            self._bytes += self._relays.pop(bare).bytes

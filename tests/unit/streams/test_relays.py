@@ -47,3 +47,17 @@ async def test_a_run_that_has_ended(registry, autojump_clock):
     await trio.sleep(2)
     with pytest.raises(errors.Problem):
         registry.find(A)
+
+
+async def test_what_goes_on(registry, autojump_clock):
+    registry.expect(7, {"in": A, "out": B}, ["in"])
+    assert (registry.waiting(), registry.statistics()) == ([], (0, 0, 0))
+    it = registry.find(A)
+    it.claim(relay.End("writer", -1))
+    assert registry.waiting() == [f"{A}: the job has not opened its pipe yet"]
+    assert registry.statistics() == (1, 0, 0)
+    it.bytes = 5  # as its thread would count
+    registry.end(7, None)
+    assert (registry.waiting(), registry.statistics()) == ([], (0, 0, 5))
+    await trio.sleep(relays.LINGER + 1)
+    assert registry.statistics().bytes_total == 5
