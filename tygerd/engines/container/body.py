@@ -25,6 +25,14 @@ HOME = "/tmp/home"  # noqa: S108 - inside the container
 LEAST_MEMORY = 6 * 1024 * 1024
 """Docker's own bound: below it nothing starts."""
 
+_LOGS: dict[str, dict[str, Any]] = {
+    "Docker": {"Type": "local", "Config": {"max-size": "1000g", "max-file": "1", "compress": "false"}},
+    "Podman": {"Type": "json-file", "Config": {}},  # which is its k8s-file
+}
+"""How an engine keeps what a program prints: all of it, byte for byte. Docker's json-file changes what is no
+text, which a supervisor that counts bytes would take for more than it has read.
+"""
+
 RUN, INSTALLATION, PART = "tyger-run", "tyger-installation", "tyger-run-container-name"
 """Labels: the run's number, whose it is, and which of the run's programs."""
 
@@ -116,7 +124,7 @@ def confined(place: Place) -> dict[str, Any]:
         "CapAdd": [name.removeprefix("CAP_") for name in place.settings.capabilities],
         "SecurityOpt": ["no-new-privileges"],
         "ReadonlyRootfs": place.settings.root == "read-only",
-        "LogConfig": {"Type": "json-file", "Config": {}},
+        "LogConfig": _LOGS[place.facts.name],
         "NetworkMode": "none",
     }
 

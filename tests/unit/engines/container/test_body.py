@@ -61,11 +61,19 @@ def test_the_least_of_jobs(place):
             "CapAdd": [],
             "SecurityOpt": ["no-new-privileges"],
             "ReadonlyRootfs": False,
-            "LogConfig": {"Type": "json-file", "Config": {}},
+            "LogConfig": {
+                "Type": "local",
+                "Config": {"max-size": "1000g", "max-file": "1", "compress": "false"},
+            },
             "NetworkMode": "none",
             "Tmpfs": {"/tmp/home": "rw,exec,nosuid,nodev,mode=1777"},
         },
     }
+
+
+def test_podman_keeps_logs_in_its_own_way(place):
+    podman = place._replace(facts=place.facts._replace(name="Podman"))
+    assert request(podman, job())["HostConfig"]["LogConfig"] == {"Type": "json-file", "Config": {}}
 
 
 def test_what_the_configuration_says(place):
