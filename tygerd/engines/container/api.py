@@ -22,7 +22,9 @@ NEWEST = (1, 44)
 """The version of the API that the bodies here are of. An older engine is asked in its own."""
 
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 60.0
-"""How long a socket may take that systemd starts the engine for, and any answer but that of a pull."""
+"""How long an engine may take until it is there, as systemd may have to start it, and how long any answer may but
+that of a pull.
+"""
 
 
 class Refused(Exception):  # noqa: N818 - what the engine says, which the caller gives a meaning
@@ -64,7 +66,7 @@ class Api:
         Raises:
             Problem: UNAVAILABLE, nobody answers, or somebody else.
         """
-        async with self._answered("GET", "/_ping") as response:
+        async with self._answered("GET", "/_ping", patience=CONNECT_SECONDS) as response:
             await response.aread()
             try:
                 major, minor = response.headers["Api-Version"].split(".")
@@ -190,4 +192,5 @@ def _reason(error: BaseException) -> str:
         if isinstance(said, OSError) and said.strerror:
             return said.strerror
         said = said.__cause__ or said.__context__
-    return str(error) or type(error).__name__
+    kind = type(error).__name__
+    return "it does not answer" if kind == "ReadTimeout" else str(error) or kind

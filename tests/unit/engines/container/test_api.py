@@ -88,3 +88,15 @@ async def test_the_version_that_both_sides_know(tmp_path, theirs, spoken):
         await engine.negotiate()
         await engine.close()
     assert engine.version == spoken
+
+
+async def test_one_that_does_not_answer(tmp_path, monkeypatch):
+    """Nobody waits longer for it than for one that has to be started."""
+    monkeypatch.setattr(api, "CONNECT_SECONDS", 0.05)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "s"))
+        silent.listen()
+        asked = api.Api(str(tmp_path / "s"))
+        with pytest.raises(errors.Problem, match="it does not answer"):
+            await asked.negotiate()
+        await asked.close()
