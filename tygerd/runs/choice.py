@@ -37,9 +37,9 @@ class Candidates:
     """The engines that are still thought of, the preferred first. One alone is no choice."""
 
     def __init__(self, engines: Iterable[base.Engine]) -> None:
-        self._left = list(engines)
+        self._order = list(engines)
+        self._left = list(self._order)
         self._refusals: list[Refusal] = []
-        self._chosen_by_us = len(self._left) > 1
 
     def require(self, test: Callable[[base.Traits], object]) -> None:
         """Keep those of which `test` does not raise.
@@ -63,7 +63,7 @@ class Candidates:
             except errors.Problem as problem:
                 self._drop(engine, problem)
             else:
-                return Choice(engine, self._reason(engine.traits) if self._chosen_by_us else None)
+                return Choice(engine, self._reason(engine) if len(self._order) > 1 else None)
         raise self._verdict()
 
     def _drop(self, engine: base.Engine, problem: errors.Problem) -> None:
@@ -82,12 +82,12 @@ class Candidates:
             said = errors.Problem(said.kind, f"{said.message}{gap}{why}")
         return said
 
-    def _reason(self, traits: base.Traits) -> str:
-        if self._refusals:
-            return "; ".join(map(_told, self._refusals))
-        return (
-            "it answers, and has the image or may pull it" if traits.pull else "it can do all that is asked"
-        )
+    def _reason(self, chosen: base.Engine) -> str:
+        preferred = [engine.traits.name for engine in self._order[: self._order.index(chosen)]]
+        if preferred:
+            return "; ".join(_told(refusal) for refusal in self._refusals if refusal.name in preferred)
+        pulls = chosen.traits.pull
+        return "it answers, and has the image or may pull it" if pulls else "it can do all that is asked"
 
 
 def _told(refusal: Refusal) -> str:

@@ -72,6 +72,13 @@ async def test_the_first_that_has_the_trait():
     )
 
 
+async def test_only_why_none_that_is_preferred_is_told():
+    assert await chosen(Engine("a", gpu=True), Engine("b"), trait="gpu") == (
+        "a",
+        "it can do all that is asked",
+    )
+
+
 async def test_none_can():
     a, b = Engine("a", refused("no such image")), Engine("b", refused("not mapped"))
     assert await verdict(a) == (errors.INVALID_INPUT, "no such image")

@@ -22,7 +22,7 @@ NEWEST = (1, 44)
 """The version of the API that the bodies here are of. An older engine is asked in its own."""
 
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 60.0
-"""How long an engine may take until it is there, as systemd may have to start it, and how long any answer may but
+"""How long an engine may take until it is there, as systemd may have to start it, and how long any answer but
 that of a pull.
 """
 
