@@ -87,8 +87,8 @@ def is_there(pid):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_is_passed_on_to_the_producer(daemon, number):
     buffer = daemon.buffer("b")
-    trap = f"trap 'printf last >&2; exit 1' {number.name[3:]}"
-    script = f"{trap}; echo pid=$$ >&2; printf half; while :; do sleep 0.01; done"
+    trap = f"trap 'printf last >&2; kill $! 2>/dev/null; exit 1' {number.name[3:]}"
+    script = f"sleep 1000 & {trap}; echo pid=$$ >&2; printf half; wait"
     with cli.start(daemon.path, "buffer", "write", "b", "--", "sh", "-c", script) as process:
         pid = pids_in(process.stderr)
         buffer.wait(lambda: buffer.data)
@@ -104,7 +104,7 @@ def test_a_signal_is_passed_on_to_the_producer(daemon, number):
 def test_a_producer_that_does_not_obey_is_killed(daemon):
     """The grace is real time, so it is made small from outside."""
     buffer = daemon.buffer("b")
-    script = "trap '' TERM HUP; echo pid=$$ >&2; printf half; while :; do sleep 0.01; done"
+    script = "trap '' TERM HUP; echo pid=$$ >&2; printf half; exec sleep 1000"
     code = (
         "from tyger import __main__ as program\n"
         "from tyger.cli import data\n"
@@ -138,7 +138,7 @@ def test_a_killed_command_leaves_its_producer_a_broken_pipe(daemon):
 
 def test_a_buffer_that_fails_ends_its_producer(daemon):
     buffer = daemon.buffer("b")
-    script = "echo pid=$$ >&2; printf half; while :; do sleep 0.01; done"
+    script = "echo pid=$$ >&2; printf half; exec sleep 1000"
     with cli.start(daemon.path, "buffer", "write", "b", "--", "sh", "-c", script) as process:
         pid = pids_in(process.stderr)
         buffer.wait(lambda: buffer.data)
