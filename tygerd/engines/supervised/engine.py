@@ -7,10 +7,10 @@ what goes into that directory.
 from __future__ import annotations
 
 import abc
+import contextlib
 import logging
 import os
 import shutil
-from collections.abc import Callable
 
 import trio
 
@@ -99,16 +99,22 @@ class SupervisedEngine(abc.ABC):
 
 def _remove(directory: str) -> None:
     """Remove a run's directory, whatever modes the job left in it."""
+    failed: list[str] | None = None
 
-    def force(function: Callable[..., object], path: str, _info: object) -> None:
-        os.chmod(os.path.dirname(path), 0o700)
-        if os.path.isdir(path) and not os.path.islink(path):
-            os.chmod(path, 0o700)
-        function(path)
+    def note(_function: object, path: str, info: tuple[type, BaseException, object]) -> None:
+        if isinstance(info[1], FileNotFoundError):
+            return  # its supervisor ends, and takes its own last files away
+        found.append(f"{path}: {info[1]}")
+        for each in (os.path.dirname(path), path):
+            with contextlib.suppress(OSError):
+                if os.path.isdir(each) and not os.path.islink(each):
+                    os.chmod(each, 0o700)
 
-    try:
-        shutil.rmtree(directory, onerror=force)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        logger.warning("cannot remove all of %s: %s", directory, error)
+    # Each time one level deeper can be opened that a job had closed.
+    while os.path.lexists(directory):
+        found: list[str] = []
+        shutil.rmtree(directory, onerror=note)
+        if found and found == failed:
+            logger.warning("cannot remove all of %s: %s", directory, found[0])
+            return
+        failed = found

@@ -51,6 +51,24 @@ async def test_what_is_removed_is_gone_whatever_its_modes(tmp_path):
     await made.remove(1)
 
 
+async def test_what_its_supervisor_takes_away_meanwhile_holds_nothing_up(tmp_path):
+    made = make(tmp_path)
+    run = tmp_path / "runs" / "1"
+    run.mkdir(parents=True)
+    files = [run / f"{number:04}" for number in range(2000)]
+    for file in files:
+        file.touch()
+
+    def take_away():
+        for file in files:
+            file.unlink(missing_ok=True)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.to_thread.run_sync, take_away)
+        await made.remove(1)
+    assert not run.exists()
+
+
 async def test_a_disk_that_takes_no_run(tmp_path):
     made = make(tmp_path)
     (tmp_path / "runs").touch()
