@@ -173,7 +173,7 @@ def on_a_terminal(daemon, line, ready, keys=b"\x03"):
 
 
 @pytest.mark.parametrize(
-    "script", ["printf half; sleep 1000", "trap 'exit 0' INT; printf half; sleep 1000 & wait"]
+    "script", ["printf half; exec sleep 1000", "trap 'exit 0' INT; printf half; sleep 1000 & wait"]
 )
 def test_ctrl_c_reaches_both_and_never_leaves_a_complete_buffer(daemon, script):
     """Also where the producer takes it for a good end."""
