@@ -60,6 +60,8 @@ def set_up(kind: Format, *, debug: bool = False, stream: TextIO | None = None) -
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(logging.DEBUG if debug else logging.INFO)
+    # Its line for each of our questions to a container engine is for debuggers, not for operators.
+    logging.getLogger("httpx").setLevel(logging.DEBUG if debug else logging.WARNING)
 
 
 class _Formatter(logging.Formatter, abc.ABC):

@@ -29,6 +29,16 @@ def log():
     yield begin
     root.handlers[:] = before
     root.setLevel(level)
+    logging.getLogger("httpx").setLevel(logging.NOTSET)
+
+
+def test_questions_to_an_engine_are_for_debuggers(log):
+    _, written = log("human")
+    logging.getLogger("httpx").info("HTTP Request: GET http://engine/_ping")
+    assert written() == ""
+    _, written = log("human", debug=True)
+    logging.getLogger("httpx").info("HTTP Request: GET http://engine/_ping")
+    assert "_ping" in written()
 
 
 def test_people_get_lines(log):
