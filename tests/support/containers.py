@@ -52,6 +52,11 @@ class Host:
         assert done.returncode == 0, done.stderr.decode()
         return int(done.stdout)
 
+    def output(self, run: int, name: str = "out") -> commands_support.Done:
+        """`buffer read` of a run's output."""
+        job: Any = self.commands.show(run)["job"]
+        return self.commands.run("buffer", "read", job["buffers"][name])
+
     def log(self, run: int) -> list[str]:
         """A run's log, line by line, without prefixes."""
         text = self.commands.run("run", "logs", run).stdout.decode()
