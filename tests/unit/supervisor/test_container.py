@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import enginegate, fakedocker
 from tests.support import podman as podman_support
-from tygerd.supervisor import container, dockerapi, log, output, spec
+from tygerd.supervisor import container, dockerapi, handle, log, output, spec
 
 PATIENCE = 30
 NAME = "tyger-run-1-main-{}"
@@ -73,6 +73,8 @@ class Watched(NamedTuple):
         return self.main.code, self.main.reason
 
     def prints(self, text: str) -> None:
+        """Until it runs, also for its engine, and has printed this."""
+        self.until(lambda main: main.started_at is not None)
         with self.changed:
             assert self.changed.wait_for(lambda: text.encode() in self.printed["o"], PATIENCE), self.printed
 
@@ -284,7 +286,7 @@ def test_an_engine_that_comes_when_the_run_has_begun(docker, run):
 
 
 def test_an_engine_that_does_not_come_in_time(tmp_path, monkeypatch, run):
-    monkeypatch.setattr(container, "PATIENCE", 0.1)
+    monkeypatch.setattr(handle, "PATIENCE", 0.1)
     monkeypatch.setattr(container, "REMOVAL", 0.1)
     path = str(tmp_path / "s")
     reason = f"cannot create main's container: no engine answers on {path}: No such file or directory"
@@ -292,7 +294,7 @@ def test_an_engine_that_does_not_come_in_time(tmp_path, monkeypatch, run):
 
 
 def test_a_canceled_run_ends_although_its_engine_is_gone_for_good(docker, run, monkeypatch):
-    monkeypatch.setattr(container, "LOST", 0.2)
+    monkeypatch.setattr(handle, "LOST", 0.2)
     monkeypatch.setattr(container, "REMOVAL", 0.1)
     monkeypatch.setattr(output, "PATIENCE", 0.2)
     it = run(docker.socket, "echo one; exec sleep 100")
@@ -311,7 +313,7 @@ def test_a_canceled_run_ends_although_its_engine_is_gone_for_good(docker, run, m
 def test_a_container_that_somebody_removes(engine, run):
     it = run(engine.socket, "echo one; exec sleep 100")
     it.prints("one")
-    dockerapi.Api(engine.socket).call("DELETE", it.main._path, query={"force": "1"})
+    dockerapi.Api(engine.socket).call("DELETE", it.main._handle.path, query={"force": "1"})
     code, reason = it.end()
     assert (code, reason) in [(137, None), (None, "main's container was removed by somebody else")]
     assert it.printed["o"] == b"one\n"
@@ -329,7 +331,7 @@ def test_memory_that_runs_out_is_named(podman, run):
 def test_an_engine_that_says_so_is_believed(docker, run):
     it = run(docker.socket, "echo one; exec sleep 100", name="worker-0")
     it.prints("one")
-    docker.containers[it.main._path.rpartition("/")[2]].state["OOMKilled"] = True
+    docker.containers[it.main._handle.path.rpartition("/")[2]].state["OOMKilled"] = True
     it.main.kill()
     assert it.end() == (137, "Worker was killed in worker-0: out of memory")
 
