@@ -1,4 +1,6 @@
-"""Fifty `kill -9` of the daemon in a GiB through a pipe, and in a GiB read: every byte once, in either store.
+"""Fifty `kill -9` of the daemon in a GiB through a pipe, in a GiB read, and in one that is never stored.
+
+Every byte comes once, in either store.
 
 The instants are random: after a random piece, wherever the daemon then is, and a fifth of them in the middle
 of a start, when the next daemon recovers what the last one left.
@@ -7,12 +9,13 @@ of a start, when the next daemon recovers what the last one left.
 import hashlib
 import random
 import subprocess
+import threading
 import time
 
 import pytest
 
 from tests.support import azurite as azurites
-from tests.support import daemon, producer, streaming
+from tests.support import commands, daemon, producer, streaming
 
 KILLS = 50
 GIB = 1 << 30
@@ -79,3 +82,28 @@ def test_a_read(streams):
     assert reading.process.stdout.read() == b""
     assert reading.wait() == 0, reading.said
     assert digest.hexdigest() == producer.digest(2, GIB)
+
+
+def test_through_ephemeral_buffers_and_a_job(tmp_path):
+    """The pipes have all of it at any instant."""
+    plan = deaths(random.Random(3))
+    both = {"in": "_", "out": "_"}
+    file = commands.run_file(tmp_path, "cat < $IN_PIPE > $OUT_PIPE", buffers=both)
+    digest = hashlib.sha256()
+    with daemon.daemon(config=commands.HOST) as it, streaming.streaming(it) as streams:
+        run = streams.start("run", "exec", "-f", file, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+        def read():
+            while piece := run.process.stdout.read(producer.PIECE):
+                digest.update(piece)
+
+        reading = threading.Thread(target=read)
+        reading.start()
+        for number, piece in enumerate(producer.pieces(3, GIB)):
+            run.process.stdin.write(piece)
+            if number in plan:
+                die(it, plan[number])
+        run.process.stdin.close()
+        assert run.wait(120) == 0, run.said
+        reading.join()
+    assert digest.hexdigest() == producer.digest(3, GIB)
