@@ -28,7 +28,7 @@ def docker():
 
 @pytest.fixture
 def handled():
-    """`handled(socket)`: a handle of a container, which is removed afterwards."""
+    """`handled(socket)`: a handle of a container."""
     made: list[handle.Handle] = []
 
     def of(socket: str) -> handle.Handle:
@@ -40,7 +40,6 @@ def handled():
     yield of
     for it in made:
         it.finish()
-        it.remove(5)
         it.close()
 
 
