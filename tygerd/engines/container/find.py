@@ -121,7 +121,9 @@ def facts(version: Any, info: Any) -> Facts:
         version=str(version.get("Version")),
         architecture=str(version.get("Arch")),
         rootless=rootless,
-        limits=bool(info.get("MemoryLimit") and info.get("CpuCfsQuota")),
+        limits=bool(info.get("MemoryLimit") and info.get("CpuCfsQuota"))
+        # Podman says otherwise, and ignores limits there.
+        and not (rootless and str(info.get("CgroupVersion", "1")) == "1"),
         gpu="nvidia" in runtimes or any("nvidia.com/gpu" in name for name in _devices(info)),
         cpus=float(info.get("NCPU") or 0),
     )

@@ -78,6 +78,7 @@ DOCKER_INFO = {
     "ID": "I",
     "DockerRootDir": "/var/lib/docker",
     "NCPU": 4,
+    "CgroupVersion": "2",
     "MemoryLimit": True,
     "CpuCfsQuota": True,
     "Runtimes": {"runc": {}, "nvidia": {}},
@@ -100,6 +101,7 @@ def test_a_docker():
         ({"Runtimes": {"runc": {}}}, "gpu"),
         ({"SecurityOptions": []}, "rootless"),
         ({"MemoryLimit": False}, "limits"),
+        ({"CgroupVersion": "1"}, "limits"),
     ],
 )
 def test_what_an_engine_does_not_say_it_cannot(change, field):
