@@ -244,9 +244,9 @@ def test_an_engine_that_is_restarted_loses_nothing_of_what_is_printed(restarting
     assert it.printed["e"] == b"half\n"
 
 
-@pytest.mark.parametrize("requests", range(6))
+@pytest.mark.parametrize("requests", range(5))
 def test_an_engine_that_is_killed_between_two_requests(restarted, run, requests):
-    """Create, attach, start, inspect, inspect, logs: whichever is next, it runs once and loses nothing."""
+    """Create, attach, start, inspect, inspect or logs: whichever is next, it runs once and loses nothing."""
     with enginegate.gate(restarted.socket) as gate:
         gate.close_after(requests)
         it = run(gate.path, "echo once; exit 3")
