@@ -168,7 +168,12 @@ def _body(
         "Entrypoint": words[:1],
         "Cmd": words[1:],
         "Env": [f"{name}={value}" for name, value in {"HOME": HOME, **variables}.items()],
-        "Labels": {RUN: str(job.run), INSTALLATION: place.installation, PART: part.name},
+        "Labels": {
+            RUN: str(job.run),
+            INSTALLATION: place.installation,
+            PART: part.name,
+            spec.IMAGE_LABEL: codespec.image,
+        },
         "HostConfig": host,
     }
     if codespec.working_dir:

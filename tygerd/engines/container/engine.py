@@ -30,6 +30,9 @@ START_SECONDS, FIRST_PAUSE = 20.0, 0.2
 waits between the first two attempts, doubled each time.
 """
 
+SEEN_SECONDS = 1.0
+"""For so long an image that `check` has seen is taken to be there."""
+
 FOLLOW_SECONDS = 10.0
 """How long the end of a run waits until the containers of a killed supervisor are removed."""
 
@@ -69,6 +72,8 @@ class ContainerEngine(engine.SupervisedEngine):
         self._plans: dict[int, _Plan] = {}
         self._network_lock = trio.Lock()
         self._to_sweep = trio.Event()
+        self._sweeping_fails = False
+        self._seen: tuple[str, float] = ("", 0.0)
 
     @property
     def traits(self) -> base.Traits:
@@ -110,13 +115,17 @@ class ContainerEngine(engine.SupervisedEngine):
                 image = await images.inspect(asked, each.image)
                 if image is not None:
                     body.check(each, image)
+                    self._seen = each.image, trio.current_time()
                 elif not pull and self._settings.pull == "never":
                     raise images.missing(each.image, place.facts)
 
     async def prepare(self, image: str, progress: base.Progress, *, pull: bool = False) -> None:
         """See `base.Engine`."""
+        anyway = pull or self._settings.pull == "always"
+        if not anyway and self._seen[0] == image and trio.current_time() < self._seen[1] + SEEN_SECONDS:
+            return
         async with self._asked() as (asked, place):
-            if not pull and self._settings.pull != "always":
+            if not anyway:
                 if await images.inspect(asked, image) is not None:
                     return
                 if self._settings.pull == "never":
@@ -252,8 +261,11 @@ class ContainerEngine(engine.SupervisedEngine):
                     if run is None and not left and not self._runs():
                         await network.remove(asked, place)
         except (errors.Problem, api.Refused) as error:
-            logger.warning("cannot look for containers that nobody owns: %s", error)
+            level = logging.DEBUG if self._sweeping_fails else logging.WARNING  # once is enough
+            logger.log(level, "cannot look for containers that nobody owns: %s", error)
+            self._sweeping_fails = True
             return False
+        self._sweeping_fails = False
         return not left
 
     def _runs(self) -> bool:
