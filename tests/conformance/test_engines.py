@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import secrets
+import shutil
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -128,7 +129,9 @@ async def process(request, tmp_path) -> AsyncIterator[Bench]:
 
 
 @pytest.fixture
-async def container(podman, tmp_path) -> AsyncIterator[Bench]:
+async def container(podman, known_podman, tmp_path) -> AsyncIterator[Bench]:
+    (tmp_path / "state").mkdir()
+    shutil.copy(known_podman, tmp_path / "state")
     settings = config.parse(f'[engine.container]\nsocket = "{podman.socket}"\ncancel_grace = 0.5\n')
     with transferdaemon.TransferDaemon() as daemon:
         places = paths.Paths(
