@@ -30,7 +30,7 @@ to end even if its engine never returns; the daemon removes its container when i
 SETTLE = 0.1
 """Seconds before a look at what has become of a request that broke: programs that obey it may still run."""
 
-TRIES = 4
+TRIES = 5
 """Times that a container is made, as long as what is in the way is the rest of one before."""
 
 _ENDED = frozenset({"exited", "stopped", "dead", "removing"})
@@ -72,16 +72,18 @@ class Handle:
         Raises:
             NeverError: that cannot be done, or is not to be any more.
         """
-        for _ in range(TRIES - 1):
-            with contextlib.suppress(_RemnantError):
+        attempt = 0
+        while True:
+            try:
                 self._create(body)
                 return self._attach()
-            self.remove(PATIENCE)
-        try:
-            self._create(body)
-            return self._attach()
-        except _RemnantError as error:
-            raise NeverError(f"cannot create {self.whose}: {error}") from None
+            except _RemnantError as error:
+                attempt += 1
+                if attempt == TRIES:
+                    raise NeverError(f"cannot create {self.whose}: {error}") from None
+                self.remove(PATIENCE)
+                if attempt > 1:
+                    self.pause(attempt)
 
     def _create(self, body: dict[str, Any]) -> None:
         until, attempt = time.monotonic() + PATIENCE, 0
@@ -91,7 +93,10 @@ class Handle:
             except dockerapi.Refused as refusal:
                 if "already in use" in refusal.message:
                     raise _RemnantError(refusal.message) from None
-                raise NeverError(f"cannot create {self.whose}: {refusal}") from None
+                image = body.get("Labels", {}).get(spec.IMAGE_LABEL)
+                gone = image and "no such image" in refusal.message.lower()
+                why = f"the image '{image}' was removed after the run was created" if gone else refusal
+                raise NeverError(f"cannot create {self.whose}: {why}") from None
             except dockerapi.Unreachable as error:
                 attempt = self._again(attempt, until, error)
             else:
