@@ -15,6 +15,8 @@ from tests.support import answers, daemon, exchanges
 
 V = "api-version=1.0"
 CONFIG = """
+[engine]
+use = "process"
 [engine.process]
 bubblewrap = "off"
 cancel_grace = 1

@@ -127,7 +127,8 @@ def _answer(replies: Sequence[router.Reply], schema_of: Mapping[str, Any]) -> di
         "headers": {
             name: {
                 "description": each.text,
-                "required": name in _HEADERS or all(name in reply.headers for reply in replies),
+                "required": name in _HEADERS
+                or (not each.optional and all(name in reply.headers for reply in replies)),
                 "schema": dict(each.schema),
             }
             for name, each in (headers | _HEADERS).items()

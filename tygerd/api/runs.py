@@ -191,8 +191,10 @@ _ENGINE = {
     "pull": described.flag("fetch its images also where they are present"),
 }
 _CHOSEN = {
-    "Tyger-Engine": router.Parameter("the engine that executes it, where `engine` was there"),
-    "Tyger-Engine-Reason": router.Parameter("why that one, where the daemon chose; %XX is a byte of UTF-8"),
+    "Tyger-Engine": router.Parameter("the engine that executes it, where `engine` was there", optional=True),
+    "Tyger-Engine-Reason": router.Parameter(
+        "why that one, where the daemon chose; %XX is a byte of UTF-8", optional=True
+    ),
 }
 _OF_KEY = {"key": router.Parameter("the Idempotency-Key that the run is created with")}
 _LOGS = {

@@ -35,12 +35,13 @@ JSON = "application/json"
 class Parameter(NamedTuple):
     """What the OpenAPI document says of a query parameter or a header: a sentence and a JSON schema.
 
-    With `deep` it is a map that is written `name[key]=value`.
+    With `deep` it is a map that is written `name[key]=value`. A header that is `optional` is not on all answers.
     """
 
     text: str
     schema: Mapping[str, object] = MappingProxyType({"type": "string"})
     deep: bool = False
+    optional: bool = False
 
 
 class Reply(NamedTuple):

@@ -104,3 +104,45 @@ def test_the_etag_follows_status_and_tags():
 def test_a_reference_that_was_never_resolved():
     with pytest.raises(TypeError):
         resource.codespec_of(model.Run(job=model.JobTarget(codespec="x")))
+
+
+WORKER = model.WorkerCodespec(image="w", name="n", version=2, endpoints={"a": 1})
+
+
+def test_workers_and_replicas_are_kept():
+    target = model.WorkerTarget(codespec="n", node_pool="p", replicas=3)
+    run = resource.normalized(wanted(worker=target, job={"replicas": 2}), CODESPEC, {}, WORKER)
+    kept = resource.decode(row(resource.encode(run)))
+    assert kept.job.replicas == 2
+    assert kept.worker.replicas == 3
+    # A codespec's name and version are known to the answer to its creation only.
+    assert run.worker.codespec == WORKER
+    assert kept.worker.codespec == msgspec.structs.replace(WORKER, name=None, version=None)
+    assert resource.worker_codespec_of(kept.worker).endpoints == {"a": 1}
+    with pytest.raises(TypeError):
+        resource.worker_codespec_of(target)
+
+
+def test_which_runs_have_several_programs():
+    def wide(**more):
+        return resource.is_wide(resource.normalized(wanted(job=more), CODESPEC, {}))
+
+    assert not wide()
+    assert wide(replicas=2)
+    target = model.WorkerTarget(codespec="n")
+    assert resource.is_wide(resource.normalized(wanted(worker=target), CODESPEC, {}, WORKER))
+
+
+def test_workers_count_in_the_etag():
+    body = resource.encode(resource.normalized(wanted(), CODESPEC, {}))
+    target = model.WorkerTarget(codespec="n", node_pool="p")
+    beside = resource.encode(resource.normalized(wanted(worker=target), CODESPEC, {}, WORKER))
+    assert resource.etag(row(body)) != resource.etag(row(beside))
+
+
+def test_the_engine_is_shown_where_it_is_not_the_process_engine():
+    body = resource.encode(resource.normalized(wanted(), CODESPEC, {}))
+    shown = resource.shown(row(body, engine="container", image_digest="sha256:1"))
+    assert (shown.engine, shown.image_digest) == ("container", "sha256:1")
+    shown = resource.shown(row(body, image_digest="sha256:1"))
+    assert (shown.engine, shown.image_digest) == (None, None)
