@@ -65,6 +65,10 @@ class ProcessSpec(NamedTuple):
     sandboxed: bool = False
 
 
+IMAGE_LABEL = "tyger-image"
+"""Label of a container: the image's name in the codespec. In the request that creates it stands its ID."""
+
+
 class ContainerSpec(NamedTuple):
     """A container of an engine that listens on the Unix socket `api`.
 

@@ -54,6 +54,7 @@ def test_the_least_of_jobs(place):
             "tyger-run": "7",
             "tyger-installation": conftest.INSTALLATION,
             "tyger-run-container-name": "main",
+            "tyger-image": "i",
         },
         "HostConfig": {
             "Init": True,
