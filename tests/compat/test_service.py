@@ -45,7 +45,10 @@ def test_metadata_with_a_storage_account(talk, host):
     endpoints = f'"http+unix://{host.socket}:/","https://nobodys.blob.core.windows.net/"'
     talk.hold(
         ask("GET", "/metadata")
-        + answer("200 OK", f'{{"capabilities":["EphemeralBuffers"],"apiVersions":["1.0"],"storageEndpoints":[{endpoints}]}}')
+        + answer(
+            "200 OK",
+            f'{{"capabilities":["EphemeralBuffers"],"apiVersions":["1.0"],"storageEndpoints":[{endpoints}]}}',
+        )
     )
     # An account that cannot be reached makes no daemon ill: that is what it is for.
     talk.hold(ask("GET", "/healthcheck") + TEXT)

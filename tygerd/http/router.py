@@ -35,7 +35,7 @@ JSON = "application/json"
 class Parameter(NamedTuple):
     """What the OpenAPI document says of a query parameter or a header: a sentence and a JSON schema.
 
-    With `deep` it is a map that is written `name[key]=value`. A header that is `optional` is not on all answers.
+    With `deep` it is a map that is written `name[key]=value`. An `optional` header is not on all answers.
     """
 
     text: str
