@@ -76,7 +76,7 @@ class _First:
         pairs = [("limit", str(part)), *query]
         while True:
             page = _fetch(invocation, path, pairs, self._meanwhile)
-            self._meanwhile()  # where the answer came at once
+            self._take(None)  # where the answer came at once
             self._waiting = page
             left = self._asked - self.count - part
             if not page.link or left <= 0:

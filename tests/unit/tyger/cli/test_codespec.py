@@ -2,7 +2,7 @@
 
 import pytest
 
-from tyger.cli import codespec
+from tyger.cli import codespec, listing
 
 
 @pytest.fixture
@@ -168,4 +168,4 @@ def test_show(tyger, daemon):
 def test_list(tyger, daemon):
     daemon.answers["GET", "/codespecs"] = (200, {"items": []})
     assert tyger("codespecs", "list", "-p", "neg").out == "[]\n"
-    assert daemon.requests[0].query == [("limit", "1001"), ("prefix", "neg")]
+    assert daemon.requests[0].query == [("limit", str(listing.PART)), ("prefix", "neg")]

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support import cli
 from tyger import __main__ as program
-from tyger.cli import flags, gotext
+from tyger.cli import flags, gotext, listing
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,11 @@ def test_repeats_merge_and_the_last_wins(tyger, daemon):
 def test_statuses_in_any_case_listed_and_repeated(tyger, daemon):
     daemon.answers["GET", "/runs"] = (200, {"items": []})
     tyger("run", "list", "--status", "Running,failed", "--status", "FAILED")
-    assert daemon.requests[0].query == [("limit", "1001"), ("status", "Running"), ("status", "Failed")]
+    assert daemon.requests[0].query == [
+        ("limit", str(listing.PART)),
+        ("status", "Running"),
+        ("status", "Failed"),
+    ]
 
 
 @pytest.fixture

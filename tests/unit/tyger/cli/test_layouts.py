@@ -134,4 +134,4 @@ def test_no_slow_import(daemon):
     for layout in ("json", "yaml", "table"):
         done = cli.run(daemon.path, "run", "list", "-o", layout, environment={"PYTHONPROFILEIMPORTTIME": "1"})
         loaded = {line.rpartition("|")[2].strip() for line in done.err.splitlines()}
-        assert not loaded & {"yaml", "csv", "ssl", "email", "asyncio", "msgspec"}, layout
+        assert not loaded & {"yaml", "csv", "ssl", "email", "asyncio"}, layout
