@@ -145,10 +145,18 @@ def build(invocation: session.Session, given: Mapping[str, Any]) -> Request:
                 f"a codespec for the {name} must be specified, with a flag or in the run file",
             )
     engine = run.pop("engine", "")
-    pull = given["pull"] and "Docker" in invocation.ask("GET", "/metadata").get("capabilities", ())
-    if given["pull"] and not pull:
-        invocation.console.log("warn", PULL_UNSUPPORTED)
-    return Request(run, given["engine"] or engine, pull)
+    request = Request(run, given["engine"] or engine, given["pull"])
+    if not request.pull or _can_pull(invocation, request.engine):
+        return request
+    invocation.console.log("warn", PULL_UNSUPPORTED)
+    return request._replace(pull=False)
+
+
+def _can_pull(invocation: session.Session, engine: str) -> bool:
+    """Whether images may be pulled where no engine was named; one that was says by itself that it cannot."""
+    if engine not in ("", "auto"):
+        return True
+    return "Docker" in invocation.ask("GET", "/metadata").get("capabilities", ())
 
 
 def submit(invocation: session.Session, wanted: Request, wake: int | None = None) -> dict[str, Any]:

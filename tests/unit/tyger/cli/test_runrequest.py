@@ -147,6 +147,14 @@ def test_pulling_where_there_are_containers(tyger, daemon):
     assert queries(daemon) == [{"engine": "", "pull": "true"}]
 
 
+def test_an_engine_that_was_named_says_itself_whether_it_can_pull(tyger, daemon):
+    daemon.answers["POST", "/runs"] = (201, {"id": 17})
+    done = tyger("run", "create", "-c", "x", "--pull", "--engine", "container")
+    assert (done.code, "WRN" in done.err) == (0, False)
+    assert queries(daemon) == [{"engine": "container", "pull": "true"}]
+    assert not daemon.asked("GET", "/metadata")
+
+
 def test_what_is_said_while_images_are_fetched(tyger, daemon):
     with_containers(daemon)
     made = daemon.answers["POST", "/runs"]
