@@ -4,7 +4,7 @@ import pytest
 
 from tests.support import cli
 from tyger import __main__ as program
-from tyger.cli import flags, gotext, listing
+from tyger.cli import flags, gotext
 
 
 @pytest.mark.parametrize(
