@@ -6,7 +6,9 @@ the places where Docker and Podman listen, the user's own before the system's.
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -82,7 +84,9 @@ async def reach(configured: str | None, environ: Mapping[str, str]) -> api.Api:
             await engine.negotiate()
             answers = True
         except errors.Problem as problem:
-            tried.append(problem.message.removeprefix("cannot reach the container engine on "))
+            tried.append(
+                problem.message.removeprefix("cannot reach the container engine on ") + _group(socket)
+            )
         except api.Refused as refusal:
             tried.append(f"{socket}: {refusal.message}")
         finally:
@@ -93,6 +97,23 @@ async def reach(configured: str | None, environ: Mapping[str, str]) -> api.Api:
     raise errors.Problem(
         errors.UNAVAILABLE, f"no container engine answers ({'; '.join(tried) or 'there is none'}). {ADVICE}"
     )
+
+
+def _group(socket: str) -> str:
+    """How to get at a socket that we may not use; empty where that is not the trouble."""
+    try:
+        return "" if os.access(socket, os.R_OK | os.W_OK) else join(os.stat(socket).st_gid, os.getuid())
+    except OSError:
+        return ""
+
+
+def join(group: int, user: int) -> str:
+    """What a user has to type to become a member of a group; empty where either has no name."""
+    try:
+        words = f"sudo usermod -aG {grp.getgrgid(group).gr_name} {pwd.getpwuid(user).pw_name}"
+    except KeyError:
+        return ""
+    return f" ({words}, and log in again)"
 
 
 async def ask(engine: api.Api) -> Facts:

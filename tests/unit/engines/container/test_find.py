@@ -1,6 +1,8 @@
 """Where an engine is looked for, and what is made of its answers."""
 
+import grp
 import os
+import pwd
 import socket
 
 import pytest
@@ -55,6 +57,12 @@ async def test_nobody_answers(tmp_path):
         await find.reach(str(tmp_path / "missing"), {})
     assert caught.value.kind is errors.UNAVAILABLE
     assert "name its socket as `socket` in [engine.container]" in caught.value.message
+
+
+def test_which_group_to_join():
+    group, user = grp.getgrnam("adm"), pwd.getpwnam("daemon")
+    assert find.join(group.gr_gid, user.pw_uid) == " (sudo usermod -aG adm daemon, and log in again)"
+    assert find.join(2**31, user.pw_uid) == ""
 
 
 async def test_the_first_that_answers(tmp_path, podman):
