@@ -38,11 +38,7 @@ def test_repeats_merge_and_the_last_wins(tyger, daemon):
 def test_statuses_in_any_case_listed_and_repeated(tyger, daemon):
     daemon.answers["GET", "/runs"] = (200, {"items": []})
     tyger("run", "list", "--status", "Running,failed", "--status", "FAILED")
-    assert daemon.requests[0].query == [
-        ("limit", str(listing.PART)),
-        ("status", "Running"),
-        ("status", "Failed"),
-    ]
+    assert daemon.requests[0].query[1:] == [("status", "Running"), ("status", "Failed")]
 
 
 @pytest.fixture
