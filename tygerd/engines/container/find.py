@@ -102,7 +102,10 @@ async def reach(configured: str | None, environ: Mapping[str, str]) -> api.Api:
 def _group(socket: str) -> str:
     """How to get at a socket that we may not use; empty where that is not the trouble."""
     try:
-        return "" if os.access(socket, os.R_OK | os.W_OK) else join(os.stat(socket).st_gid, os.getuid())
+        found = os.stat(socket)
+        if os.access(socket, os.R_OK | os.W_OK) or found.st_gid == 0 or found.st_mode & 0o060 != 0o060:
+            return ""
+        return join(found.st_gid, os.getuid())
     except OSError:
         return ""
 
