@@ -16,8 +16,8 @@ from tygerd.supervisor import container, dockerapi, handle, log, output, spec
 
 PATIENCE = 30
 NAME = "tyger-run-1-main-{}"
-LAST = 60000
-COUNT = f"seq 1 30000; echo half >&2; seq 30001 50000; sleep 0.2; seq 50001 {LAST}; exit 9"
+LAST = 20000
+COUNT = f"seq 1 10000; echo half >&2; seq 10001 18000; sleep 0.2; seq 18001 {LAST}; exit 9"
 
 
 @pytest.fixture(params=["podman", "docker"])
@@ -235,7 +235,7 @@ def test_a_log_that_is_refused_is_asked_for_again(docker, run, tmp_path):
 def test_an_engine_that_is_restarted_loses_nothing_of_what_is_printed(restarting, run):
     engine, away, back = restarting
     it = run(engine.socket, COUNT)
-    for number in (1000, 40000, 50000):
+    for number in (1000, 12000, 18000):
         it.prints(f"{number}\n")
         away()
         back()
