@@ -33,6 +33,9 @@ _LOGS: dict[str, dict[str, Any]] = {
 text, which a supervisor that counts bytes would take for more than it has read.
 """
 
+LEAST_CPU = 10**7
+"""Billionths of a processor: the kernel counts in no finer slices."""
+
 RUN, INSTALLATION, PART = "tyger-run", "tyger-installation", "tyger-run-container-name"
 """Labels: the run's number, whose it is, and which of the run's programs."""
 
@@ -51,14 +54,14 @@ class Place(NamedTuple):
         return f"tyger-{self.installation[:8]}"
 
 
-def check(codespec: model.CodespecBase, image: images.Image) -> None:
-    """Refuse what could not be asked for, or not be started.
+def check(codespec: model.CodespecBase, image: images.Image | None) -> None:
+    """Refuse what could not be asked for, or not be started. None: the image is still to be pulled.
 
     Raises:
         Problem: INVALID_INPUT, naming the field.
     """
     environment.check_words(codespec)
-    if not _words(codespec, image):
+    if image is not None and not _words(codespec, image):
         raise _refused(
             f"the codespec has no command, and the image '{codespec.image}' starts nothing by itself: add one"
         )
@@ -204,7 +207,8 @@ def _limits(place: Place, codespec: model.CodespecBase) -> dict[str, Any]:
     """Limits of resources that are enforced; what is merely requested is not."""
     limits: dict[str, Any] = {}
     if place.facts.limits and (cpu := _amount(codespec, "cpu")):
-        limits["NanoCpus"] = min(cpu, int(place.facts.cpus * 10**9)) if place.facts.cpus else cpu
+        most = int(place.facts.cpus * 10**9) or cpu
+        limits["NanoCpus"] = min(max(cpu, LEAST_CPU), most)
     if place.facts.limits and (memory := _amount(codespec, "memory")):
         limits["Memory"] = limits["MemorySwap"] = memory // 10**9  # both: no swap beside it
     shm = codespec.resources.shm if codespec.resources else None

@@ -113,8 +113,8 @@ class ContainerEngine(engine.SupervisedEngine):
                 )
             for each in filter(None, (codespec, worker)):
                 image = await images.inspect(asked, each.image)
+                body.check(each, image)
                 if image is not None:
-                    body.check(each, image)
                     self._seen = each.image, trio.current_time()
                 elif not pull and self._settings.pull == "never":
                     raise images.missing(each.image, place.facts)

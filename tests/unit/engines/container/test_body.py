@@ -154,6 +154,7 @@ def resources(**fields):
     [
         ({"cpu": "500m"}, {"NanoCpus": 500_000_000}),
         ({"cpu": 64}, {"NanoCpus": 2_000_000_000}),  # more than there is: no limit
+        ({"cpu": "1m"}, {"NanoCpus": 10_000_000}),  # less than the kernel can give
         ({"memory": "64Mi"}, {"Memory": 64 * 2**20, "MemorySwap": 64 * 2**20}),
         ({"shm": "1Gi"}, {"ShmSize": 2**30}),
         ({"shm": "0"}, {}),
@@ -229,6 +230,12 @@ def test_what_is_refused(codespec, image, words):
     with pytest.raises(errors.Problem, match=words) as caught:
         body.check(job(**codespec).codespec, image)
     assert caught.value.kind is errors.INVALID_INPUT
+
+
+def test_an_image_that_is_still_to_be_pulled():
+    body.check(job(command=None).codespec, None)
+    with pytest.raises(errors.Problem, match="null byte"):
+        body.check(job(args=["\0"]).codespec, None)
 
 
 def test_what_is_not():
