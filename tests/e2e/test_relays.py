@@ -199,7 +199,7 @@ def test_a_reader_that_is_killed_fails_the_run(commands, tmp_path):
 
 
 def test_nobody_reads_it(commands, tmp_path):
-    run, _ = created(commands, tmp_path, "echo x > $OUT_PIPE", 2, inputs=(), buffers={"out": "_"})
+    run, _ = created(commands, tmp_path, "echo x > $OUT_PIPE", 3, inputs=(), buffers={"out": "_"})
     ended = commands.ended(run)
     assert ended["status"] == "Failed"
     assert "DeadlineExceeded: nobody has read all of the ephemeral buffer 'out'" in ended["statusReason"]
