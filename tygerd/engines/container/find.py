@@ -127,11 +127,10 @@ async def ask(engine: api.Api) -> Facts:
     """
     try:
         return facts(await engine.get("/version"), await engine.get("/info"))
-    except api.Refused as refusal:
+    except (api.Refused, AttributeError, TypeError, ValueError) as error:  # of another form than we know
         raise errors.Problem(
-            errors.UNAVAILABLE,
-            f"the container engine on {engine.socket} says nothing of itself: {refusal.message}",
-        ) from refusal
+            errors.UNAVAILABLE, f"the container engine on {engine.socket} does not say what it is: {error}"
+        ) from error
 
 
 def facts(version: Any, info: Any) -> Facts:

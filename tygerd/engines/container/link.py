@@ -6,6 +6,7 @@ directory, for as long as the engine on that socket says that it is the same, an
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -46,6 +47,7 @@ class Link:
         self._environ = environ
         self._lock = trio.Lock()
         self._engine: api.Api | None = None
+        self._closed = False
         self._fresh_until = 0.0
         self._trouble: errors.Problem | None = None
         self.place: body.Place | None = None
@@ -63,9 +65,15 @@ class Link:
             Problem: there is none, or its containers cannot do what runs need.
         """
         async with self._lock:
-            if trio.current_time() >= self._fresh_until:
+            if self._closed:
+                raise errors.Problem(errors.UNAVAILABLE, "the container engine is not used any more")
+            if (began := trio.current_time()) >= self._fresh_until:
                 seconds = await self._look()
-                self._fresh_until = trio.current_time() + seconds
+                now = trio.current_time()
+                # One that took long to say nothing is not waited for again and again.
+                self._fresh_until = now + (
+                    seconds if self._trouble is None else max(seconds, 5 * (now - began))
+                )
             if self._trouble is not None:
                 raise errors.Problem(self._trouble.kind, self._trouble.message)
             if self._engine is None or self.place is None:
@@ -77,33 +85,38 @@ class Link:
         self._fresh_until = 0.0
 
     async def close(self) -> None:
-        """Let go of the engine."""
+        """Let go of the engine, for good."""
+        self._closed = True
+        await self._drop()
+
+    async def _drop(self) -> None:
         if self._engine is not None:
-            await self._engine.close()
-            self._engine = None
+            engine, self._engine = self._engine, None
+            await engine.close()
 
     async def _look(self) -> float:
         """Find out whether the engine is the one we know, and all about it where it is not.
 
-        Returns for how many seconds that counts.
+        Returns for how many seconds that counts. Cancelled, there is no engine.
         """
         self._trouble = None
         try:
-            if self._engine is not None and self.place is not None:
+            if self._engine is not None:
                 known = self._engine.server
-                try:
+                with contextlib.suppress(errors.Problem, api.Refused):
                     await self._engine.negotiate()
-                except (errors.Problem, api.Refused):
-                    await self.close()
-                else:
                     if self._engine.server == known:
                         return FRESH_SECONDS
-            await self.close()
-            self._engine = await find.reach(self._settings.socket, self._environ)
-            self.place = await self._examine(self._engine)
+            await self._drop()
+            engine = await find.reach(self._settings.socket, self._environ)
+            try:
+                self.place = await self._examine(engine)
+                self._engine = engine
+            finally:
+                if self._engine is None:
+                    await engine.close()
         except errors.Problem as problem:
             self._trouble = problem
-            await self.close()
             return FRESH_SECONDS if problem.kind is not errors.CONFIG else HOPELESS_SECONDS
         return FRESH_SECONDS
 
@@ -129,6 +142,7 @@ def _read(path: str) -> dict[str, Any] | None:
         with open(path, encoding="utf-8") as file:
             record = json.load(file)
         find.Facts(**record["facts"])
+        _ = record["init"]
     except (OSError, ValueError, TypeError, KeyError):
         return None  # nothing is lost: it is found out again
     return record if isinstance(record, dict) else None

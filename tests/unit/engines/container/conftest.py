@@ -1,5 +1,9 @@
 """An engine to ask: a real Podman, with its facts and what bodies depend on."""
 
+import contextlib
+import socket
+import threading
+
 import pytest
 
 from tygerd import enginesettings
@@ -26,3 +30,28 @@ def place():
     """What bodies depend on, of an engine that is made up."""
     facts = find.Facts("Docker", "28", "amd64", rootless=False, limits=True, gpu=True, cpus=2)
     return body.Place(INSTALLATION, facts, enginesettings.Container(), init=True)
+
+
+@contextlib.contextmanager
+def peer(directory, answer):
+    """Somebody who listens and answers each connection with these bytes."""
+    path = str(directory / "s")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    with connection:
+                        connection.recv(65536)
+                        connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield path
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()

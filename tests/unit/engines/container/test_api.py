@@ -1,11 +1,10 @@
 """Exchanges with a real Podman, and with peers that are none."""
 
-import contextlib
 import socket
-import threading
 
 import pytest
 
+from tests.unit.engines.container import conftest
 from tyger import errors
 from tygerd.engines.container import api
 
@@ -28,31 +27,6 @@ async def test_an_error_in_the_middle_of_an_answer(engine):
     assert caught.value.status == 0
 
 
-@contextlib.contextmanager
-def peer(directory, answer):
-    """Somebody who listens and answers each connection with these bytes."""
-    path = str(directory / "s")
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(path)
-        listening.listen()
-
-        def serve():
-            with contextlib.suppress(OSError):
-                while True:
-                    connection, _ = listening.accept()
-                    with connection:
-                        connection.recv(65536)
-                        connection.sendall(answer)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield path
-        finally:
-            listening.shutdown(socket.SHUT_RDWR)
-            thread.join()
-
-
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
@@ -63,7 +37,7 @@ def peer(directory, answer):
     ],
 )
 async def test_who_is_no_engine(tmp_path, answer, words):
-    with peer(tmp_path, answer) as path:
+    with conftest.peer(tmp_path, answer) as path:
         engine = api.Api(path)
         with pytest.raises(errors.Problem, match=words) as caught:
             await engine.negotiate()
@@ -73,7 +47,7 @@ async def test_who_is_no_engine(tmp_path, answer, words):
 
 
 async def test_an_error_without_json(tmp_path):
-    with peer(tmp_path, b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n") as path:
+    with conftest.peer(tmp_path, b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n") as path:
         engine = api.Api(path)
         with pytest.raises(api.Refused, match="500 Oops"):
             await engine.get("/x")
@@ -83,7 +57,7 @@ async def test_an_error_without_json(tmp_path):
 @pytest.mark.parametrize(("theirs", "spoken"), [("1.30", "1.30"), ("9.9", "1.44")])
 async def test_the_version_that_both_sides_know(tmp_path, theirs, spoken):
     answer = f"HTTP/1.1 200 OK\r\nApi-Version: {theirs}\r\nContent-Length: 0\r\n\r\n".encode()
-    with peer(tmp_path, answer) as path:
+    with conftest.peer(tmp_path, answer) as path:
         engine = api.Api(path)
         await engine.negotiate()
         await engine.close()

@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from tests.unit.engines.container import conftest
 from tyger import errors
 from tygerd.engines.container import find
 
@@ -74,6 +75,17 @@ async def test_the_first_that_answers(tmp_path, podman):
         engine = await find.reach(None, {"XDG_RUNTIME_DIR": str(runtime)})
         await engine.close()
         assert engine.server.startswith("Libpod/")
+
+
+@pytest.mark.parametrize("answer", [b"OK", b"[]", b'{"Components": [1]}', b'{"NCPU": "x"}'])
+async def test_one_that_does_not_say_what_it_is(tmp_path, answer):
+    head = f"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nConnection: close\r\nContent-Length: {len(answer)}\r\n\r\n".encode()
+    with conftest.peer(tmp_path, head + answer) as path:
+        engine = await find.reach(path, {})
+        with pytest.raises(errors.Problem, match="does not say what it is") as caught:
+            await find.ask(engine)
+        await engine.close()
+    assert caught.value.kind is errors.UNAVAILABLE
 
 
 DOCKER_VERSION = {

@@ -139,6 +139,29 @@ async def test_one_in_which_pipes_do_not_work(podman, tmp_path, asked, monkeypat
     assert not (tmp_path / "container-engine.json").exists()
 
 
+async def test_after_its_end_nobody_is_asked(podman, tmp_path, asked):
+    made = make(tmp_path, podman.socket)
+    await made.get()
+    await made.close()
+    with pytest.raises(errors.Problem, match="not used any more"):
+        await made.get()
+
+
+async def test_looking_may_be_cancelled(podman, tmp_path, asked, monkeypatch):
+    made = make(tmp_path, podman.socket)
+    with monkeypatch.context() as patch, trio.CancelScope() as scope:
+
+        async def ask(engine):
+            scope.cancel()
+            await trio.sleep_forever()
+
+        patch.setattr(find, "ask", ask)
+        await made.get()
+    assert scope.cancelled_caught
+    await made.get()
+    await made.close()
+
+
 async def test_many_who_need_it_at_once_find_it_once(podman, tmp_path, asked):
     made = make(tmp_path, podman.socket)
     found = []
