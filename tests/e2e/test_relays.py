@@ -54,6 +54,15 @@ def test_exec(host, commands, tmp_path):
     assert not os.listdir(host.path / "state" / "containers")
 
 
+def test_attach(commands, tmp_path):
+    run, _ = created(commands, tmp_path, "tr a-z A-Z < $IN_PIPE > $OUT_PIPE")
+    done = commands.run("run", "attach", run, data=b"hello")
+    assert (done.returncode, done.stdout) == (0, b"HELLO"), done.stderr
+    done = commands.run("run", "attach", run)
+    assert done.returncode == 73
+    assert "the buffer endpoint can only be called once" in support.complaint(done)
+
+
 def test_one_kept_and_one_not(commands, tmp_path):
     kept = commands.buffer()
     file = support.run_file(tmp_path, "tee $KEPT_PIPE < $IN_PIPE > $OUT_PIPE", outputs=("kept", "out"))
@@ -203,6 +212,12 @@ def test_nobody_reads_it(commands, tmp_path):
     ended = commands.ended(run)
     assert ended["status"] == "Failed"
     assert "DeadlineExceeded: nobody has read all of the ephemeral buffer 'out'" in ended["statusReason"]
+
+
+def test_a_job_that_fails_is_not_kept_for_a_reader(commands, tmp_path):
+    run, _ = created(commands, tmp_path, "echo x > $OUT_PIPE; exit 3", inputs=(), buffers={"out": "_"})
+    ended = commands.ended(run)
+    assert (ended["status"], ended["statusReason"]) == ("Failed", "Main exited with code 3")
 
 
 def test_cancel(commands, tmp_path):
