@@ -79,7 +79,7 @@ def test_a_foreign_container_is_left_alone(host, podman):
         host.daemon.restart()
         run = host.create("true", inputs=(), outputs=())
         assert host.commands.ended(run)["status"] == "Succeeded"
-        assert "tyger-run-999999-main" in host.containers()
+        assert "tyger-run-999999-main" in containers.names(podman.containers(tyger_run="999999"))
     finally:
         podman.cli("rm", "--force", "--time=0", "tyger-run-999999-main")
 

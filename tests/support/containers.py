@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pathlib
+import sqlite3
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -23,6 +24,12 @@ use = "container"
 socket = "{socket}"
 cancel_grace = 1
 """
+
+
+def names(containers: list[dict[str, Any]]) -> list[str]:
+    """What the containers of a list are called."""
+    found = [one["Names"] for one in containers]
+    return sorted(name for entry in found for name in ([entry] if isinstance(entry, str) else entry))
 
 
 class Host:
@@ -88,10 +95,12 @@ class Host:
             process.wait()
 
     def containers(self) -> list[str]:
-        """The names of all containers of runs, whether they run or not."""
-        names = [one["Names"] for one in self.podman.containers()]
-        flat = [name for entry in names for name in (entry if isinstance(entry, list) else [entry])]
-        return sorted(name for name in flat if name.startswith("tyger-run-"))
+        """The names of all containers of this daemon's runs, whether they run or not."""
+        catalog = sqlite3.connect(f"file:{self.daemon.state}/catalog.sqlite3?mode=ro", uri=True)
+        with contextlib.closing(catalog):
+            query = "SELECT value FROM settings WHERE key = 'installation'"
+            ((installation,),) = catalog.execute(query)
+        return names(self.podman.containers(tyger_installation=installation))
 
     def left(self) -> list[str]:
         """What is left of runs that have ended, in the state directory."""
@@ -116,7 +125,7 @@ class Host:
             with contextlib.suppress(OSError):
                 environ = (entry / "environ").read_bytes()
                 argv = (entry / "cmdline").read_bytes()
-                if self.daemon.state.encode() in argv + environ and b"supervis" in argv:
+                if f"{self.daemon.path}/".encode() in environ and b"supervis" in argv:
                     found.append(int(entry.name))
         return found
 
