@@ -79,8 +79,9 @@ async def test_the_first_that_answers(tmp_path, podman):
 
 @pytest.mark.parametrize("answer", [b"OK", b"[]", b'{"Components": [1]}', b'{"NCPU": "x"}'])
 async def test_one_that_does_not_say_what_it_is(tmp_path, answer):
-    head = f"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nConnection: close\r\nContent-Length: {len(answer)}\r\n\r\n".encode()
-    with conftest.peer(tmp_path, head + answer) as path:
+    lines = ["HTTP/1.1 200 OK", "Api-Version: 1.41", "Connection: close", f"Content-Length: {len(answer)}"]
+    head = "".join(f"{line}\r\n" for line in [*lines, ""])
+    with conftest.peer(tmp_path, head.encode() + answer) as path:
         engine = await find.reach(path, {})
         with pytest.raises(errors.Problem, match="does not say what it is") as caught:
             await find.ask(engine)
