@@ -12,6 +12,7 @@ from tests.unit.runs.conftest import wanted
 from tyger import errors, model
 from tygerd.engines import base
 from tygerd.runs import service
+from tygerd.streams import relay
 
 
 async def test_one_run_for_one_key(runs, shop):
@@ -119,6 +120,33 @@ async def test_ephemeral_buffers_where_the_engine_has_them(runs, shop):
         while runs.unfinished():
             await trio.lowlevel.checkpoint()
     assert (await runs.get(run.id)).status == "Failed"
+
+
+async def test_an_ephemeral_buffer_is_there_from_its_runs_beginning_to_its_end(runs, shop):
+    shop.engine.traits = base.Traits("fake", ephemeral_buffers=True)
+    run = (await runs.create(wanted(inputs=["in"], outputs=["out"], buffers={"in": "_", "out": "_"}), 0)).run
+    relays = {name: shop.relays.find(buffer) for name, buffer in run.job.buffers.items()}
+    assert {name: it.direction for name, it in relays.items()} == {"in": "input", "out": "output"}
+    assert not relays["in"].over.is_set()
+    await shop.engine.wait_started(run.id)
+    shop.engine.end(run.id, "Failed", reason="it crashed")
+    with trio.fail_after(30):
+        for it in relays.values():
+            await it.over.wait()
+            assert it.reason == "the run ended with status Failed (it crashed)"
+
+
+async def test_ephemeral_buffers_of_a_run_that_another_daemon_made(shop):
+    shop.engine.traits = base.Traits("fake", ephemeral_buffers=True)
+    async with shop.open() as runs:
+        run = (await runs.create(wanted(inputs=["in"], buffers={"in": "_"}), 0)).run
+        await shop.engine.wait_started(run.id)
+    async with shop.open() as runs:
+        found = shop.relays.find(run.job.buffers["in"])
+        shop.engine.end(run.id)
+        with trio.fail_after(30):
+            await found.over.wait()
+        assert found.reason == relay.NEVER_OPENED
 
 
 async def test_runs_that_come_at_once_are_as_old_as_they_are_numbered(runs):
