@@ -134,7 +134,7 @@ class ContainerMain(mains.Main):
             self.reason = f"a defect of the run's supervisor: {error!r}"
         self.ended = True
         self._handle.finish()
-        self._output.finish(damaged=self._handle.damaged)
+        self._output.finish(damaged=self._handle.damaged, lost=self._handle.lost)
         self._report()
 
     def _begin(self) -> None:

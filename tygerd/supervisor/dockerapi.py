@@ -12,7 +12,6 @@ import os
 import re
 import select
 import socket
-import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -21,7 +20,7 @@ VERSION = "1.41"
 """Of the API: the newest that Podman 4 says it has. An engine that has given it up is asked in its own."""
 
 PATIENCE = 120.0
-"""Seconds for an answer: an engine may have to lay out an image first, on a disk that others use, too."""
+"""Seconds for an answer, or more of it: an engine may have to lay out an image first, on a busy disk."""
 
 _RECV = 256 * 1024
 """Bytes asked of a socket at once."""
@@ -59,14 +58,14 @@ class Answer:
     def __init__(self, sock: socket.socket, wake: int | None, patience: float | None) -> None:
         self._sock = sock
         self._wake = wake
-        self._until = None if patience is None else time.monotonic() + patience
+        self._patience = patience
         self._pending = bytearray()
         self.status = 0
         self.headers: dict[str, str] = {}
 
     def wait_for_ever(self, wake: int | None) -> None:
         """What follows may come when it likes; `wake` is what ends waiting with `Interrupted`."""
-        self._until, self._wake = None, wake
+        self._patience, self._wake = None, wake
 
     def read_head(self) -> None:
         """Take the status line and the headers. Raises as reading the body does."""
@@ -198,8 +197,7 @@ class Answer:
         poller.register(self._sock, select.POLLIN)
         if self._wake is not None:
             poller.register(self._wake, select.POLLIN)
-        left = None if self._until is None else max(0.0, self._until - time.monotonic()) * 1000
-        ready = dict(poller.poll(left))
+        ready = dict(poller.poll(None if self._patience is None else self._patience * 1000))
         if self._sock.fileno() in ready:
             try:
                 return self._sock.recv(_RECV)
@@ -246,15 +244,19 @@ class Api:
             return None
 
     def stream(
-        self, method: str, path: str, *, query: dict[str, str] | None = None, wake: int | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        query: dict[str, str] | None = None,
+        wake: int | None = None,
+        patience: float = PATIENCE,
     ) -> Answer:
         """One exchange whose answer is read as it comes, with `frames`. Raises as `call`, also when read.
 
         A POST asks for the connection itself, as attaching does.
         """
-        answer = self._opened(method, path, query or {}, None, wake, PATIENCE, upgrade=method == "POST")
-        answer.wait_for_ever(wake)
-        return answer
+        return self._opened(method, path, query or {}, None, wake, patience, upgrade=method == "POST")
 
     def _opened(
         self,

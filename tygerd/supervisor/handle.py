@@ -61,6 +61,8 @@ class Handle:
         """It is to end; what was not yet started never will be."""
         self.damaged = False
         """A connection broke."""
+        self.lost = False
+        """The engine is not waited for any more."""
         self.path = f"/containers/{container.name}"
         self._killed_at: float | None = None
         self._killed = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -177,6 +179,7 @@ class Handle:
                     raise NeverError(f"{self.whose} was removed by somebody else") from None
                 self.damaged = True
                 if self._killed_at is not None and time.monotonic() > self._killed_at + LOST:
+                    self.lost = True
                     raise NeverError(
                         f"the container engine does not answer ({error}); container {self.name} "
                         "may still run, and is removed when the engine is back"

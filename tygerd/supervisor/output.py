@@ -49,7 +49,7 @@ class Output:
         self._copied = dict.fromkeys(self._pipes, 0)
         self._order: Order | None = None
         self._until = 0.0
-        self._damaged = False
+        self._damaged = self._lost = False
         self._lock = threading.Lock()
         self.paused = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         """Readable when the copying has come to an end and waits for an order."""
@@ -78,9 +78,13 @@ class Output:
         """
         self._give("pause")
 
-    def finish(self, *, damaged: bool) -> None:
-        """The container has ended: copy what is left and close the pipes. `damaged`: a connection broke."""
+    def finish(self, *, damaged: bool, lost: bool = False) -> None:
+        """The container has ended: copy what is left and close the pipes.
+
+        `damaged`: a connection broke. `lost`: there is no engine any more that could be asked for the log.
+        """
         self._damaged |= damaged
+        self._lost = lost
         self._until = time.monotonic() + PATIENCE
         if self._thread is None:
             self._close_pipes()
@@ -111,7 +115,11 @@ class Output:
                 )
                 with contextlib.suppress(dockerapi.Refused, dockerapi.Unreachable, dockerapi.Interrupted):
                     self._copy(self._log(follow=True), dict(self._copied))
-            if order == "finish" and (self._damaged or sum(self._copied.values()) <= SMALL):
+            if (
+                order == "finish"
+                and not self._lost
+                and (self._damaged or sum(self._copied.values()) <= SMALL)
+            ):
                 self._fetch()
         except _StuckError:
             pass
@@ -158,8 +166,12 @@ class Output:
 
     def _log(self, *, follow: bool) -> dockerapi.Answer:
         query = {"stdout": "1", "stderr": "1", "follow": "1" if follow else "0"}
-        wake = self.ordered if follow else None
-        return self._api.stream("GET", f"/containers/{self._container}/logs", query=query, wake=wake)
+        path = f"/containers/{self._container}/logs"
+        if not follow:
+            return self._api.stream("GET", path, query=query, patience=PATIENCE)
+        answer = self._api.stream("GET", path, query=query, wake=self.ordered)
+        answer.wait_for_ever(self.ordered)
+        return answer
 
     def _copy(self, answer: dockerapi.Answer, skip: dict[int, int]) -> bool:
         """Copy to the end; whether there was one, and the connection didn't break."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import signal
 import threading
 from typing import NamedTuple
 
@@ -400,3 +401,41 @@ def test_nothing_is_left_behind(podman, run):
     assert left(podman) == []
     assert threading.active_count() == threads
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_an_engine_that_hangs(restarted, run, monkeypatch):
+    """Nothing is lost when it goes on, and a run that is canceled meanwhile does not wait for that."""
+    it = run(restarted.socket, "echo one; sleep 0.05; echo two; exit 2")
+    it.prints("one")
+    os.kill(restarted.pid, signal.SIGSTOP)
+    monkeypatch.setattr(handle, "LOST", 0.2)
+    monkeypatch.setattr(container, "REMOVAL", 0.2)
+    monkeypatch.setattr(output, "PATIENCE", 0.2)
+    other = run(restarted.socket, "echo never")
+    other.main.terminate()
+    other.main.kill()
+    assert other.end() == (None, None)
+    other.main.close()
+    os.kill(restarted.pid, signal.SIGCONT)
+    monkeypatch.undo()
+    assert it.end() == (2, None)
+    assert it.printed["o"] == b"one\ntwo\n"
+
+
+def test_a_run_that_is_canceled_while_its_engine_hangs(restarted, run, monkeypatch):
+    monkeypatch.setattr(handle, "LOST", 1.0)
+    monkeypatch.setattr(output, "PATIENCE", 0.2)
+    it = run(restarted.socket, "echo one; exec sleep 100")
+    it.prints("one")
+    os.kill(restarted.pid, signal.SIGSTOP)
+    try:
+        it.main.terminate()
+        it.main.kill()
+        code, reason = it.end()
+    finally:
+        os.kill(restarted.pid, signal.SIGCONT)
+    assert code is None
+    assert reason.startswith("the container engine does not answer (the engine does not answer in time)")
+    it.main.close()
+    with pytest.raises(dockerapi.Refused, match="no such container"):
+        dockerapi.Api(restarted.socket).call("GET", it.main._handle.path + "/json")
