@@ -177,6 +177,7 @@ def _body(
             PART: part.name,
             spec.IMAGE_LABEL: codespec.image,
         },
+        "Healthcheck": {"Test": ["NONE"]},  # of an image: nobody would look, and it takes processor time
         "HostConfig": host,
     }
     if codespec.working_dir:

@@ -56,6 +56,7 @@ def test_the_least_of_jobs(place):
             "tyger-run-container-name": "main",
             "tyger-image": "i",
         },
+        "Healthcheck": {"Test": ["NONE"]},
         "HostConfig": {
             "Init": True,
             "CapDrop": ["ALL"],
