@@ -185,12 +185,15 @@ def test_kill(engine, run):
 
 
 def test_what_is_told_to_end_while_it_is_created_never_runs(engine, run):
-    it = run(engine.socket, "echo ran")
-    it.main.terminate()
-    assert it.end() == (None, None)
-    assert not it.printed["o"]
-    it.main.close()
-    assert left(engine) == []
+    with enginegate.gate(engine.socket) as gate, gate.held("POST", "/containers/create") as hold:
+        it = run(gate.path, "echo ran")
+        hold.arrived()
+        it.main.terminate()
+        hold.release()
+        assert it.end() == (None, None)
+        assert not it.printed["o"]
+        it.main.close()
+        assert left(engine) == []
 
 
 def test_a_name_that_a_killed_supervisor_has_taken_is_taken_over(engine, run):
