@@ -177,9 +177,10 @@ def _body(
             PART: part.name,
             spec.IMAGE_LABEL: codespec.image,
         },
-        "Healthcheck": {"Test": ["NONE"]},  # of an image: nobody would look, and it takes processor time
         "HostConfig": host,
     }
+    if image.checks_health:  # nobody would look; and Podman makes timers, also for a check that is `NONE`
+        body["Healthcheck"] = {"Test": ["NONE"]}
     if codespec.working_dir:
         body["WorkingDir"] = codespec.working_dir
     if place.settings.user:

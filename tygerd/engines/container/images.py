@@ -26,6 +26,8 @@ class Image(NamedTuple):
     digest: str
     entrypoint: list[str]
     command: list[str]
+    checks_health: bool = False
+    """It has a program that is to be run now and then in each of its containers."""
 
 
 async def inspect(engine: api.Api, reference: str) -> Image | None:
@@ -49,6 +51,7 @@ async def inspect(engine: api.Api, reference: str) -> Image | None:
         digest=_digest(reference, found),
         entrypoint=list(config.get("Entrypoint") or []),
         command=list(config.get("Cmd") or []),
+        checks_health=bool(config.get("Healthcheck")),
     )
 
 

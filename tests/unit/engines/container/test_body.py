@@ -56,7 +56,6 @@ def test_the_least_of_jobs(place):
             "tyger-run-container-name": "main",
             "tyger-image": "i",
         },
-        "Healthcheck": {"Test": ["NONE"]},
         "HostConfig": {
             "Init": True,
             "CapDrop": ["ALL"],
@@ -71,6 +70,11 @@ def test_the_least_of_jobs(place):
             "Tmpfs": {"/tmp/home": "rw,exec,nosuid,nodev,mode=1777"},
         },
     }
+
+
+def test_an_image_that_checks_its_health_does_not(place):
+    asked = request(place, job(), IMAGE._replace(checks_health=True))
+    assert asked["Healthcheck"] == {"Test": ["NONE"]}
 
 
 def test_podman_keeps_logs_in_its_own_way(place):
