@@ -17,12 +17,16 @@ from urllib.parse import parse_qs, urlsplit
 
 
 class TransferDaemon:
-    """Use as a context manager. `buffers` maps ids to their content; `outcomes` to what became of writes."""
+    """Use as a context manager. `buffers` maps ids to their content; `outcomes` to what became of writes.
+
+    `unread` are the ids of ephemeral buffers for which no reader comes.
+    """
 
     def __init__(self) -> None:
         self.directory = tempfile.mkdtemp(prefix="tyger-")
         self.socket = os.path.join(self.directory, "s")
         self.buffers: dict[str, bytes] = {}
+        self.unread: set[str] = set()
         self.refused: dict[str, str] = {}
         self.truncated: dict[str, str] = {}
         self.outcomes: dict[str, tuple[str, str | None]] = {}
@@ -111,6 +115,10 @@ class TransferDaemon:
             self._read(sock, parts[2], int(query["offset"][0]))
         elif method == "POST" and parts == ["transfers"]:
             self._write(sock, body, fds[0])
+        elif method == "POST" and parts[0] == "relays" and parts[2] == "write":
+            self._write(sock, {"buffer": parts[1], "id": parts[1]}, fds[0])
+        elif method == "POST" and parts[0] == "relays" and parts[2] == "read":
+            self._fill(sock, parts[1], fds)
         elif method == "POST" and parts[2:] == ["outcome"]:
             buffer, event = self.transfers[parts[1]]
             self._note(self.outcomes, buffer, (body["outcome"], body.get("reason")))
@@ -146,6 +154,9 @@ class TransferDaemon:
         self.transfers[body["id"]] = (buffer, event)
         sock.sendall(b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n")
         self._event(sock, {"event": "attached"})
+        if buffer in self.unread:
+            sock.recv(1)  # until the client goes
+            return
         content = bytearray()
         os.set_blocking(fd, True)
         while piece := os.read(fd, 1 << 20):
@@ -155,6 +166,16 @@ class TransferDaemon:
         event.wait()
         outcome, reason = self.outcomes[buffer]
         self._event(sock, {"event": outcome, "bytes": len(content), "blocks": 1, "reason": reason})
+        sock.sendall(b"0\r\n\r\n")
+
+    def _fill(self, sock, buffer, fds) -> None:
+        """The reader of an ephemeral buffer gets all of it."""
+        sock.sendall(b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self._event(sock, {"event": "attached"})
+        self._event(sock, {"event": "joined"})
+        with open(fds.pop(), "wb") as pipe:
+            pipe.write(self.buffers[buffer])
+        self._event(sock, {"event": "complete", "bytes": len(self.buffers[buffer])})
         sock.sendall(b"0\r\n\r\n")
 
     def _event(self, sock, event) -> None:

@@ -97,6 +97,7 @@ def supervise(tmp_path, daemon):
         os.mkdir(directory)
         argv = ["/bin/sh", "-c", script] if isinstance(script, str) else script
         cwd = more.pop("cwd", directory)
+        buffers = more.pop("buffers", {})  # IDs by name, where they are not the usual ones
 
         def main(name: str, pipes: str, label: str, number: int) -> spec.MainSpec:
             if isinstance(script, spec.MainSpec):
@@ -116,8 +117,8 @@ def supervise(tmp_path, daemon):
                 if replicas > 1
                 else (main("main", "", "", 0),),
                 daemon_socket=daemon.socket,
-                inputs=tuple(spec.Pipe(name, f"buffer-{name}") for name in inputs),
-                outputs=tuple(spec.Pipe(name, f"buffer-{name}") for name in outputs),
+                inputs=tuple(spec.Pipe(name, buffers.get(name, f"buffer-{name}")) for name in inputs),
+                outputs=tuple(spec.Pipe(name, buffers.get(name, f"buffer-{name}")) for name in outputs),
                 **more,
             ),
         )

@@ -125,3 +125,48 @@ def test_two_replicas_cannot_write_one_output(supervise):
     status = run.wait()
     reason = "buffer 'out': more than one replica of the job opened it for writing"
     assert (status.status, status.reason, status.outputs) == ("Failed", reason, {"out": "failed"})
+
+
+# --- ephemeral buffers -----------------------------------------------------------------------------------
+
+EPHEMERAL = {"in": "run-1-temp-in", "out": "run-1-temp-out"}
+
+
+def test_ephemeral_buffers(supervise, daemon):
+    daemon.buffers["run-1-temp-in"] = os.urandom(300_000)
+    script = "cat $IN_PIPE > $OUT_PIPE"
+    status = supervise(script, inputs=["in"], outputs=["out"], buffers=EPHEMERAL).wait()
+    assert (status.status, status.inputs, status.outputs) == (
+        "Succeeded",
+        {"in": "complete"},
+        {"out": "complete"},
+    )
+    assert daemon.written["run-1-temp-out"] == daemon.buffers["run-1-temp-in"]
+    assert daemon.outcomes["run-1-temp-out"] == ("complete", None)
+
+
+def test_ephemeral_buffers_that_are_never_opened(supervise, daemon):
+    """The daemon finds out by itself, and tells who waits."""
+    status = supervise("exit 0", inputs=["in"], outputs=["out"], buffers=EPHEMERAL).wait()
+    assert (status.status, status.inputs, status.outputs) == (
+        "Succeeded",
+        {"in": "skipped"},
+        {"out": "complete"},
+    )
+    assert daemon.written == {}
+
+
+def test_an_ephemeral_output_that_nobody_reads_has_the_runs_time(supervise, daemon):
+    daemon.unread.add("run-1-temp-out")
+    status = supervise("echo x > $OUT_PIPE", outputs=["out"], buffers=EPHEMERAL, timeout=1).wait()
+    assert (status.status, status.exit_code, status.outputs) == ("Failed", 0, {"out": "failed"})
+    assert status.reason == (
+        "DeadlineExceeded: nobody has read all of the ephemeral buffer 'out' within the run's timeout of"
+        " 1 seconds"
+    )
+
+
+def test_a_job_that_fails_does_not_wait_for_a_reader(supervise, daemon):
+    daemon.unread.add("run-1-temp-out")
+    status = supervise("echo x > $OUT_PIPE; exit 3", outputs=["out"], buffers=EPHEMERAL).wait()
+    assert (status.status, status.reason) == ("Failed", "Main exited with code 3")
