@@ -142,6 +142,9 @@ class ContainerMain(mains.Main):
         # Copied from before the start: a busy engine answers that long after the first lines, whose time is
         # when they are read.
         self._output.begin(self._container.name, self._handle.make(self._body()))
+        host = self._container.body.get("HostConfig", {})
+        if host.get("Memory"):
+            self._look()  # its limit may be reached at once, and after that nobody can tell any more
         try:
             self._handle.start()
         except dockerapi.Refused as refusal:
@@ -152,7 +155,7 @@ class ContainerMain(mains.Main):
             stopping, killed = self._handle.stopping, self._killed
         if stopping:
             self._thread(self._handle.signal, "SIGKILL" if killed else "SIGTERM")
-        if self._container.body.get("HostConfig", {}).get("NetworkMode") != "none":
+        if host.get("NetworkMode") != "none":
             self._look()  # for its address, before anybody is told that it runs
         self.started_at = at
         self._report()
