@@ -137,7 +137,6 @@ def facts(version: Any, info: Any) -> Facts:
     """What the answers of /version and /info mean. A member that is missing means the weaker answer."""
     parts = {str(part.get("Name")) for part in version.get("Components") or []}
     podman = "Podman Engine" in parts
-    runtimes = info.get("Runtimes") or {}
     rootless = bool(info.get("Rootless")) or "name=rootless" in (info.get("SecurityOptions") or [])
     return Facts(
         name="Podman" if podman else "Docker",
@@ -147,11 +146,6 @@ def facts(version: Any, info: Any) -> Facts:
         limits=bool(info.get("MemoryLimit") and info.get("CpuCfsQuota"))
         # Podman says otherwise, and ignores limits there.
         and not (rootless and str(info.get("CgroupVersion", "1")) == "1"),
-        gpu="nvidia" in runtimes or any("nvidia.com/gpu" in name for name in _devices(info)),
+        gpu="nvidia" in (info.get("Runtimes") or {}),
         cpus=float(info.get("NCPU") or 0),
     )
-
-
-def _devices(info: Any) -> list[str]:
-    """What an engine with CDI says that it can give to containers (Docker 28)."""
-    return [str(device.get("ID")) for device in info.get("DiscoveredDevices") or []]
