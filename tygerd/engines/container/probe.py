@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 PROBE = "tyger-probe"
 """Label of the probe's container and image, with the installation's id: an interrupted one's are found."""
 
+DIRECTORY = "probe-"
+"""How the name of a probe's directory begins, beside those of the runs, which are numbers."""
+
 SECONDS = 20.0
 """From the program's start to its word; a container that works takes a fraction of a second."""
 
@@ -121,7 +124,11 @@ class _Pipes:
         self._parent = directory
 
     def __enter__(self) -> Self:
-        self.directory = tempfile.mkdtemp(prefix="probe-", dir=self._parent)
+        with os.scandir(self._parent) as entries:
+            for entry in entries:
+                if entry.name.startswith(DIRECTORY):  # of a daemon that was killed; there is one at a time
+                    shutil.rmtree(entry.path, ignore_errors=True)
+        self.directory = tempfile.mkdtemp(prefix=DIRECTORY, dir=self._parent)
         self._fds: list[int] = []
         try:
             os.chmod(self.directory, 0o711)  # noqa: S103 - as that of a run's pipes

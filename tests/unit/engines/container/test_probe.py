@@ -110,8 +110,10 @@ async def test_an_interrupted_probe_is_cleaned_up_after(engine, podman, tmp_path
     label = f"{probe.PROBE}={INSTALLATION}"
     podman.cli("create", "--label", label, podman_support.BUSYBOX, "true")
     podman.image("localhost/left:1", f"LABEL {label}")
+    (tmp_path / "probe-x").mkdir()
+    os.mkfifo(tmp_path / "probe-x/in")
     assert left(podman, tmp_path) != NOTHING
-    await probe.clean(engine[0], INSTALLATION)
+    await probe.pipes(engine[0], place_of(engine), str(tmp_path))
     assert left(podman, tmp_path) == NOTHING
 
 
