@@ -21,8 +21,13 @@ from tygerd.engines.container import api, body, find, probe
 from tygerd.osutil import durable
 
 FRESH_SECONDS, HOPELESS_SECONDS = 5.0, 600.0
-"""For so long an engine that answered is taken to be there, and one that did not, to be away; the latter for
-one in whose containers pipes do not work, which takes long to find out and does not change.
+"""For so long an engine that answered is taken to be there; the latter for one in whose containers pipes do
+not work, which takes long to find out and does not change.
+"""
+
+AWAY_FACTOR = 5
+"""One that did not answer is taken to be away for so many times the time that it took to find that out: who
+has just started it is not told otherwise, and one that takes long to say nothing is not asked all the time.
 """
 
 logger = logging.getLogger(__name__)
@@ -70,10 +75,7 @@ class Link:
             if (began := trio.current_time()) >= self._fresh_until:
                 seconds = await self._look()
                 now = trio.current_time()
-                # One that took long to say nothing is not waited for again and again.
-                self._fresh_until = now + (
-                    seconds if self._trouble is None else max(seconds, 5 * (now - began))
-                )
+                self._fresh_until = now + max(seconds, AWAY_FACTOR * (now - began) if self._trouble else 0.0)
             if self._trouble is not None:
                 raise errors.Problem(self._trouble.kind, self._trouble.message)
             if self._engine is None or self.place is None:
@@ -117,7 +119,7 @@ class Link:
                     await engine.close()
         except errors.Problem as problem:
             self._trouble = problem
-            return FRESH_SECONDS if problem.kind is not errors.CONFIG else HOPELESS_SECONDS
+            return 0.0 if problem.kind is not errors.CONFIG else HOPELESS_SECONDS
         return FRESH_SECONDS
 
     async def _examine(self, engine: api.Api) -> body.Place:
