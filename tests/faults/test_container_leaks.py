@@ -129,6 +129,7 @@ def test_a_daemon_killed_between_any_two_requests(podman):
 def test_a_supervisor_killed_with_its_daemon(podman, path):
     """The run has failed, or runs from the start: never twice, and its container does not stay."""
     with enginegate.gate(podman.socket) as gate, containers.host(podman, gate.path) as host:
+        host.works()  # so that no later request is one of the probe's
         with gate.held("POST", path) as held:
             run = host.create("echo ran; exec sleep 600", inputs=(), outputs=())
             held.arrived()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -53,16 +53,19 @@ def ends_well(host: containers.Host, run: int, lines: list[str]) -> None:
 LINES = [f"line {number}" for number in range(2000)]
 
 
-def feed(host: containers.Host, run: int, source: str, disturb) -> None:
-    """Write the lines; `disturb` is called when half of them are in the log, the others follow at once."""
+def feed(host: containers.Host, run: int, source: str, *disturb: Callable[[], object]) -> None:
+    """Write the lines in parts; between two, when the first is in the log, something is disturbed."""
     process = host.commands.start("buffer", "write", source, "--flush-interval", "10ms")
     assert process.stdin is not None
-    text = [f"{line}\n".encode() for line in LINES]
-    process.stdin.write(b"".join(text[:1000]))
-    process.stdin.flush()
-    host.logged(run, LINES[999])
-    disturb()
-    process.stdin.write(b"".join(text[1000:]))
+    part = len(LINES) // (len(disturb) + 1)
+    for number, disturbance in enumerate(disturb, 1):
+        process.stdin.write(
+            "".join(f"{line}\n" for line in LINES[(number - 1) * part : number * part]).encode()
+        )
+        process.stdin.flush()
+        host.logged(run, LINES[number * part - 1])
+        disturbance()
+    process.stdin.write("".join(f"{line}\n" for line in LINES[len(disturb) * part :]).encode())
     process.stdin.close()
     assert process.wait(60) == 0
 
@@ -107,11 +110,25 @@ def test_a_run_that_is_cancelled_while_the_service_is_away(host, engine):
     host.clean()
 
 
-@pytest.mark.parametrize("what", ["/attach$", "/logs$", "/wait$", "/json$", ""])
-def test_the_socket_is_cut_while_a_job_speaks(host, gate, what):
-    """Whatever was asked for last on a connection: of the streams nothing is lost, and they go on."""
+def test_the_socket_is_cut_while_a_job_speaks(host, gate):
+    """First its output as it comes, then the log that is followed in its place, then everything.
+
+    There is no request that waits for the container's end: what a run asks instead is cut below.
+    """
     run, source = speaking(host)
-    feed(host, run, source, lambda: gate.cut(what))
+
+    def cut(what: str) -> None:
+        assert gate.cut(what)
+
+    feed(
+        host,
+        run,
+        source,
+        lambda: cut("/attach$"),
+        lambda: cut("/logs$"),
+        lambda: cut("/logs$"),
+        lambda: cut(""),
+    )
     ends_well(host, run, LINES)
 
 

@@ -140,7 +140,7 @@ class Podman:
         return name
 
     def start(self) -> None:
-        """Start the service, and wait until it takes connections."""
+        """Start the service, and wait until it answers."""
         assert self._process is None
         pathlib.Path(self.socket).unlink(missing_ok=True)
         with open(self.directory / "log", "ab") as log:
@@ -157,8 +157,12 @@ class Podman:
         try:
             for _ in range(PATIENCE * 100):
                 with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+                    probe.settimeout(PATIENCE)
                     probe.connect(self.socket)
-                    return
+                    # It may take connections and then begin anew, and refuse some.
+                    probe.sendall(b"GET /_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
+                    if probe.recv(100).startswith(b"HTTP/1.1 200"):
+                        return
                 if select.select([ended], [], [], 0.01)[0]:
                     break
         finally:
