@@ -178,6 +178,38 @@ async def test_a_run_and_nothing_is_left(make, podman, installation, tmp_path):
     assert os.listdir(tmp_path / "container-runs") == []
 
 
+CONFINEMENT = """
+id -u; id -g
+touch /etc/x 2>/dev/null && echo image
+echo a > $HOME/a && echo b > /tmp/b && echo own
+grep -h -E '^(CapBnd|NoNewPrivs):' /proc/self/status
+tail -n +3 /proc/net/dev | cut -d: -f1
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "lines"),
+    [
+        ("", "0 0 image own CapBnd: 0000000000000000 NoNewPrivs: 1 lo"),
+        (
+            'user = "1234:5678"\nroot = "read-only"\nnetwork = "bridge"\ncapabilities = ["CHOWN"]',
+            "1234 5678 own CapBnd: 0000000000000001 NoNewPrivs: 1 eth0 lo",
+        ),
+    ],
+)
+async def test_a_program_is_confined(make, settings, lines):
+    async with running(make(settings)) as made:
+        await made.start(job(command=["sh", "-c", CONFINEMENT]))
+        with trio.fail_after(30):
+            end = await made.follow(1, quiet)
+        assert end.status == "Succeeded", end
+        records = pathlib.Path(made.log_path(1)).read_text().splitlines()
+        words = " ".join(record.split(" ", 2)[2] for record in records).split()
+        # The kernel says these in no order of its own.
+        assert sorted(words) == sorted(lines.split())
+        await made.remove(1)
+
+
 async def test_a_program_that_does_not_exist(make):
     async with running(make()) as made:
         await made.start(job(command=["/no/such"]))
