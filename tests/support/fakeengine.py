@@ -32,6 +32,7 @@ class FakeEngine:
         self.start_problem: errors.Problem | None = None
         self.hold_start: trio.Event | None = None
         self.fetch: list[str] | None = None
+        self.unfetchable: errors.Problem | None = None
         self._event = trio.Event()
 
     async def unavailable(self):
@@ -46,6 +47,8 @@ class FakeEngine:
 
     async def prepare(self, image, progress, *, pull=False):
         self.prepared.append((image, pull))
+        if self.unfetchable is not None:
+            raise self.unfetchable
         for line in self.fetch or ():
             await progress(line)
         if self.fetch is not None:

@@ -66,6 +66,20 @@ class Candidates:
                 return Choice(engine, self._reason(engine) if len(self._order) > 1 else None)
         raise self._verdict()
 
+    async def instead(
+        self, chosen: base.Engine, problem: errors.Problem, test: Callable[[base.Engine], Awaitable[object]]
+    ) -> Choice:
+        """The first after `chosen`, which has failed although it could have been expected to do it.
+
+        Raises:
+            Problem: there is none; why `chosen` has failed.
+        """
+        self._drop(chosen, problem)
+        try:
+            return await self.first(test)
+        except errors.Problem:
+            raise problem from None
+
     def _drop(self, engine: base.Engine, problem: errors.Problem) -> None:
         self._left.remove(engine)
         self._refusals.append(Refusal(engine.traits.name, problem))

@@ -115,7 +115,11 @@ class Creator:
             worker = submit.worker_codespec(await self._codespecs.resolve(wanted.worker.codespec))
         submit.check_replicas(wanted, codespec)
         candidates.require(lambda traits: submit.check_codespecs(codespec, worker, traits))
-        chosen = await candidates.first(lambda engine: engine.check(codespec, worker, pull=wish.pull))
+
+        async def check(engine: base.Engine) -> None:
+            await engine.check(codespec, worker, pull=wish.pull)
+
+        chosen = await candidates.first(check)
         stored = [buffer for buffer in (wanted.job.buffers or {}).values() if buffer != submit.EPHEMERAL]
         if stored:
             await self._buffers.require_active(stored)
@@ -127,7 +131,15 @@ class Creator:
             for image in images:
                 await chosen.engine.prepare(image, progress, pull=wish.pull)
 
-        await self.fetches.fetch(key, prepare)
+        while True:
+            try:
+                await self.fetches.fetch(key, prepare)
+            except fetching.GivenUp:
+                raise
+            except errors.Problem as problem:  # the image cannot be had: another may do without
+                chosen = await candidates.instead(chosen.engine, problem, check)
+            else:
+                break
         made: dict[str, str] = {}
         if missing:
             tags = [{**(wanted.job.tags or {}), "bufferName": name} for name in missing]

@@ -20,6 +20,13 @@ PAUSE = 0.25
 """Seconds between two lines: people read no faster, and engines tell each layer's every step."""
 
 
+class GivenUp(errors.Problem):
+    """Nobody waits for the run any more."""
+
+    def __init__(self) -> None:
+        super().__init__(errors.CONFLICT, "the run was given up while its image was fetched")
+
+
 class _Fetch:
     """One run in the making; `requests` that have its key wait for it, one of them makes it."""
 
@@ -61,7 +68,8 @@ class Fetches:
         """Call `prepare` with where it says how far it is, for the run with this key.
 
         Raises:
-            Problem: CONFLICT, the run was given up; and what `prepare` raises.
+            GivenUp: whoever waited for it has left.
+            Problem: what `prepare` raises.
         """
         if key is None:
             await prepare(_nobody)
@@ -71,7 +79,7 @@ class Fetches:
             await prepare(fetch.progress)
         given_up, fetch.scope = fetch.scope.cancelled_caught, None
         if given_up:
-            raise errors.Problem(errors.CONFLICT, "the run was given up while its image was fetched")
+            raise GivenUp
 
     async def follow(self, key: str, send: Callable[[str], Awaitable[None]]) -> None:
         """Send what is said, until the run with this key is created or has been refused.

@@ -122,6 +122,19 @@ async def test_why_an_engine_was_chosen(other, client):
     assert reason == "it sl%C3%A4eps 100%25"
 
 
+async def test_an_image_that_cannot_be_had(other, client, engine):
+    """Another engine executes the run, if one can; else it is refused."""
+    other.unfetchable = errors.Problem(errors.UNAVAILABLE, "the registry is away. Try again.")
+    asked = {"job": {"codespec": INLINE}}
+    answer = await client.call("POST", f"/runs?{V}&engine=", json=asked)
+    assert (answer.status, answer.headers["tyger-engine"]) == (201, "fake")
+    assert answer.headers["tyger-engine-reason"] == "the registry is away"
+    engine.refused_images.add("x")
+    answer = await client.call("POST", f"/runs?{V}", json=asked)
+    assert answer.status == 503
+    assert answer.json()["error"]["message"] == "the registry is away. Try again."
+
+
 async def test_how_far_the_images_have_come(client, engine):
     """Whoever creates a run can ask by its key; afterwards there is nothing to be told."""
     answer = await client.call("GET", f"/runs/_progress?{V}&key=k")

@@ -79,6 +79,19 @@ async def test_only_why_none_that_is_preferred_is_told():
     )
 
 
+async def test_one_that_fails_makes_room_for_the_next():
+    a, b, c = Engine("a", pull=True), Engine("b", refused("not mapped")), Engine("c")
+    candidates = choice.Candidates([a, b, c])
+    assert (await candidates.first(ask)).engine is a
+    offline = errors.Problem(errors.UNAVAILABLE, "the registry cannot be reached. Try again.")
+    found = await candidates.instead(a, offline, ask)
+    assert found.engine is c
+    assert found.reason == "the registry cannot be reached; the b engine refuses: not mapped"
+    with pytest.raises(errors.Problem) as caught:
+        await candidates.instead(c, refused("c fails too"), ask)
+    assert caught.value.message == "c fails too"
+
+
 async def test_none_can():
     a, b = Engine("a", refused("no such image")), Engine("b", refused("not mapped"))
     assert await verdict(a) == (errors.INVALID_INPUT, "no such image")
