@@ -36,7 +36,14 @@ _HEADER = 8
 
 
 class Unreachable(Exception):  # noqa: N818 - what has happened, for the caller to judge
-    """Nobody answers, or the connection ended before the answer did. The request may have been obeyed."""
+    """Nobody answers, or the connection ended before the answer did.
+
+    `sent`: the request may have been obeyed.
+    """
+
+    def __init__(self, message: str, *, sent: bool = True) -> None:
+        super().__init__(message)
+        self.sent = sent
 
 
 class Refused(Exception):  # noqa: N818 - what the engine says, for the caller to judge
@@ -302,16 +309,18 @@ class Api:
         lines += [f"Content-Length: {len(data)}"] if method == "POST" else []
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         answer = Answer(sock, wake, patience)
+        sent = False
         try:
             sock.settimeout(patience)
             sock.connect(self.path)
+            sent = True
             sock.sendall("\r\n".join([*lines, "", ""]).encode() + data)
             sock.settimeout(None)
             answer.read_head()
         except OSError as error:  # a timeout is one, and a path that is too long is one without a number
             sock.close()
             why = os.strerror(error.errno) if error.errno else str(error)
-            raise Unreachable(f"no engine answers on {self.path}: {why}") from error
+            raise Unreachable(f"no engine answers on {self.path}: {why}", sent=sent) from error
         except BaseException:
             sock.close()
             raise

@@ -2,9 +2,9 @@
 
 An engine may go away at any time, and be killed in the middle of a request. What must never happen is that a
 program is started twice. So nothing is started before attaching has succeeded, which has Podman prepare the
-container: what is half made until then has never run, and is removed and made again. A Podman that was killed
-while it started a container says `created` of it for ever, and would start it once more; what the container's
-first process is tells whether that would be the first time.
+container: what is half made until then has never run, and is removed and made again. An engine that was
+killed while it started a container says `created` of it for ever, and would start it once more. With Podman
+its first process tells whether that would be the first time; with Docker nothing does, and the run fails.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Handle:
                 why = f"the image '{image}' was removed after the run was created" if gone else refusal
                 raise NeverError(f"cannot create {self.whose}: {why}") from None
             except dockerapi.Unreachable as error:
-                attempt = self._again(attempt, until, error)
+                attempt = self._again(attempt, until, "create", error)
             else:
                 return
 
@@ -115,16 +115,16 @@ class Handle:
                     raise _RemnantError(refusal.message) from None
                 return None  # whatever it is, starting says it better
             except dockerapi.Unreachable as error:
-                attempt = self._again(attempt, until, error)
+                attempt = self._again(attempt, until, "create", error)
             except dockerapi.Interrupted:
                 break
         raise NeverError
 
-    def _again(self, attempt: int, until: float, error: dockerapi.Unreachable) -> int:
+    def _again(self, attempt: int, until: float, verb: str, error: dockerapi.Unreachable) -> int:
         """Wait before another attempt, whose number it returns, or give up."""
         self.damaged = True
         if time.monotonic() > until:
-            raise NeverError(f"cannot create {self.whose}: {error}") from None
+            raise NeverError(f"cannot {verb} {self.whose}: {error}") from None
         self.pause(attempt)
         return attempt + 1
 
@@ -135,7 +135,7 @@ class Handle:
             Refused: the engine's own error.
             NeverError: it is not to run any more.
         """
-        broken = False
+        until, attempt, broken = time.monotonic() + PATIENCE, 0, False
         while True:
             if self.stopping and not broken:
                 raise NeverError
@@ -144,7 +144,10 @@ class Handle:
             except dockerapi.Refused:
                 if not broken:
                     raise
-            except dockerapi.Unreachable:
+            except dockerapi.Unreachable as error:
+                if not error.sent and not broken:
+                    attempt = self._again(attempt, until, "start", error)
+                    continue
                 broken = self.damaged = True
             else:
                 return
@@ -157,11 +160,11 @@ class Handle:
         state = self.look()["State"]
         if state.get("Running") or has_ended(state) or not str(state["StartedAt"]).startswith("0001"):
             return True
-        if (pid := int(state.get("Pid") or 0)) == 0 or _is_waiting(pid):
+        if _is_waiting(int(state.get("Pid") or 0)):
             return False
         raise NeverError(
-            f"the container engine was killed while it started {self.whose}; how that ends would not be "
-            "known, so it is not left to run: create the run again"
+            f"the connection to the container engine broke while it started {self.whose}, and nothing tells "
+            "whether that has run or runs, so it is removed: create the run again"
         )
 
     def look(self) -> dict[str, Any]:

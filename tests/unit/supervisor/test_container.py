@@ -210,7 +210,12 @@ def test_a_name_that_a_killed_supervisor_has_taken_is_taken_over(engine, run):
 def test_no_request_that_breaks_has_it_run_twice_or_not_at_all(docker, run, request_, fault):
     getattr(docker, fault)(request_)
     it = run(docker.socket, "echo once; exit 4")
-    assert it.end() == (4, None)
+    code, reason = it.end()
+    if (request_, fault) == ("POST /start", "drop"):  # nobody can tell that from the other
+        assert "create the run again" in reason
+        assert not it.printed["o"]
+        return
+    assert (code, reason) == (4, None)
     assert it.printed["o"] == b"once\n"
     assert [made.state["Starts"] for made in docker.containers.values()] == [1]
     it.main.close()

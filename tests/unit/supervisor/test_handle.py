@@ -92,7 +92,7 @@ def test_a_start_that_broke_is_repeated_only_where_nothing_ran(docker, handled, 
         with (
             contextlib.nullcontext()
             if waiting
-            else pytest.raises(handle.NeverError, match="was killed while it")
+            else pytest.raises(handle.NeverError, match="create the run again")
         ):
             it.start()
         assert docker.requests.count("POST /start") == 1 + waiting
