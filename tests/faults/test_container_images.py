@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
+import time
 
 import pytest
 
-from tests.support import containers, disks, enginegate
+from tests.support import containers, daemon, disks, enginegate
 from tests.support import podman as podman_support
 
 
@@ -102,3 +104,30 @@ def test_the_engines_disk_is_full():
                 pathlib.Path(small, "filler").unlink()
                 host.works()
             engine.kill()
+
+
+def test_our_own_disk_is_full(podman):
+    """A log that there is no room for holds its container up; with room again not a line is missing."""
+    with daemon.daemon(start=False, config=containers.CONFIG.format(socket=podman.socket)) as it:
+        disk = it.path / "disk"
+        it.state = str(disk / "state")
+        with disks.mounted(disk, "-o", "size=24m"), contextlib.closing(containers.Host(it, podman)) as host:
+            it.start()
+            script = 'echo up; read -r go < "$IN_PIPE"; exec seq 200000'
+            run = host.create(script, job={"buffers": {"in": "_"}}, outputs=())
+            host.logged(run, "up")
+            # An ephemeral buffer, because another one would wait for room itself.
+            process = host.commands.start("buffer", "write", host.commands.show(run)["job"]["buffers"]["in"])
+            disks.fill(disk / "filler")
+            process.communicate(b"go\n")
+            (container,) = host.containers()
+            deadline = time.monotonic() + daemon.PATIENCE
+            while podman.cli("logs", "--tail=1", container) == "up":
+                assert time.monotonic() < deadline
+            assert host.commands.show(run)["status"] == "Running"
+            (disk / "filler").unlink()
+            last = host.commands.ended(run)
+            assert last["status"] == "Succeeded", last
+            assert host.log(run) == ["up", *map(str, range(1, 200001))]
+            host.clean()
+            it.kill()

@@ -40,6 +40,10 @@ class Host:
         self.podman = podman
         self.commands = commands_support.Commands(it.env)
 
+    def close(self) -> None:
+        """End the commands that still run."""
+        self.commands.close()
+
     def run_file(self, script: str, **more: Any) -> str:
         """A run file whose job is a line of shell in busybox."""
         given = {"inputs": ("in",), "outputs": ("out",), "image": podman_support.BUSYBOX} | more
@@ -139,4 +143,4 @@ def host(podman: podman_support.Podman, socket: str | None = None, config: str =
         try:
             yield made
         finally:
-            made.commands.close()
+            made.close()
