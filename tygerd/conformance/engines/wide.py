@@ -85,6 +85,27 @@ async def a_worker_that_fails_is_named(bench: suite.Bench) -> None:
 
 
 @suite.check
+async def a_worker_that_cannot_be_started(bench: suite.Bench) -> None:
+    """Its program is named, and nobody waits for it."""
+    if not bench.engine.traits.workers:
+        return
+    codespec = model.WorkerCodespec(image=bench.image, command=["/no/such/program"])
+    _, end = await suite.run(bench, "exec sleep 600", worker=base.Worker(codespec=codespec))
+    suite.expect(end.status, "Failed")
+    suite.expect_in("/no/such/program", end.reason)
+
+
+@suite.check
+async def a_job_is_not_held_up_by_its_workers_end(bench: suite.Bench) -> None:
+    """One that has done its part may leave with 0."""
+    if not bench.engine.traits.workers:
+        return
+    script = "sleep 0.3; echo done"
+    ran, end = await suite.run(bench, script, worker=_worker(bench, "exit 0"))
+    suite.expect((end.status, ran.lines()), ("Succeeded", ["[job] done"]))
+
+
+@suite.check
 async def workers_are_cancelled_with_their_job(bench: suite.Bench) -> None:
     """Whatever they do about it."""
     if not bench.engine.traits.workers:

@@ -12,7 +12,7 @@ import re
 
 from tygerd.supervisor import spec
 
-_CODES = re.compile(r"Main exited with code (1|126|127)\b")
+_CODES = re.compile(r"(?P<who>Main|Worker) exited with code (1|126|127)\b")
 _WORDS = re.compile(
     rb"^\S+ E (?:\[\S* )?"
     rb"(?:ERROR \(catatonit:\d+\): failed to exec pid1|\[FATAL tini \(\d+\)\] exec .* failed): (?P<why>.*)$",
@@ -23,14 +23,16 @@ _MOST = 4096  # an init's line is all there is
 
 def reason(directory: str, told: str | None) -> str | None:
     """A better reason than `told`; None where there is none."""
-    if told is None or not _CODES.match(told):
+    if told is None or (ended := _CODES.match(told)) is None:
         return None
     try:
         with open(os.path.join(directory, spec.LOG), "rb") as log:
             match = _WORDS.search(log.read(_MOST))
-        container = spec.read_spec(directory).mains[0].container
+        setup = spec.read_spec(directory)
+        container = (setup.mains if ended["who"] == "Main" else setup.workers)[0].container
     except (OSError, ValueError, IndexError):
         return None
     if match is None or container is None:
         return None
-    return f"cannot start '{container.body['Entrypoint'][0]}': {match['why'].decode(errors='replace')}"
+    what = "" if ended["who"] == "Main" else "the worker's "
+    return f"cannot start {what}'{container.body['Entrypoint'][0]}': {match['why'].decode(errors='replace')}"

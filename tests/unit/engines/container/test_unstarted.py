@@ -12,7 +12,13 @@ TINI = b"[FATAL tini (7)] exec /no/such failed: No such file or directory"
 @pytest.fixture
 def directory(tmp_path):
     container = spec.ContainerSpec("/s", "name", {"Entrypoint": ["/no/such"], "Cmd": []})
-    setup = spec.Spec(run=1, mains=(spec.MainSpec("main", container=container),), daemon_socket="/d")
+    worker = spec.ContainerSpec("/s", "worker", {"Entrypoint": ["/none"], "Cmd": []})
+    setup = spec.Spec(
+        run=1,
+        mains=(spec.MainSpec("main", container=container),),
+        workers=(spec.MainSpec("worker-0", container=worker),),
+        daemon_socket="/d",
+    )
     spec.write_spec(str(tmp_path), setup)
     return tmp_path
 
@@ -23,6 +29,12 @@ def test_an_init_that_could_not_start_its_program(directory, words, before):
     (directory / "log").write_bytes(b"2026-01-01T00:00:00.000000001Z E " + before + words + b"\n")
     told = "Main exited with code 1"
     assert unstarted.reason(str(directory), told) == "cannot start '/no/such': No such file or directory"
+
+
+def test_a_worker_that_could_not_be_started(directory):
+    (directory / "log").write_bytes(b"2026-01-01T00:00:00.000000001Z E [worker] " + CATATONIT + b"\n")
+    found = unstarted.reason(str(directory), "Worker exited with code 1")
+    assert found == "cannot start the worker's '/none': No such file or directory"
 
 
 @pytest.mark.parametrize(
