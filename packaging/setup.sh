@@ -78,6 +78,21 @@ if [[ $tests && ! -x $venv/docker-registry/usr/bin/docker-registry ]] && ! comma
     fi
 fi
 
+# A Docker, which passes the suite for engines as Podman does. Unpacked, too: nothing of this host becomes Docker's.
+if [[ $tests && ! -x $venv/docker/usr/sbin/dockerd ]] && ! command -v dockerd >/dev/null; then
+    log=$venv/docker.log
+    if ! command -v apt-get >/dev/null; then
+        echo "setup: skipped: Docker (this is not Debian); the tests that need it are skipped" >&2
+    elif
+        echo "setup: apt-get download docker.io containerd (into $venv/docker)" >&2
+        ! (rm -rf "$venv/docker-debs" && mkdir "$venv/docker-debs" && cd "$venv/docker-debs" &&
+            apt-get download docker.io containerd && dpkg -x docker.io_*.deb ../docker.new &&
+            dpkg -x containerd_*.deb ../docker.new && mv ../docker.new ../docker && rm -r "$PWD") </dev/null >"$log" 2>&1
+    then
+        echo "setup: skipped: Docker (apt-get failed; its own words are in $log); the tests that need it are skipped" >&2
+    fi
+fi
+
 # --- Python packages ------------------------------------------------------------------------------------------
 
 pins=packaging/constraints.txt

@@ -1,18 +1,21 @@
-"""Every engine passes the one suite: the process engine with and without bubblewrap, containers of Podman."""
+"""Every engine passes the one suite: the process engine with and without bubblewrap, containers of Podman
+and of Docker."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import pathlib
 import secrets
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 import trio
 
+from tests.support import dockerd as dockerd_support
 from tests.support import podman as podman_support
 from tests.support import transferdaemon
 from tyger import paths
@@ -132,7 +135,27 @@ async def process(request, tmp_path) -> AsyncIterator[Bench]:
 async def container(podman, known_podman, tmp_path) -> AsyncIterator[Bench]:
     (tmp_path / "state").mkdir()
     shutil.copy(known_podman, tmp_path / "state")
-    settings = config.parse(f'[engine.container]\nsocket = "{podman.socket}"\ncancel_grace = 0.5\n')
+    async with containing(podman.socket, tmp_path) as bench:
+        yield bench
+
+
+@pytest.fixture(scope="module")
+def dockerd() -> Iterator[dockerd_support.Docker]:
+    with dockerd_support.service() as engine:
+        yield engine
+
+
+@pytest.fixture
+async def docker(dockerd, tmp_path) -> AsyncIterator[Bench]:
+    (tmp_path / "state").mkdir()
+    async with containing(dockerd.socket, tmp_path) as bench:
+        yield bench
+
+
+@contextlib.asynccontextmanager
+async def containing(api: str, tmp_path: pathlib.Path) -> AsyncIterator[Bench]:
+    """A bench of the container engine with what listens there."""
+    settings = config.parse(f'[engine.container]\nsocket = "{api}"\ncancel_grace = 0.5\n')
     with transferdaemon.TransferDaemon() as daemon:
         places = paths.Paths(
             system=False, socket=daemon.socket, state=str(tmp_path / "state"), config="/etc/x/tygerd.toml"
@@ -156,3 +179,9 @@ async def test_process_engine(process, name):
 @pytest.mark.parametrize("name", conformance.CHECKS)
 async def test_container_engine(container, name):
     await conformance.CHECKS[name](container)
+
+
+@pytest.mark.long  # half a minute more for what Podman has shown but for the engine's own ways
+@pytest.mark.parametrize("name", conformance.CHECKS)
+async def test_container_engine_with_docker(docker, name):
+    await conformance.CHECKS[name](docker)

@@ -136,7 +136,7 @@ class Podman:
         """Make an image: busybox, these files (path without the first slash; executable), `changes` as in a
         Dockerfile (`USER 1000`, `ENTRYPOINT ["/bin/x"]`). Its name."""
         options = [f"--change={change}" for change in ("ENV PATH=/bin", *changes)]
-        self.cli("import", "--quiet", *options, "-", name, stdin=_archive(files or {}))
+        self.cli("import", "--quiet", *options, "-", name, stdin=root_filesystem(files or {}))
         return name
 
     def start(self) -> None:
@@ -216,8 +216,8 @@ class Podman:
         shutil.rmtree(self.directory)
 
 
-def _archive(files: Mapping[str, bytes]) -> bytes:
-    """A root file system as tar."""
+def root_filesystem(files: Mapping[str, bytes]) -> bytes:
+    """A root file system of busybox and these files, as tar."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name in ("bin", "tmp", "etc", "root"):
