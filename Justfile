@@ -20,7 +20,7 @@ test *args: setup-tests check
 
 # the tests that take minutes: faults and crashes. Most of them wait, so they run side by side
 test-faults *args: setup-tests
-    @pytest -n 6 --dist worksteal -m long tests/compat tests/crash tests/e2e tests/faults "$@"
+    @pytest -n 6 --dist worksteal -m long tests/compat tests/conformance tests/crash tests/e2e tests/faults "$@"
 
 # static checks: lint, format, types, and that man pages and docs are what the programs say
 check: setup
