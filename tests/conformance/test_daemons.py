@@ -44,11 +44,12 @@ class Site:
 
     unknown_image = "registry.example/unknown:1"
 
-    def __init__(self, it: daemon.Daemon, traits: base.Traits, image: str) -> None:
+    def __init__(self, it: daemon.Daemon, traits: base.Traits, image: str, starts_within: int) -> None:
         self.daemon = it
         self.socket = it.socket
         self.traits = traits
         self.image = image
+        self.starts_within = starts_within
 
     def next_port(self) -> int:
         with socket.socket() as free:
@@ -63,13 +64,13 @@ class Site:
 @pytest.fixture(scope="module")
 def process() -> Iterator[Site]:
     with daemon.daemon(config=PROCESS) as it:
-        yield Site(it, process_engine.ProcessEngine.traits, "here")
+        yield Site(it, process_engine.ProcessEngine.traits, "here", 2)
 
 
 @pytest.fixture(scope="module")
 def container(podman: podman_support.Podman) -> Iterator[Site]:
     with daemon.daemon(config=containers.CONFIG.format(socket=podman.socket)) as it:
-        yield Site(it, CONTAINER, podman_support.BUSYBOX)
+        yield Site(it, CONTAINER, podman_support.BUSYBOX, 5)
 
 
 @pytest.mark.parametrize("name", conformance.CHECKS)

@@ -41,11 +41,13 @@ class Bench:
         self,
         daemon: transferdaemon.TransferDaemon,
         image: str,
+        starts_within: int,
         make: Callable[[], base.Engine],
         nursery: trio.Nursery,
     ) -> None:
         self.daemon = daemon
         self.image = image
+        self.starts_within = starts_within
         self._make = make
         self._nursery = nursery
         self._numbers = itertools.count(1)
@@ -98,11 +100,11 @@ WORKS = (program := bwrap.find()) is not None and bwrap.probe(program) is None
 
 @contextlib.asynccontextmanager
 async def running(
-    daemon: transferdaemon.TransferDaemon, image: str, make: Callable[[], base.Engine]
+    daemon: transferdaemon.TransferDaemon, image: str, starts_within: int, make: Callable[[], base.Engine]
 ) -> AsyncIterator[Bench]:
     """A bench whose engine runs."""
     async with trio.open_nursery() as nursery:
-        bench = Bench(daemon, image, make, nursery)
+        bench = Bench(daemon, image, starts_within, make, nursery)
         await bench.start()
         yield bench
         nursery.cancel_scope.cancel()
@@ -127,7 +129,7 @@ async def process(request, tmp_path) -> AsyncIterator[Bench]:
         def make() -> base.Engine:
             return process_engine.ProcessEngine(places, settings, spawn.Supervisors(supervisor))
 
-        async with running(daemon, "here", make) as bench:
+        async with running(daemon, "here", 2, make) as bench:
             yield bench
 
 
@@ -167,7 +169,7 @@ async def containing(api: str, tmp_path: pathlib.Path) -> AsyncIterator[Bench]:
                 places, settings, installation=installation, supervisors=spawn.Supervisors(supervisor)
             )
 
-        async with running(daemon, podman_support.BUSYBOX, make) as bench:
+        async with running(daemon, podman_support.BUSYBOX, 5, make) as bench:
             yield bench
 
 

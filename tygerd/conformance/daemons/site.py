@@ -33,6 +33,8 @@ class Site(Protocol):
     """An image that the engine can run and that has a POSIX shell, the usual small tools and `busybox`."""
     unknown_image: str
     """One that it can't."""
+    starts_within: int
+    """Seconds in which a job has surely begun to run, also on a busy machine."""
 
     def next_port(self) -> int:
         """A port on which nobody listens where the engine's jobs do."""

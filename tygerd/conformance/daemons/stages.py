@@ -136,7 +136,7 @@ def cancelled_after_the_end(site: suite.Site) -> None:
 @suite.check
 def timed_out(site: suite.Site) -> None:
     """Also where a daemon looks that did not start it."""
-    run = suite.Run.start(site, "exec sleep 600", outputs=["out"], timeoutSeconds=2)
+    run = suite.Run.start(site, "exec sleep 600", outputs=["out"], timeoutSeconds=site.starts_within)
     site.restart()
     last = run.ended()
     suite.expect(last["status"], "Failed")

@@ -28,6 +28,8 @@ class Bench(Protocol):
     """An image that the engine can run and that has a POSIX shell, the usual small tools and `busybox`."""
     unknown_image: str
     """One that it can't."""
+    starts_within: int
+    """Seconds in which a job has surely begun to run, also on a busy machine."""
 
     def next_run(self) -> int:
         """A run id that was never used."""
