@@ -200,8 +200,12 @@ class Execution:
             priority="bulk" if stdio.is_regular(settings.source) else "live",
             producer=settings.producer,
             on_progress=meter,
-            patience=data.patience(settings.retry_for, settings.source),
+            patience=self._patience(settings.source),
         )
+
+    def _patience(self, fd: int | None) -> streams.Patience:
+        """The daemon has made the run: it is one that was met."""
+        return data.patience(self._settings.retry_for, fd)._replace(first=True)
 
     def _verdict(self) -> tuple[str, str | None]:
         question = Question(queue.SimpleQueue())
@@ -219,7 +223,7 @@ class Execution:
             offset=settings.part[0],
             length=settings.part[1],
             on_progress=meter,
-            patience=data.patience(settings.retry_for, settings.sink),
+            patience=self._patience(settings.sink),
         )
 
     def _watch(self) -> None:

@@ -1,5 +1,7 @@
 """`tyger run exec`: which buffers are joined to the standard streams, and what is refused early."""
 
+import os
+
 import pytest
 
 from tests.support import cli
@@ -116,6 +118,25 @@ def test_the_daemon_refuses_the_run(tyger, daemon):
     )
     done = tyger("run", "exec", "-c", "c")
     assert (done.code, done.err) == (65, "Error: InvalidInput: The buffer 'x' was not found\n")
+
+
+def test_a_daemon_that_goes_away_once_it_has_made_the_run(daemon):
+    """It was met: so its streams wait for it from the beginning, as they do later."""
+    codespec(daemon, ["a"], ["o"])
+
+    def make_and_go(request):
+        del daemon.answers["POST", "/runs"]
+        answer = daemon._answer(request)
+        os.rename(daemon.path, f"{daemon.path}.away")
+        return answer
+
+    daemon.answers["POST", "/runs"] = make_and_go
+    with cli.start(daemon.path, "run", "exec", "-c", "c") as process:
+        while b"away" not in (line := process.stderr.readline()):
+            assert line
+        os.rename(f"{daemon.path}.away", daemon.path)
+        out, err = process.communicate(b"data", timeout=20)
+    assert (process.returncode, out) == (0, b"data"), err.decode()
 
 
 def test_a_run_file_from_standard_input(daemon):
