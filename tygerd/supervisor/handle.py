@@ -30,6 +30,9 @@ to end even if its engine never returns; the daemon removes its container when i
 SETTLE = 0.1
 """Seconds before a look at what has become of a request that broke: programs that obey it may still run."""
 
+CREATION = 1.0
+"""Seconds in which an engine that answers has obeyed an earlier request to create, or never will."""
+
 TRIES = 5
 """Times that a container is made, as long as what is in the way is the rest of one before."""
 
@@ -64,6 +67,8 @@ class Handle:
         self.lost = False
         """The engine is not waited for any more."""
         self.path = f"/containers/{container.name}"
+        self._pending = False
+        """A request to create it has no answer yet, and may still be obeyed."""
         self._killed_at: float | None = None
         self._killed = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._done = threading.Event()
@@ -88,21 +93,26 @@ class Handle:
                     self.pause(attempt)
 
     def _create(self, body: dict[str, Any]) -> None:
+        query = {"name": self.name}
         until, attempt = time.monotonic() + PATIENCE, 0
-        while True:
+        while not self.stopping:
             try:
-                self._call("POST", "/containers/create", query={"name": self.name}, body=body)
+                self.api.call("POST", "/containers/create", query=query, body=body, wake=self._killed)
             except dockerapi.Refused as refusal:
+                self._pending = False
                 if "already in use" in refusal.message:
                     raise _RemnantError(refusal.message) from None
-                image = body.get("Labels", {}).get(spec.IMAGE_LABEL)
-                gone = image and "no such image" in refusal.message.lower()
-                why = f"the image '{image}' was removed after the run was created" if gone else refusal
-                raise NeverError(f"cannot create {self.whose}: {why}") from None
+                raise NeverError(f"cannot create {self.whose}: {refusal}") from None
             except dockerapi.Unreachable as error:
+                self._pending |= error.sent
                 attempt = self._again(attempt, until, "create", error)
+            except dockerapi.Interrupted:
+                self._pending = True
+                break
             else:
+                self._pending = False
                 return
+        raise NeverError
 
     def _attach(self) -> dockerapi.Answer | None:
         query = {"stream": "1", "stdout": "1", "stderr": "1"}
@@ -218,16 +228,18 @@ class Handle:
         until, attempt = time.monotonic() + patience, 0
         while True:
             try:
-                self.api.call("DELETE", self.path, query={"force": "1", "v": "1"}, patience=patience)
-            except dockerapi.Refused:
-                return
-            except dockerapi.Unreachable:
-                if time.monotonic() > until:
+                with contextlib.suppress(dockerapi.Refused):
+                    self.api.call("DELETE", self.path, query={"force": "1", "v": "1"}, patience=patience)
+                if not self._pending:
                     return
-                time.sleep(BACK_OFF[min(attempt, len(BACK_OFF) - 1)])
-                attempt += 1
-            else:
+                # Podman also removes what it is just making, and then goes on to make it.
+                until = min(until, time.monotonic() + CREATION)
+            except dockerapi.Unreachable:
+                pass
+            if time.monotonic() > until:
                 return
+            time.sleep(BACK_OFF[min(attempt, len(BACK_OFF) - 1)])
+            attempt += 1
 
     def pause(self, attempt: int) -> None:
         """Wait before the attempt that follows this one."""
@@ -244,18 +256,6 @@ class Handle:
     def close(self) -> None:
         """Release what is held."""
         os.close(self._killed)
-
-    def _call(self, method: str, path: str, **more: Any) -> None:
-        """A request on the way to running, which is left when it is to end. Raises as `Api.call`."""
-        if self.stopping:
-            raise NeverError
-        try:
-            self.api.call(method, path, wake=self._killed, **more)
-        except dockerapi.Interrupted:
-            raise NeverError from None
-        except dockerapi.Unreachable:
-            self.damaged = True
-            raise
 
 
 def _is_waiting(pid: int) -> bool:

@@ -148,6 +148,20 @@ def test_an_engine_that_hangs_is_left_when_it_is_to_be_killed(docker, handled, r
         assert len(raised) == 1
 
 
+def test_what_is_created_after_all_is_removed(docker, handled):
+    """An engine that hung obeys both requests at once when it goes on, the one to remove it perhaps first."""
+    it = handled(docker.socket)
+    it.killed()  # before the engine has said which version it wants, so that it is not asked
+    with pytest.raises(handle.NeverError):
+        it.make(BODY)
+    removing = threading.Thread(target=it.remove, args=(5,))
+    removing.start()
+    docker.wait("DELETE /")
+    docker.containers[it.name] = fakedocker.Container(it.name, BODY)
+    removing.join()
+    assert not docker.containers
+
+
 def test_killed_is_new_once(docker, handled):
     it = handled(docker.socket)
     assert it.killed()
