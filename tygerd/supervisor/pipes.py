@@ -9,7 +9,9 @@ that doesn't read its input to the end loses the rest; main's exit code judges i
 
 An *output*'s read end is opened before the job starts and held until the run is over: a fresh read end gives
 no event until a writer came, and a job's open for writing never blocks. The first end of file ends the
-buffer; what a second writer then writes fails the run. An output that was never opened is an empty buffer.
+buffer; what a second writer then writes fails the run. An output that was never opened is an empty buffer,
+unless the job has put something else in the place of its pipe (`mv`, or a library that writes to a temporary
+file and renames it): that fails the run, for what was meant for the buffer would be lost without a word.
 
 Every replica of a job has its own pipes. All read the same inputs; the first that opens an output writes that
 buffer, and another that opens it, too, fails the run.
@@ -39,6 +41,11 @@ an output to another replica."""
 
 FINAL: frozenset[State] = frozenset({"complete", "failed", "closed", "skipped"})
 """Those in which nothing more is moved."""
+
+REPLACED = (
+    "the job has put a file in the place of its pipe, and so nothing has reached the buffer: it must open the"
+    " path and write, not remove the pipe or rename a file to its name"
+)
 
 FIRST_LOOK, LAST_LOOK = 0.0005, 0.02
 """Seconds between looks whether a job has taken all of its input: so late it sees the end of file."""
@@ -111,6 +118,7 @@ class Pipe(threading.Thread, abc.ABC):
         self.client = client_module.Client(setup.daemon_socket)
         self.target = access.Access(buffer=pipe.buffer, of_job=True)
         # Opened once, by what it is: a job may unlink or replace the name, and we would block for ever.
+        self._path = place
         self._place = os.open(place, os.O_PATH | os.O_CLOEXEC)
 
     def run(self) -> None:
@@ -263,14 +271,23 @@ class Output(Pipe):
 
         Of an ephemeral one the reader is told that the pipe was never opened, by the daemon.
         """
+        if replaced := self._is_replaced():
+            self._failed(REPLACED)
         if self.target.is_ephemeral:
-            return "complete"
+            return "failed" if replaced else "complete"
         reader, writer = os.pipe()
         os.close(writer)
         try:
             return self._write(reader)
         finally:
             os.close(reader)
+
+    def _is_replaced(self) -> bool:
+        """Whether something else has the pipe's name by now. Nothing there is no loss."""
+        try:
+            return not os.path.samestat(os.lstat(self._path), os.fstat(self._place))
+        except OSError:
+            return False
 
     def _write(self, fd: int) -> State:
         result = writing.write(

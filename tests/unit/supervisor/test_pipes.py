@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from tests.unit.supervisor import conftest
+from tygerd.supervisor import pipes
 
 
 def test_bytes_go_through_the_job(supervise, daemon):
@@ -27,6 +30,25 @@ def test_pipes_that_are_never_opened(supervise, daemon):
     assert status.inputs == {"in": "skipped"}
     assert daemon.written["buffer-out"] == b""
     assert daemon.outcomes["buffer-out"] == ("complete", None)
+
+
+@pytest.mark.parametrize("script", ["echo a > new; mv -f new $OUT_PIPE", "rm $OUT_PIPE; echo a > $OUT_PIPE"])
+def test_an_output_in_whose_place_the_job_puts_a_file(supervise, daemon, script):
+    status = supervise(script, outputs=["out"]).wait()
+    assert (status.status, status.reason) == ("Failed", f"buffer 'out': {pipes.REPLACED}")
+    assert daemon.outcomes["buffer-out"] == ("failed", status.reason)
+
+
+def test_an_ephemeral_output_in_whose_place_the_job_puts_a_file(supervise):
+    run = supervise("rm $OUT_PIPE; ln -s /etc/passwd $OUT_PIPE", outputs=["out"], buffers=EPHEMERAL)
+    assert run.wait().reason == f"buffer 'out': {pipes.REPLACED}"
+
+
+def test_a_pipe_that_the_job_removes(supervise, daemon):
+    """Nothing was meant for it; and why the run failed is what went wrong first."""
+    assert supervise("rm $OUT_PIPE", outputs=["out"]).wait().status == "Succeeded"
+    failed = supervise("mv -f spec.json $OUT_PIPE; exit 3", outputs=["out"], run=2).wait()
+    assert failed.reason == "Main exited with code 3"
 
 
 def test_exits_before_it_has_read_its_input(supervise, daemon):
