@@ -39,8 +39,9 @@ def test_two_servers_on_one_port(host):
 
 
 def test_a_server_that_ends_with_its_last_byte(host):
-    script = "nc -l -p 8080 -e head -c 4000000 /dev/zero"
-    file = host.run_file(script, inputs=(), codespec={"sockets": [{"port": 8080, "outputBuffer": "out"}]})
+    """On a port that elsewhere takes a capability, which it has not."""
+    script = "nc -l -p 80 -e head -c 4000000 /dev/zero"
+    file = host.run_file(script, inputs=(), codespec={"sockets": [{"port": 80, "outputBuffer": "out"}]})
     done = host.commands.run("run", "exec", "-f", file, "-b", "out=_")
     assert (done.returncode, len(done.stdout)) == (0, 4_000_000), done.stderr
     host.clean()

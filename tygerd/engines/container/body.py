@@ -36,6 +36,11 @@ text, which a supervisor that counts bytes would take for more than it has read.
 LEAST_CPU = 10**7
 """Billionths of a processor: the kernel counts in no finer slices."""
 
+_ANY_PORT = {"net.ipv4.ip_unprivileged_port_start": "0"}
+"""Of a container's own network: its programs have no capability, and may yet serve port 80, as with Docker,
+which sets this by itself, and as in Kubernetes.
+"""
+
 RUN, INSTALLATION, PART = "tyger-run", "tyger-installation", "tyger-run-container-name"
 """Labels: the run's number, whose it is, and which of the run's programs."""
 
@@ -166,6 +171,7 @@ def _body(
     host = confined(place) | _limits(place, codespec) | {"Tmpfs": _tmpfs(place)}
     if (joined := network(place, job)) is not None:
         host["NetworkMode"] = joined
+        host["Sysctls"] = _ANY_PORT
     body: dict[str, Any] = {
         "Image": image.id,
         "Entrypoint": words[:1],

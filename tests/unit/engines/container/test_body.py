@@ -94,6 +94,7 @@ def test_what_the_configuration_says(place):
     assert set(host["Tmpfs"]) == {"/tmp", "/tmp/home"}
     assert not host["Init"]
     assert host["NetworkMode"] == "tyger-01234567"
+    assert host["Sysctls"] == {"net.ipv4.ip_unprivileged_port_start": "0"}
 
 
 @pytest.mark.parametrize(
