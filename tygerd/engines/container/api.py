@@ -188,9 +188,11 @@ def _words(body: bytes, response: httpx.Response) -> str:
 def _reason(error: BaseException) -> str:
     """The system's own words for an exchange that broke, which are below those of the libraries."""
     said: BaseException | None = error
+    silent = type(error).__name__ == "ReadTimeout"
     while said is not None:
+        # Closed by `Link`, which has found in the meantime that nobody answers.
+        silent |= isinstance(said, trio.ClosedResourceError)
         if isinstance(said, OSError) and said.strerror:
             return said.strerror
         said = said.__cause__ or said.__context__
-    kind = type(error).__name__
-    return "it does not answer" if kind == "ReadTimeout" else str(error) or kind
+    return "it does not answer" if silent else str(error) or type(error).__name__

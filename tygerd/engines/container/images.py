@@ -34,7 +34,7 @@ async def inspect(engine: api.Api, reference: str) -> Image | None:
     """The image of this name; None where there is none.
 
     Raises:
-        Problem: INVALID_INPUT, it is no name; UNAVAILABLE.
+        Problem: INVALID_INPUT, it is no name, also in the engine's eyes; UNAVAILABLE.
     """
     check(reference)
     try:
@@ -42,6 +42,8 @@ async def inspect(engine: api.Api, reference: str) -> Image | None:
     except api.Refused as refusal:
         if refusal.status == 404:
             return None
+        if registry.is_no_name(refusal.message):
+            raise _no_name(reference) from refusal
         raise errors.Problem(
             errors.UNAVAILABLE, f"the engine cannot look for the image '{reference}': {refusal.message}"
         ) from refusal
@@ -62,11 +64,15 @@ def check(reference: str) -> None:
         Problem: INVALID_INPUT.
     """
     if not _REFERENCE.fullmatch(reference):
-        raise errors.Problem(
-            errors.INVALID_INPUT,
-            f"'{reference}' is not the name of an image: write it as REGISTRY/NAME:TAG, such as"
-            " docker.io/library/busybox:1",
-        )
+        raise _no_name(reference)
+
+
+def _no_name(reference: str) -> errors.Problem:
+    return errors.Problem(
+        errors.INVALID_INPUT,
+        f"'{reference}' is not the name of an image: write it as REGISTRY/NAME:TAG, in lower case, such as"
+        " docker.io/library/busybox:1",
+    )
 
 
 def missing(reference: str, facts: find.Facts) -> errors.Problem:

@@ -30,6 +30,9 @@ AWAY_FACTOR = 5
 has just started it is not told otherwise, and one that takes long to say nothing is not asked all the time.
 """
 
+GLANCE = 0.5
+"""Seconds that a look takes at most whether one that said nothing, and is taken to be away, answers again."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -55,6 +58,8 @@ class Link:
         self._closed = False
         self._fresh_until = 0.0
         self._trouble: errors.Problem | None = None
+        self._silent = False
+        """Nobody answers: that is the trouble."""
         self.place: body.Place | None = None
         """What is known of the engine that was used last."""
 
@@ -72,7 +77,8 @@ class Link:
         async with self._lock:
             if self._closed:
                 raise errors.Problem(errors.UNAVAILABLE, "the container engine is not used any more")
-            if (began := trio.current_time()) >= self._fresh_until:
+            began = trio.current_time()
+            if began >= self._fresh_until or (self._silent and await self._is_back()):
                 seconds = await self._look()
                 now = trio.current_time()
                 self._fresh_until = now + max(seconds, AWAY_FACTOR * (now - began) if self._trouble else 0.0)
@@ -96,12 +102,20 @@ class Link:
             engine, self._engine = self._engine, None
             await engine.close()
 
+    async def _is_back(self) -> bool:
+        """Whether somebody answers who did not."""
+        with trio.move_on_after(GLANCE), contextlib.suppress(errors.Problem):
+            engine = await find.reach(self._settings.socket, self._environ)
+            await engine.close()
+            return True
+        return False
+
     async def _look(self) -> float:
         """Find out whether the engine is the one we know, and all about it where it is not.
 
         Returns for how many seconds that counts. Cancelled, there is no engine.
         """
-        self._trouble = None
+        self._trouble, self._silent = None, False
         try:
             if self._engine is not None:
                 known = self._engine.server
@@ -110,7 +124,9 @@ class Link:
                     if self._engine.server == known:
                         return FRESH_SECONDS
             await self._drop()
+            self._silent = True
             engine = await find.reach(self._settings.socket, self._environ)
+            self._silent = False
             try:
                 self.place = await self._examine(engine)
                 self._engine = engine

@@ -41,6 +41,11 @@ def host(reference: str) -> str:
     return first if named and first not in {"index.docker.io", "registry-1.docker.io"} else DOCKER_HUB
 
 
+def is_no_name(said: str) -> bool:
+    """Whether an engine says that what it was asked for cannot be an image's name."""
+    return bool(_MALFORMED.search(said))
+
+
 def problem(reference: str, said: str, *, command: str, account: str | None) -> errors.Problem:
     """Why a pull failed.
 

@@ -60,7 +60,9 @@ async def test_an_image_that_is_missing(engine):
     assert "Run `podman pull localhost/missing:1` and try again" in problem.message
 
 
-@pytest.mark.parametrize("reference", ["", "a b", "../containers/json?x=", "a//b", "a/../b", "-a", "a:b?x"])
+@pytest.mark.parametrize(
+    "reference", ["", "a b", "../containers/json?x=", "a//b", "a/../b", "-a", "a:b?x", "UPPER/x:1", "a" * 300]
+)
 async def test_what_can_be_no_name(engine, reference):
     with pytest.raises(errors.Problem, match="is not the name of an image") as caught:
         await images.inspect(engine[0], reference)

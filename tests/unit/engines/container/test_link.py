@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 
 import pytest
 import trio
@@ -119,6 +120,35 @@ async def test_it_comes_and_goes(tmp_path, asked):
         await made.get()
         await made.close()
     assert len(asked) == 1
+
+
+async def test_one_that_hangs_is_there_when_it_goes_on(tmp_path, asked, monkeypatch):
+    """However long it is taken to be away; and who was in the middle of a request is told the reason."""
+    monkeypatch.setattr(api, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(link, "AWAY_FACTOR", 1_000_000)
+    said = []
+
+    async def request(engine):
+        with pytest.raises(errors.Problem) as caught:
+            await engine.get("/_ping")
+        said.append(caught.value.message)
+
+    with podman_support.service() as podman:
+        made = make(tmp_path, podman.socket)
+        engine, _ = await made.get()
+        os.kill(podman.pid, signal.SIGSTOP)
+        try:
+            made.doubt()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(request, engine)
+                for _ in range(2):
+                    with pytest.raises(errors.Problem, match="it does not answer"):
+                        await made.get()
+        finally:
+            os.kill(podman.pid, signal.SIGCONT)
+        await made.get()
+        await made.close()
+    assert said == [f"cannot reach the container engine on {podman.socket}: it does not answer"]
 
 
 async def test_one_in_which_pipes_do_not_work(podman, tmp_path, asked, monkeypatch):

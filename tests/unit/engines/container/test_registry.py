@@ -98,3 +98,8 @@ def test_it_says_whose_credentials_were_refused():
 )
 def test_the_registry_of_a_reference(reference, host):
     assert registry.host(reference) == host
+
+
+def test_what_an_engine_takes_for_no_name():
+    assert registry.is_no_name("normalizing image: repository name must be lowercase")
+    assert not registry.is_no_name("busybox:1: image not known")
