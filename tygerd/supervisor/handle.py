@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 import time
 from typing import Any
@@ -35,6 +36,9 @@ CREATION = 1.0
 
 TRIES = 5
 """Times that a container is made, as long as what is in the way is the rest of one before."""
+
+_TAKEN = re.compile("name .*in use")
+"""Of a refusal to create. Podman has other words for it when another request was a moment earlier."""
 
 _ENDED = frozenset({"exited", "stopped", "dead", "removing"})
 """States from which a container does not come back. Podman's `stopped` is `exited` once it has cleaned up."""
@@ -100,9 +104,12 @@ class Handle:
                 self.api.call("POST", "/containers/create", query=query, body=body, wake=self._killed)
             except dockerapi.Refused as refusal:
                 self._pending = False
-                if "already in use" in refusal.message:
+                if _TAKEN.search(refusal.message):
                     raise _RemnantError(refusal.message) from None
-                raise NeverError(f"cannot create {self.whose}: {refusal}") from None
+                image = body.get("Labels", {}).get(spec.IMAGE_LABEL)
+                gone = image and "no such image" in refusal.message.lower()
+                why = f"the image '{image}' was removed after the run was created" if gone else refusal
+                raise NeverError(f"cannot create {self.whose}: {why}") from None
             except dockerapi.Unreachable as error:
                 self._pending |= error.sent
                 attempt = self._again(attempt, until, "create", error)

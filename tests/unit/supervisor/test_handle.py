@@ -64,6 +64,29 @@ def test_one_that_disappears_before_it_is_attached_to_is_made_again(docker, hand
     assert docker.requests == ["POST /create", "POST /attach", "DELETE /", "POST /create", "POST /attach"]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        'Conflict. The container name "/x" is already in use by container "0".',
+        'container create: name "x" is in use: container already exists',
+    ],
+)
+def test_a_name_that_is_taken_is_made_free(docker, handled, said):
+    it = handled(docker.socket)
+    docker.faults["POST /create"] = (500, said)
+    answer = it.make(BODY)
+    assert answer is not None
+    answer.close()
+    assert docker.requests == ["POST /create", "DELETE /", "POST /create", "POST /attach"]
+
+
+def test_an_image_that_is_gone_is_named(docker, handled):
+    it = handled(docker.socket)
+    docker.faults["POST /create"] = (404, "no such image: sha256:1: image not known")
+    with pytest.raises(handle.NeverError, match="the image 'i:1' was removed after the run was created"):
+        it.make(BODY | {"Labels": {"tyger-image": "i:1"}})
+
+
 def test_a_name_that_stays_taken_is_told(docker, handled):
     it = handled(docker.socket)
 
