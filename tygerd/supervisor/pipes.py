@@ -151,7 +151,12 @@ class Pipe(threading.Thread, abc.ABC):
         self.stop.close()
 
     def _open(self, flags: int) -> int:
-        return os.open(f"/proc/self/fd/{self._place}", flags | os.O_CLOEXEC)
+        path = f"/proc/self/fd/{self._place}"
+        try:
+            return os.open(path, flags | os.O_CLOEXEC)
+        except PermissionError:  # the job has closed it to others, and so to us
+            os.chmod(path, self.pipe.mode)
+            return os.open(path, flags | os.O_CLOEXEC)
 
     def _failed(self, message: str) -> None:
         self.state = "failed"

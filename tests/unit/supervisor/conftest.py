@@ -80,7 +80,7 @@ def supervise(tmp_path, daemon):
     """Start a job under a supervisor: `supervise("shell text", inputs=["in"], outputs=["out"])`.
 
     With `replicas` each is told its number as $REPLICA. In place of a text a container's spec is taken, or
-    a program's.
+    a program's. `under` are words in front of the supervisor's own.
     """
     started: list[Beside] = []
 
@@ -91,6 +91,7 @@ def supervise(tmp_path, daemon):
         outputs=(),
         run=1,
         replicas=1,
+        under=(),
         **more,
     ) -> Beside:
         directory = str(tmp_path / str(run))
@@ -123,7 +124,7 @@ def supervise(tmp_path, daemon):
             ),
         )
         process = subprocess.Popen(
-            [sys.executable, "-m", "tygerd.supervisor", directory],
+            [*under, sys.executable, "-m", "tygerd.supervisor", directory],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
         )

@@ -51,6 +51,20 @@ def test_a_pipe_that_the_job_removes(supervise, daemon):
     assert failed.reason == "Main exited with code 3"
 
 
+def test_pipes_that_the_job_closes_to_everybody(supervise, daemon):
+    """As root, who may open all, we give that up first."""
+    override = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    daemon.buffers["buffer-in"] = b"x"
+    status = supervise(
+        "chmod 0 $IN_PIPE; echo a > $OUT_PIPE; chmod 0 $OUT_PIPE",
+        inputs=["in"],
+        outputs=["out"],
+        under=override if os.getuid() == 0 else (),
+    ).wait()
+    assert (status.status, status.reason, status.inputs) == ("Succeeded", None, {"in": "skipped"})
+    assert daemon.written["buffer-out"] == b"a\n"
+
+
 def test_exits_before_it_has_read_its_input(supervise, daemon):
     daemon.buffers["buffer-in"] = bytes(5_000_000)
     status = supervise("head -c 10 $IN_PIPE > /dev/null", inputs=["in"]).wait()
