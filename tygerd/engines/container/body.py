@@ -66,6 +66,8 @@ def check(codespec: model.CodespecBase, image: images.Image | None) -> None:
         Problem: INVALID_INPUT, naming the field.
     """
     environment.check_words(codespec)
+    if isinstance(codespec, model.WorkerCodespec):
+        _check_endpoints(codespec.endpoints or {})
     if image is not None and not _words(codespec, image):
         raise _refused(
             f"the codespec has no command, and the image '{codespec.image}' starts nothing by itself: add one"
@@ -205,10 +207,25 @@ def _endpoints(codespec: model.WorkerCodespec, hosts: list[str]) -> dict[str, st
     """How a job finds its workers, contract compute.md 4.3."""
     found = {"TYGER_WORKER_NODES": json.dumps(hosts)}
     for name, port in (codespec.endpoints or {}).items():
-        found[f"TYGER_{name.upper()}_WORKER_ENDPOINT_ADDRESSES"] = json.dumps(
-            [f"{host}:{port}" for host in hosts]
-        )
+        found[_endpoint_variable(name)] = json.dumps([f"{host}:{port}" for host in hosts])
     return found
+
+
+def _endpoint_variable(name: str) -> str:
+    return f"TYGER_{name.upper()}_WORKER_ENDPOINT_ADDRESSES"
+
+
+def _check_endpoints(endpoints: Mapping[str, int]) -> None:
+    """Refuse those of which a job could not be told."""
+    told: dict[str, str] = {}
+    for name, port in endpoints.items():
+        if "=" in name or "\0" in name:
+            raise _refused(f"endpoints: {name!r} cannot be part of the name of an environment variable")
+        if not 1 <= port <= 65535:
+            raise _refused(f"endpoints: the port of '{name}' must be between 1 and 65535, not {port}")
+        other = told.setdefault(variable := _endpoint_variable(name), name)
+        if other != name:
+            raise _refused(f"endpoints: '{other}' and '{name}' would both be {variable}; rename one")
 
 
 def _limits(place: Place, codespec: model.CodespecBase) -> dict[str, Any]:

@@ -247,3 +247,20 @@ def test_an_image_that_is_still_to_be_pulled():
 def test_what_is_not():
     body.check(job(**resources(memory="6Mi"), working_dir="/a").codespec, BARE)
     body.check(job(**resources(memory="0")).codespec, IMAGE)
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "words"),
+    [
+        ({"a=b": 80}, "endpoints: 'a=b' cannot be part of the name"),
+        ({"a\0b": 80}, r"endpoints: 'a\\x00b' cannot be part of the name"),
+        ({"a": 65536}, "endpoints: the port of 'a' must be between 1 and 65535, not 65536"),
+        ({"a": 0}, "must be between 1 and 65535, not 0"),
+        ({"ep": 1, "EP": 2}, "'ep' and 'EP' would both be TYGER_EP_WORKER_ENDPOINT_ADDRESSES; rename one"),
+    ],
+)
+def test_endpoints_of_which_no_job_can_be_told(endpoints, words):
+    codespec = model.WorkerCodespec(image="w", command=["true"], endpoints=endpoints)
+    with pytest.raises(errors.Problem, match=words) as caught:
+        body.check(codespec, IMAGE)
+    assert caught.value.kind is errors.INVALID_INPUT
