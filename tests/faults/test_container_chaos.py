@@ -1,0 +1,109 @@
+"""Runs in containers while the daemon and Podman are killed and connections cut at random moments."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import random
+import threading
+from typing import Self
+
+import pytest
+
+from tests.support import containers, daemon, enginegate
+from tests.support import podman as podman_support
+
+RUNS, AT_ONCE = 12, 4
+
+SCRIPT = 'echo up >&2; tee /dev/stderr < "$IN_PIPE" > "$OUT_PIPE"; echo down >&2'
+"""One stream only, because two have no order between them."""
+
+HONEST = "nothing tells whether that has run or runs"
+"""The one end that a job may have beside its own: a start is not repeated where it may have happened."""
+
+
+class Trouble:
+    """Makes it, in a thread, at moments that a seed decides; `made` counts what was done."""
+
+    def __init__(self, host: containers.Host, gate: enginegate.Gate, seed: int) -> None:
+        self.made = collections.Counter[str]()
+        self._host = host
+        self._gate = gate
+        self._chance = random.Random(seed)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._make)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _make(self) -> None:
+        while not self._stop.wait(self._chance.uniform(0.05, 0.6)):
+            what = self._chance.choice(["all", "all", "all", "streams", "podman", "daemon"])
+            self.made[what] += 1
+            match what:
+                case "all":
+                    self._gate.cut("")
+                case "streams":
+                    self._gate.cut("/attach$|/logs$")
+                case "podman":
+                    self._host.podman.kill()
+                    self._stop.wait(self._chance.uniform(0, 0.5))
+                    self._host.podman.start()
+                case "daemon":
+                    self._host.daemon.kill()
+                    self._stop.wait(self._chance.uniform(0, 0.3))
+                    self._host.daemon.start()
+
+
+def lines(number: int) -> list[str]:
+    """What is sent through a run."""
+    chance = random.Random(number)
+    return [f"{chance.randrange(10**9)} line {line} of {number}" for line in range(3000)]
+
+
+def executed(host: containers.Host, file: str, number: int) -> int:
+    """`run exec` until a run was created: its number, when all of its output was right or it said why not."""
+    data = "".join(f"{line}\n" for line in lines(number)).encode()
+    for _ in range(100):
+        process = host.commands.start("run", "exec", "-f", file)
+        out, said = process.communicate(data, timeout=200)
+        if b"Run created" in said:
+            assert (process.returncode == 0 and out == data) or HONEST in said.decode(), said.decode()
+            return int(said.split(b"runId=")[1].split()[0])
+        # Nothing was made: nobody is there who could have made it.
+        assert process.returncode == 69, said.decode()
+    raise AssertionError(f"no run was ever created: {said.decode()}")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [1, 2])
+def test_whatever_is_killed_and_cut(seed):
+    with (
+        podman_support.service() as podman,
+        enginegate.gate(podman.socket) as gate,
+        containers.host(podman, gate.path) as host,
+    ):
+        host.works()
+        file = host.run_file(SCRIPT)
+        with (
+            Trouble(host, gate, seed) as trouble,
+            concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool,
+        ):
+            numbers = list(range(RUNS))
+            runs = list(pool.map(lambda number: executed(host, file, number), numbers))
+        assert len(trouble.made) == 4, trouble.made
+        succeeded = 0
+        for number, run in zip(numbers, runs, strict=True):
+            last = host.commands.show(run)
+            if last["status"] == "Succeeded":
+                succeeded += 1
+                assert host.log(run) == ["up", *lines(number), "down"]
+            else:
+                assert HONEST in str(last["statusReason"]), last
+        assert succeeded > RUNS * 3 // 4
+        host.clean(2 * daemon.PATIENCE)
