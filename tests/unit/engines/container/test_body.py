@@ -118,7 +118,7 @@ def test_pipes_and_references_to_them(place):
         env={"A": "$(OUT-PUT_PIPE)", "TYGER_RUN_ID": "mine", "IN_PIPE": "not mine", "HOME": "/h"},
     )
     asked = request(place, wanted)
-    assert asked["HostConfig"]["Binds"] == ["/state/7/pipes:/run/secrets/7/pipes:Z"]
+    assert asked["HostConfig"]["Binds"] == ["/state/7/pipes:/run/secrets/7/pipes:ro,Z"]
     inside = "/run/secrets/7/pipes"
     assert asked["Cmd"] == [f"{inside}/in.pipe", f"{inside}/out-put.pipe", "$(nothing)"]
     assert env(asked) == {
@@ -135,7 +135,9 @@ def test_a_state_directory_with_a_colon(place):
     main = body.main(place, wanted, IMAGE, parts.replicas(wanted)[0], "/a:b/7", "/sock")
     host = main.container.body["HostConfig"]
     assert "Binds" not in host
-    assert host["Mounts"] == [{"Type": "bind", "Source": "/a:b/7/pipes", "Target": "/run/secrets/7/pipes"}]
+    assert host["Mounts"] == [
+        {"Type": "bind", "Source": "/a:b/7/pipes", "Target": "/run/secrets/7/pipes", "ReadOnly": True}
+    ]
 
 
 def test_replicas_have_pipes_of_their_own(place):
