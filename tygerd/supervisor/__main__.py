@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
         supervisor.run(_ready)
     except BaseException as error:  # noqa: BLE001 - whatever it is, the run must not look alive for ever
         traceback.print_exc()
-        supervisor.abandon(f"a defect of the run's supervisor: {error!r}; see {spec.ERRORS} in its directory")
+        supervisor.abandon(f"a defect of the run's supervisor: {error!r}; the daemon's log has more")
         return 70
     return 0
 

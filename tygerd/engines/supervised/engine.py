@@ -18,6 +18,9 @@ from tygerd.engines import base
 from tygerd.engines.supervised import adopt, spawn
 from tygerd.supervisor import spec
 
+MOST_WORDS = 64 * 1024
+"""Bytes of a supervisor's standard error that the daemon's log takes over."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -85,7 +88,10 @@ class SupervisedEngine(abc.ABC):
 
     async def remove(self, run: int) -> None:
         """See `base.Engine`."""
-        await trio.to_thread.run_sync(_remove, self._run_directory(run))
+        directory = self._run_directory(run)
+        if said := await trio.to_thread.run_sync(_complaint, directory):
+            logger.error("the supervisor of run %d has met a defect of ours: %s", run, said)
+        await trio.to_thread.run_sync(_remove, directory)
 
     def _run_directory(self, run: int) -> str:
         return os.path.join(self._directory, str(run))
@@ -95,6 +101,21 @@ class SupervisedEngine(abc.ABC):
         os.makedirs(directory, mode=0o700, exist_ok=True)
         os.makedirs(os.path.join(directory, spec.PIPES), mode=0o700, exist_ok=True)
         spec.write_spec(directory, self._spec(directory, job))
+
+
+def _complaint(directory: str) -> str:
+    """What a supervisor wrote to its standard error, which is nothing unless something is wrong with it."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC  # a job may have been there
+    try:
+        fd = os.open(os.path.join(directory, spec.ERRORS), flags)
+    except OSError:
+        return ""
+    try:
+        return os.read(fd, MOST_WORDS).decode(errors="replace").strip()
+    except OSError:
+        return ""
+    finally:
+        os.close(fd)
 
 
 def _remove(directory: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import trio
 
@@ -49,6 +51,21 @@ async def test_what_is_removed_is_gone_whatever_its_modes(tmp_path):
     await made.remove(1)
     assert not (tmp_path / "runs" / "1").exists()
     await made.remove(1)
+
+
+async def test_what_a_supervisor_complained_of_is_in_the_log_before_it_goes(tmp_path, caplog):
+    made = make(tmp_path)
+    run = tmp_path / "runs" / "1"
+    for words in ("", "Traceback: 1"):
+        run.mkdir(parents=True)
+        (run / spec.ERRORS).write_text(words)
+        await made.remove(1)
+    run.mkdir()
+    os.mkfifo(run / spec.ERRORS)  # by a job: nobody ever writes
+    await made.remove(1)
+    assert [record.message for record in caplog.records] == [
+        "the supervisor of run 1 has met a defect of ours: Traceback: 1"
+    ]
 
 
 async def test_what_its_supervisor_takes_away_meanwhile_holds_nothing_up(tmp_path):
