@@ -134,7 +134,7 @@ if [[ $(uname -m) == x86_64 && ! ( $library -nt $lanes ) ]]; then
     elif
         echo "setup: cc $lanes" >&2
         # Into place at once: a daemon that runs keeps the old one.
-        ! cc -O2 -fPIC -shared -o $library.new $lanes >"$log" 2>&1 || ! mv $library.new $library
+        ! cc -O3 -fPIC -shared -o $library.new $lanes >"$log" 2>&1 || ! mv $library.new $library
     then
         echo "setup: skipped: $library (cc failed; its own words are in $log); tygerd hashes a fifth as fast" >&2
     fi

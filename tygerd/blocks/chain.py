@@ -20,8 +20,8 @@ INITIAL = base64.b64encode(b"0" * 16).decode()
 EMPTY_MD5 = hashlib.md5(b"", usedforsecurity=False).digest()
 
 LANES = md5lanes.FOUND.width if md5lanes.FOUND else 1
-"""Blocks that one call of `digests` takes in about the time of one. Measured on one core: 2.5 GiB/s with
-eight lanes, against hashlib's 0.6."""
+"""Blocks that one call of `digests` takes in about the time of one. Measured on one core: 3.2 GiB/s with
+sixteen lanes, 2.4 with eight of them in use, against hashlib's 0.6."""
 
 _CHUNK = 256 * 1024
 """Bytes read at a time: they stay in the core's cache between the read and the hash."""

@@ -1,10 +1,11 @@
 /* MD5 (RFC 1321) of several messages at once, one in each lane of a vector register.
 
-   The steps of MD5 depend on each other, so that one message leaves most of a core idle: eight side by side
-   take hardly longer than one. Plain C without Python's headers; `md5lanes.py` loads it. It keeps no state, any
-   number of threads may be in it. Only for x86-64 with AVX2, which `md5lanes_width` finds out at run time.
+   The steps of MD5 depend on each other, so that one message leaves most of a core idle: eight side by side, a
+   group, take hardly longer than one, and two groups in turns half as long again as one. Plain C without Python's
+   headers; `md5lanes.py` loads it. It keeps no state, any number of threads may be in it. Only for x86-64 with
+   AVX2, which `md5lanes_width` finds out at run time.
 
-     cc -O2 -fPIC -shared -o libmd5lanes.so md5lanes.c
+     cc -O3 -fPIC -shared -o libmd5lanes.so md5lanes.c
 */
 
 #include <errno.h>
@@ -22,13 +23,14 @@ int md5lanes_width(void) { return 0; }
 
 #include <immintrin.h>
 
-#define WIDTH 8
+#define GROUP 8           /* lanes of one register */
+#define WIDTH (2 * GROUP) /* lanes */
 #define BLOCK 64          /* bytes that one round of 64 steps takes */
-#define PIECE (32 * 1024) /* bytes read at a time: eight of them stay in a core's second-level cache */
+#define PIECE (32 * 1024) /* bytes read at a time: one of each lane stays in a core's second-level cache */
 #define BUFFER (PIECE + 2 * BLOCK) /* a piece, and the padding behind the last one */
 #define SHORT_FILE (-1) /* in place of an errno */
 
-typedef uint32_t lanes __attribute__((vector_size(4 * WIDTH), may_alias));
+typedef uint32_t lanes __attribute__((vector_size(4 * GROUP), may_alias));
 
 /* --- the algorithm, RFC 1321 section 3.4 ------------------------------------------------------------------- */
 
@@ -46,36 +48,43 @@ static const uint32_t sines[64] = {
 static const int shifts[4][4] = {{7, 12, 17, 22}, {5, 9, 14, 20}, {4, 11, 16, 23}, {6, 10, 15, 21}};
 static const int strides[4][2] = {{0, 1}, {1, 5}, {5, 3}, {0, 7}}; /* the word of step i: (first + i * stride) % 16 */
 
-/* The 64 steps on one word of state in each of `s[0..3]`, of a type that is a number or a vector of them; `w` holds
-   the sixteen words of the message's block. The loop is unrolled, so that everything indexed by `i` is a constant.
-   The second function adds its halves where the RFC joins them by `or` (they have no bit in common): a shorter chain. */
-#define STEPS(type, s, w)                                                                                    \
+/* The 64 steps on `count` states at once: a word of each in `s[..][0..3]`, of a type that is a number or a vector of
+   them; `w[..]` hold the sixteen words of the messages' blocks. The loops are unrolled, so that everything indexed is
+   a register. The second function adds its halves where the RFC joins them by `or` (they have no bit in common): a
+   shorter chain. */
+#define STEPS(type, count, s, w)                                                                             \
     do {                                                                                                     \
-        type a = (s)[0], b = (s)[1], c = (s)[2], d = (s)[3];                                                 \
+        type a[count], b[count], c[count], d[count];                                                         \
+        for (int g = 0; g < count; g++) a[g] = (s)[g][0], b[g] = (s)[g][1], c[g] = (s)[g][2], d[g] = (s)[g][3]; \
         _Pragma("GCC unroll 64") for (int i = 0; i < 64; i++) {                                              \
             const int round = i / 16, left = shifts[round][i % 4];                                           \
-            a += (w)[(strides[round][0] + i * strides[round][1]) % 16] + sines[i];                           \
-            if (round == 1) {                                                                                \
-                a += c & ~d;                                                                                 \
-                a += b & d;                                                                                  \
-            } else                                                                                           \
-                a += round == 0 ? d ^ (b & (c ^ d)) : round == 2 ? b ^ c ^ d : c ^ (b | ~d);                 \
-            type turned = b + ((a << left) | (a >> (32 - left)));                                            \
-            a = d, d = c, c = b, b = turned;                                                                 \
+            const int word = (strides[round][0] + i * strides[round][1]) % 16;                               \
+            _Pragma("GCC unroll 2") for (int g = 0; g < count; g++) {                                        \
+                a[g] += (w)[g][word] + sines[i];                                                             \
+                if (round == 1) {                                                                            \
+                    a[g] += c[g] & ~d[g];                                                                    \
+                    a[g] += b[g] & d[g];                                                                     \
+                } else                                                                                       \
+                    a[g] += round == 0   ? d[g] ^ (b[g] & (c[g] ^ d[g]))                                     \
+                            : round == 2 ? b[g] ^ c[g] ^ d[g]                                                \
+                                         : c[g] ^ (b[g] | ~d[g]);                                            \
+                type turned = b[g] + ((a[g] << left) | (a[g] >> (32 - left)));                               \
+                a[g] = d[g], d[g] = c[g], c[g] = b[g], b[g] = turned;                                        \
+            }                                                                                                \
         }                                                                                                    \
-        (s)[0] += a, (s)[1] += b, (s)[2] += c, (s)[3] += d;                                                  \
+        for (int g = 0; g < count; g++) (s)[g][0] += a[g], (s)[g][1] += b[g], (s)[g][2] += c[g], (s)[g][3] += d[g]; \
     } while (0)
 
-static void compress_one(uint32_t state[4], const uint8_t *data, uint64_t blocks) {
+static void compress_one(uint32_t state[1][4], const uint8_t *data, uint64_t blocks) {
     for (; blocks; blocks--, data += BLOCK) {
-        uint32_t w[16];
+        uint32_t w[1][16];
         memcpy(w, data, BLOCK);
-        STEPS(uint32_t, state, w);
+        STEPS(uint32_t, 1, state, w);
     }
 }
 
-/* Half a block of each lane, turned from a row a lane into a row a word. */
-__attribute__((target("avx2"))) static inline void transpose(const uint8_t *const data[WIDTH], size_t at, lanes w[8]) {
+/* Half a block of each lane of a group, turned from a row a lane into a row a word. */
+__attribute__((target("avx2"))) static inline void transpose(const uint8_t *const *data, size_t at, lanes w[8]) {
     __m256i row[8], pair[8], quad[8];
     for (int i = 0; i < 8; i++) row[i] = _mm256_loadu_si256((const __m256i *)(data[i] + at));
     for (int i = 0; i < 8; i += 2) {
@@ -94,21 +103,27 @@ __attribute__((target("avx2"))) static inline void transpose(const uint8_t *cons
     }
 }
 
-/* Lane `i` goes `step[i]` bytes on after each block: BLOCK, or 0 in a lane without work, whose result is of no use. */
-__attribute__((target("avx2"))) static void compress_all(
-    uint32_t state[4][WIDTH], const uint8_t *const start[WIDTH], const size_t step[WIDTH], uint64_t blocks) {
-    lanes s[4], w[16];
-    const uint8_t *data[WIDTH];
-    memcpy(s, state, sizeof s);
-    memcpy(data, start, sizeof data);
-    for (; blocks; blocks--) {
-        transpose(data, 0, w);
-        transpose(data, BLOCK / 2, w + 8);
-        for (int i = 0; i < WIDTH; i++) data[i] += step[i];
-        STEPS(lanes, s, w);
+/* The lanes of one group, or of both. Lane `i` goes `step[i]` bytes on after each block: BLOCK, or 0 in a lane without
+   work, whose result is of no use. */
+#define COMPRESS(name, groups)                                                                               \
+    __attribute__((target("avx2"))) static void name(                                                        \
+        uint32_t state[groups][4][GROUP], const uint8_t *const *start, const size_t *step, uint64_t blocks) { \
+        lanes s[groups][4], w[groups][16];                                                                   \
+        const uint8_t *data[groups * GROUP];                                                                 \
+        memcpy(s, state, sizeof s);                                                                          \
+        memcpy(data, start, sizeof data);                                                                    \
+        for (; blocks; blocks--) {                                                                           \
+            for (int g = 0; g < groups; g++) {                                                               \
+                transpose(data + g * GROUP, 0, w[g]);                                                        \
+                transpose(data + g * GROUP, BLOCK / 2, w[g] + 8);                                            \
+            }                                                                                                \
+            for (int i = 0; i < groups * GROUP; i++) data[i] += step[i];                                     \
+            STEPS(lanes, groups, s, w);                                                                      \
+        }                                                                                                    \
+        memcpy(state, s, sizeof s);                                                                          \
     }
-    memcpy(state, s, sizeof s);
-}
+COMPRESS(compress_group, 1)
+COMPRESS(compress_both, 2)
 
 /* --- messages, which come and go at their own times --------------------------------------------------------- */
 
@@ -166,15 +181,17 @@ static int refill(struct message *m) {
 
 /* Hash all of them, each in the first lane that is free. `memory` is a BUFFER for each lane. */
 static void hash(size_t count, struct message *messages, uint8_t *memory, uint8_t (*digest)[16], int *error) {
-    uint32_t state[4][WIDTH];
+    uint32_t state[2][4][GROUP];
     struct message *in[WIDTH] = {NULL};
     size_t next = 0;
     for (;;) {
         const uint8_t *data[WIDTH];
         size_t step[WIDTH];
         uint64_t blocks = UINT64_MAX;
-        int busy = 0, last = 0;
+        int busy[2] = {0, 0}, last = 0;
         for (int lane = 0; lane < WIDTH; lane++) {
+            uint32_t(*words)[GROUP] = state[lane / GROUP];
+            const int at = lane % GROUP;
             data[lane] = memory; /* something that can be read, where there is no work */
             step[lane] = 0;
             while (in[lane] == NULL || in[lane]->blocks == 0) {
@@ -183,10 +200,10 @@ static void hash(size_t count, struct message *messages, uint8_t *memory, uint8_
                     if (next == count) break;
                     m = in[lane] = &messages[next++];
                     m->buffer = memory + lane * BUFFER;
-                    state[0][lane] = 0x67452301, state[1][lane] = 0xefcdab89;
-                    state[2][lane] = 0x98badcfe, state[3][lane] = 0x10325476;
+                    words[0][at] = 0x67452301, words[1][at] = 0xefcdab89;
+                    words[2][at] = 0x98badcfe, words[3][at] = 0x10325476;
                 } else if (m->ended) {
-                    for (int i = 0; i < 4; i++) memcpy(digest[m - messages] + 4 * i, &state[i][lane], 4);
+                    for (int i = 0; i < 4; i++) memcpy(digest[m - messages] + 4 * i, &words[i][at], 4);
                     in[lane] = NULL;
                     continue;
                 }
@@ -196,18 +213,21 @@ static void hash(size_t count, struct message *messages, uint8_t *memory, uint8_
                 data[lane] = in[lane]->ready;
                 step[lane] = BLOCK;
                 if (in[lane]->blocks < blocks) blocks = in[lane]->blocks;
-                busy++;
+                busy[lane / GROUP]++;
                 last = lane;
             }
         }
-        if (busy == 0) return;
-        if (busy == 1) {
-            uint32_t one[4];
-            for (int i = 0; i < 4; i++) one[i] = state[i][last];
+        const int all = busy[0] + busy[1], group = busy[0] ? 0 : 1;
+        if (all == 0) return;
+        if (all == 1) {
+            uint32_t one[1][4];
+            for (int i = 0; i < 4; i++) one[0][i] = state[group][i][last % GROUP];
             compress_one(one, data[last], blocks);
-            for (int i = 0; i < 4; i++) state[i][last] = one[i];
-        } else
-            compress_all(state, data, step, blocks);
+            for (int i = 0; i < 4; i++) state[group][i][last % GROUP] = one[0][i];
+        } else if (busy[0] && busy[1])
+            compress_both(state, data, step, blocks);
+        else
+            compress_group(&state[group], &data[group * GROUP], &step[group * GROUP], blocks);
         for (int lane = 0; lane < WIDTH; lane++)
             if (in[lane] != NULL) {
                 in[lane]->ready += blocks * BLOCK;
