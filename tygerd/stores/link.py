@@ -198,7 +198,8 @@ class Lane:
         flow.waiting.append(waiter)
         self._dispatch()
         try:
-            await waiter.event.wait()
+            if waiter.ticket is None:
+                await waiter.event.wait()
         except trio.Cancelled:
             if waiter.ticket is None:
                 flow.waiting.remove(waiter)

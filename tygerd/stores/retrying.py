@@ -17,10 +17,12 @@ import trio
 
 from tyger import errors, units
 from tygerd import clock
+from tygerd.osutil import workers
 from tygerd.stores import access, bandwidth, dataplane, link
 
 T = TypeVar("T")
 Work = Callable[[bandwidth.Share | None], T]
+Then = Callable[[], None]
 Digest = Callable[[memoryview], Awaitable[bytes]]
 """Takes an MD5. Cancelled, the memory is not in use any more."""
 
@@ -193,13 +195,18 @@ class Retrying:
         self._size = found.length
         return found
 
-    async def put(self, name: str, body: dataplane.Body, md5: bytes, meta: Mapping[str, str]) -> None:
-        """See `DataPlane.put`."""
+    async def put(
+        self, name: str, body: dataplane.Body, md5: bytes, meta: Mapping[str, str], then: Then = lambda: None
+    ) -> None:
+        """See `DataPlane.put`; `then` is called in its worker thread when it has succeeded."""
         length = len(body) if isinstance(body, bytes) else body.length
         size = None if _is_marker(name) else length
-        await self._persist(
-            name, size, lambda share: self._plane.put(name, body, md5, meta, share), lambda _: length
-        )
+
+        def work(share: bandwidth.Share | None) -> None:
+            self._plane.put(name, body, md5, meta, share)
+            then()
+
+        await self._persist(name, size, work, lambda _: length)
 
     # --- attempts ----------------------------------------------------------------------------------------
 
@@ -241,12 +248,12 @@ class Retrying:
     async def _attempt(self, size: int | None, work: Work[T], moved: Callable[[T], int]) -> T:
         """Once; `size` is what it will move, None for what takes no turn."""
         if self._flow is None or size is None:
-            return await trio.to_thread.run_sync(work, None, limiter=self._threads)
+            return await workers.run(lambda: work(None), self._threads)
         async with self._flow.turn(size) as turn:
             if self.access.renewable and self.access.is_expired():  # while it waited for its turn
                 raise dataplane.ExpiredError(self.access.current()[0], "it has expired")
             try:
-                result = await trio.to_thread.run_sync(work, turn.share, limiter=self._threads)
+                result = await workers.run(lambda: work(turn.share), self._threads)
             except dataplane.TransientError as failure:
                 if failure.crowded:
                     turn.pushed_back(silent=failure.offline)
@@ -313,8 +320,7 @@ class Retrying:
     def _failing(self, failure: dataplane.TransientError) -> None:
         if self._failing_since is None:
             self._failing_since = trio.current_time()
-            limit = units.format_duration(self._patience())
-            name = self.access.url.name
+            name, limit = self.access.url.name, units.format_duration(self._patience())
             _log.warning("buffer %s: %s; trying again for up to %s", name, failure.message, limit)
 
     def _reached(self) -> None:

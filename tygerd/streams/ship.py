@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import hashlib
 import logging
 import os
@@ -22,7 +23,7 @@ import trio
 
 from tyger import errors
 from tygerd.blocks import container, journal, names, shipped
-from tygerd.osutil import nurseries
+from tygerd.osutil import nurseries, workers
 from tygerd.stores import dataplane, retrying
 
 LAST_WORDS = 3.0
@@ -255,7 +256,10 @@ class Ship:
                 await event.wait()
                 continue
             number += 1
-            await self._slots.acquire_on_behalf_of(block)
+            try:
+                self._slots.acquire_on_behalf_of_nowait(block)
+            except trio.WouldBlock:
+                await self._slots.acquire_on_behalf_of(block)
             nursery.start_soon(self._send, block)
             if block.length == 0:
                 return
@@ -277,8 +281,8 @@ class Ship:
                 await self._put_verified(self._remote, name, b"", block.md5, meta)
             elif os.path.exists(block.path):  # noqa: ASYNC240 - a stat of a file we wrote a moment ago
                 body = dataplane.File(block.path, block.length)
-                await self._put_verified(self._remote, name, body, block.md5, meta)
-                await trio.to_thread.run_sync(_unlink, block.path)
+                unlink = functools.partial(_unlink, block.path)
+                await self._put_verified(self._remote, name, body, block.md5, meta, unlink)
             else:  # an earlier process of ours unlinked it because it got through
                 await self._verify(self._remote, name, block.md5, meta)
         except _CLEAR:
@@ -313,15 +317,20 @@ class Ship:
         body: dataplane.Body,
         md5: bytes,
         meta: Mapping[str, str],
+        then: Callable[[], None] = lambda: None,
     ) -> None:
-        """Write a blob. Refused as already there, it may be ours: an earlier attempt whose reply was lost."""
+        """Write a blob. Refused as already there, it may be ours: an earlier attempt whose reply was lost.
+
+        `then` is called in a worker thread once it is there.
+        """
         try:
-            await remote.put(name, body, md5, meta)
+            await remote.put(name, body, md5, meta, then)
         except (dataplane.ExistsError, dataplane.NotPermittedError) as refusal:
             try:
                 await self._verify(remote, name, md5, meta)
             except (dataplane.BlobNotFoundError, dataplane.NotPermittedError):
                 raise refusal from None
+            await workers.run(then)
 
     async def _verify(
         self, remote: retrying.Retrying, name: str, md5: bytes, meta: Mapping[str, str]

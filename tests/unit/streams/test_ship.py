@@ -125,6 +125,7 @@ async def test_a_lost_reply_is_a_success(server, remote, into, spool, blob, over
     await ship.Ship(spool, remote, dop=4).run()
     assert_whole(server, BLOCKS)
     assert server.count("PUT", blob) == 2
+    assert remaining(spool) == 0
 
 
 @pytest.mark.parametrize(
