@@ -17,20 +17,21 @@ import os
 import select
 import termios
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import trio
 
 from tygerd.blocks import writer
-from tygerd.osutil import statedir
+from tygerd.osutil import statedir, workers
 from tygerd.streams import hashing
 
 LINGER = 0.005
 """Seconds that the splicing thread waits for more before it goes back to the scheduler: a steady producer
 costs few thread hops, and a slow one no latency (the wait ends with a byte, and is skipped for readers)."""
 
-IN_FLIGHT = 16
-"""Blocks between capture and journal; bounds how far hashing may fall behind. They are files, not memory."""
+IN_FLIGHT = 40
+"""Blocks between capture and journal; bounds how far hashing may fall behind. They are files, not memory. Two
+batches of sixteen that are hashed together, and some that are filled meanwhile."""
 
 SYNCING = 4
 """Blocks of one capture that are being brought to the disk at a time, where that is asked for."""
@@ -89,6 +90,13 @@ class _Open(NamedTuple):
     fd: int
 
 
+class _Filled(NamedTuple):
+    """Blocks that are hashed together, with their sizes; one at a time where each is synced."""
+
+    together: hashing.Together
+    blocks: list[tuple[_Open, int]]
+
+
 class Capture:
     """Captures one pipe into one container.
 
@@ -120,13 +128,15 @@ class Capture:
         self._hasher = hasher
         self._on_progress = on_progress
         self._admit = admit
-        self._splicing = trio.CapacityLimiter(1)
         self._idle: trio.CancelScope | None = None
         self._syncing = trio.CapacityLimiter(SYNCING)
         self._slots = trio.Semaphore(IN_FLIGHT)
         self._in_flight = 0
-        self._last_sealed = trio.Event()
-        self._last_sealed.set()
+        self._filled: _Filled | None = None
+        """What more blocks may join."""
+        self._hashed: dict[int, tuple[int, bytes]] = {}
+        """Sizes and MD5s of blocks that the journal does not name, as one before them is not hashed."""
+        self._naming = False
 
     async def run(self) -> None:
         """Capture until end of file; then everything is sealed.
@@ -149,7 +159,7 @@ class Capture:
 
         Instead of `run`, not after it: a capture that was cancelled is followed by a recovered writer.
         """
-        rest = await trio.to_thread.run_sync(pending, self._pipe, limiter=self._splicing)
+        rest = await workers.run(lambda: pending(self._pipe))
         async with _sealers() as sealers:
             while rest:
                 block = await self._open_next()
@@ -167,17 +177,20 @@ class Capture:
     async def _fill_blocks(self, sealers: trio.Nursery) -> None:
         eof = False
         while not eof:
-            await trio.lowlevel.wait_readable(self._pipe)
-            if has_ended(self._pipe):
-                return  # for that no room is needed
+            if (found := look(self._pipe)) is None:
+                await trio.lowlevel.wait_readable(self._pipe)
+                continue
+            if found == "ended":
+                break  # for that no room is needed
             block = await self._open_next()
             with self._owned(block) as owned:
                 size, eof = await self._fill(block)
                 if size:
                     owned.pop_all()
-                    await self._seal(sealers, block, size)
+                    await self._seal(sealers, block, size, last=eof)
                 else:
                     self._writer.drop_empty(block.number)
+        self._hasher.hurry()
 
     @contextlib.contextmanager
     def _owned(self, block: _Open) -> Iterator[contextlib.ExitStack]:
@@ -212,9 +225,7 @@ class Capture:
                 await self._wait_readable()
 
     async def _splice(self, block: _Open, size: int, limit: int, linger: float) -> Spliced:
-        got = await trio.to_thread.run_sync(
-            splice_until_empty, self._pipe, block.fd, size, limit, linger, limiter=self._splicing
-        )
+        got = await workers.run(lambda: splice_until_empty(self._pipe, block.fd, size, limit, linger))
         self.bytes += got.bytes
         return got
 
@@ -229,6 +240,7 @@ class Capture:
         self._idle = None
 
     def _wake(self) -> None:
+        self._hasher.hurry()
         if self._idle is not None and self._in_flight == 0:
             self._idle.cancel()
 
@@ -247,7 +259,10 @@ class Capture:
         """The file of the next block. Files are made only when there is something to put in them."""
         if self._admit is not None:
             await self._admit()
-        await self._slots.acquire()
+        try:
+            self._slots.acquire_nowait()
+        except trio.WouldBlock:
+            await self._slots.acquire()
         number = self.blocks
         while True:
             if statedir.has_room(self._writer.container.path):  # the last of it isn't for streams
@@ -260,34 +275,53 @@ class Capture:
 
     # --- sealing -----------------------------------------------------------------------------------------
 
-    async def _seal(self, sealers: trio.Nursery, block: _Open, size: int) -> None:
+    async def _seal(self, sealers: trio.Nursery, block: _Open, size: int, *, last: bool = False) -> None:
         """Hash a filled block and name it in the journal, after those before it. Owns the descriptor."""
         self.blocks += 1
         self._in_flight += 1
-        before, self._last_sealed = self._last_sealed, trio.Event()
-        after = self._last_sealed
-        if size <= hashing.SMALL and before.is_set() and not self._writer.sync:
-            await self._hash_and_seal(block, size, before, after)
-        else:
-            sealers.start_soon(self._hash_and_seal, block, size, before, after)
+        if size <= hashing.SMALL and block.number == self._writer.next_number and not self._writer.sync:
+            try:
+                self._hashed[block.number] = size, self._writer.digest(block.fd, size)
+            finally:
+                os.close(block.fd)
+            await self._name_hashed()
+            return
+        filled = self._filled
+        if filled is not None and self._hasher.join(filled.together, block.fd, size):
+            filled.blocks.append((block, size))
+            return
+        patience = hashing.GATHER if last or self._feed.waiting else hashing.PATIENCE
+        filled = _Filled(hashing.Together(patience), [(block, size)])
+        self._hasher.join(filled.together, block.fd, size)
+        self._filled = None if self._writer.sync else filled
+        sealers.start_soon(self._hash_and_seal, filled)
 
-    async def _hash_and_seal(self, block: _Open, size: int, before: trio.Event, after: trio.Event) -> None:
+    async def _hash_and_seal(self, filled: _Filled) -> None:
         try:
-            if size <= hashing.SMALL and not self._writer.sync:
-                md5 = self._writer.digest(block.fd, size)
-            else:
-                md5 = await self._hasher.digest(block.fd, size)
+            md5s = await self._hasher.digests(filled.together)
             if self._writer.sync:
-                await trio.to_thread.run_sync(os.fdatasync, block.fd, limiter=self._syncing)
-            await before.wait()
-            await self._name(block.number, size, md5)
+                for block, _ in filled.blocks:
+                    await trio.to_thread.run_sync(os.fdatasync, block.fd, limiter=self._syncing)
         finally:
-            os.close(block.fd)
-        after.set()
-        self._in_flight -= 1
-        self._slots.release()
-        self._feed.notify()
-        self._on_progress()
+            for block, _ in filled.blocks:
+                os.close(block.fd)
+        for (block, size), md5 in zip(filled.blocks, md5s, strict=True):
+            self._hashed[block.number] = size, md5
+        if not self._naming:  # else whoever does it takes these, too
+            await self._name_hashed()
+
+    async def _name_hashed(self) -> None:
+        """Name in the journal what comes next there, as far as it is hashed."""
+        self._naming = True
+        try:
+            while found := self._hashed.pop(self._writer.next_number, None):
+                await self._name(self._writer.next_number, *found)
+                self._in_flight -= 1
+                self._slots.release()
+                self._feed.notify()
+                self._on_progress()
+        finally:
+            self._naming = False
 
     async def _name(self, number: int, size: int, md5: bytes) -> None:
         while True:
@@ -324,8 +358,10 @@ def pending(pipe: int) -> int:
     return count[0]
 
 
-def has_ended(pipe: int) -> bool:
-    """Whether nothing is in a pipe and nobody can put anything in: its end of file."""
+def look(pipe: int) -> Literal["bytes", "ended"] | None:
+    """What is in a pipe now: bytes, its end, as nobody can put anything in any more, or neither."""
     poller = select.poll()
     poller.register(pipe, select.POLLIN)
-    return any(events & (select.POLLIN | select.POLLHUP) == select.POLLHUP for _, events in poller.poll(0))
+    for _, events in poller.poll(0):
+        return "bytes" if events & select.POLLIN else "ended"
+    return None

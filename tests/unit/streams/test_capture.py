@@ -1,13 +1,14 @@
 """Capture from real pipes: exactness, block boundaries, sealing for readers, cancellation, full disks."""
 
 import contextlib
+import hashlib
 import os
 
 import pytest
 import trio
 
 from tests.support import disks
-from tygerd.blocks import container, writer
+from tygerd.blocks import chain, container, md5lanes, writer
 from tygerd.osutil import statedir
 from tygerd.streams import capture, hashing
 
@@ -48,14 +49,22 @@ def pipe():
 
 
 def begin(
-    target, reader, *, block_size=1000, flush_interval=0.0, on_progress=lambda: None, into=None, admit=None
+    target,
+    reader,
+    *,
+    block_size=1000,
+    flush_interval=0.0,
+    on_progress=lambda: None,
+    into=None,
+    admit=None,
+    hasher=None,
 ):
     return capture.Capture(
         into or writer.Writer.create(target, block_size),
         reader,
         block_size=block_size,
         flush_interval=flush_interval,
-        hasher=hashing.Hasher(),
+        hasher=hasher or hashing.Hasher(),
         on_progress=on_progress,
         admit=admit,
     )
@@ -99,6 +108,31 @@ async def test_every_byte_once_in_full_blocks(target, size, piece):
     assert taking.blocks == len(lengths(target))
     if size == 0:
         assert not os.path.exists(target.block_path(0))
+
+
+@pytest.mark.parametrize("sync", [False, True])
+@pytest.mark.parametrize("library", [md5lanes.FOUND, None])
+async def test_blocks_that_are_hashed_together_are_sealed_in_order(target, library, sync):
+    """More of them than are hashed at a time, or are between capture and journal; and one that is small."""
+    size = hashing.SMALL + 1
+    data = os.urandom(100 * size + 1)
+    before = os.listdir("/proc/self/fd")
+    with pipe() as ends:
+        into = writer.Writer.create(target, size, sync=sync)
+        hasher = hashing.Hasher(library)
+        taking = begin(target, ends.r, block_size=size, into=into, hasher=hasher)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(feed, ends, data, 65536)
+            await taking.run()
+    target.close()
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+    blocks = [data[start : start + size] for start in range(0, len(data), size)]
+    value = chain.INITIAL
+    for number, block in enumerate(blocks):
+        value = chain.following(value, hashlib.md5(block).digest())
+        found = target.block(number)
+        assert (found.md5, found.chain) == (hashlib.md5(block).digest(), value)
+    assert content(target) == data
 
 
 async def test_a_waiting_reader_gets_what_is_there_at_once(target):

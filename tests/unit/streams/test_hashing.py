@@ -29,7 +29,11 @@ class Lanes:
         self.batches.append(len(blocks))
         self.entered.release()
         self.may_go.acquire()
-        return [hashlib.md5(block).digest() for block in blocks]
+        return [hashlib.md5(content(block)).digest() for block in blocks]
+
+
+def content(block):
+    return os.pread(*block, 0) if isinstance(block, tuple) else block
 
 
 def memory(number: int, length: int = LARGE) -> memoryview:
@@ -223,3 +227,119 @@ async def test_a_task_cancelled_in_the_queue_leaves_no_trace(lanes):
         lanes.may_go.release(2)
     assert lanes.batches == [1, 1]
     assert got == [hashlib.md5(memory(n)).digest() for n in (0, 2)]
+
+
+# --- blocks of one task ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def file():
+    with tempfile.TemporaryFile() as opened:
+        opened.write(bytes(2 * hashing.LARGE))
+        opened.flush()
+        yield opened.fileno()
+
+
+async def busy(lanes: Lanes) -> hashing.Hasher:
+    """A hasher that has just hashed a block."""
+    hasher = hashing.Hasher(lanes)
+    lanes.may_go.release()
+    await hasher.digest_memory(memory(0))
+    return hasher
+
+
+def together(hasher: hashing.Hasher, file: int, *lengths: int) -> hashing.Together:
+    blocks = hashing.Together(hashing.PATIENCE)
+    assert all(hasher.join(blocks, file, length) for length in lengths)
+    return blocks
+
+
+async def test_blocks_that_nobody_waits_for_are_hashed_when_there_are_enough(lanes, file, mock_clock):
+    hasher = await busy(lanes)
+    blocks = together(hasher, file, hashing.LARGE)
+    lanes.may_go.release()
+    got = []
+
+    async def hash_them():
+        got.extend(await hasher.digests(blocks))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hash_them)
+        for number in range(3):
+            await trio.testing.wait_all_tasks_blocked()
+            assert lanes.batches == [1]
+            mock_clock.jump(0.9 * hashing.LULL)
+            assert hasher.join(blocks, file, hashing.LARGE + number)
+    assert lanes.batches == [1, 4]
+    lengths = [hashing.LARGE, *range(hashing.LARGE, hashing.LARGE + 3)]
+    assert got == [hashlib.md5(bytes(length)).digest() for length in lengths]
+    assert not hasher.join(blocks, file, 1)
+
+
+@pytest.mark.parametrize("why", ["a lull", "patience", "somebody else", "hurry"])
+async def test_and_at_the_latest(lanes, file, mock_clock, why):
+    hasher = await busy(lanes)
+    lanes.width = hasher.lanes = 100
+    blocks = together(hasher, file, hashing.LARGE)
+    lanes.may_go.release()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hasher.digests, blocks)
+        await trio.testing.wait_all_tasks_blocked()
+        assert lanes.batches == [1]
+        if why == "a lull":
+            mock_clock.jump(hashing.LULL)
+        elif why == "hurry":
+            hasher.hurry()
+        elif why == "somebody else":
+            nursery.start_soon(hasher.digest_memory, memory(1))
+            await trio.testing.wait_all_tasks_blocked()
+            mock_clock.jump(hashing.GATHER)
+        else:
+            for _ in range(round(hashing.PATIENCE / hashing.GATHER)):
+                assert hasher.join(blocks, file, hashing.LARGE)
+                await trio.testing.wait_all_tasks_blocked()
+                assert lanes.batches == [1]
+                mock_clock.jump(hashing.GATHER)
+    assert len(lanes.batches) == 2
+
+
+async def test_no_more_join_than_are_hashed_at_a_time(lanes, file):
+    hasher = hashing.Hasher(lanes)
+    blocks = together(hasher, file, *[LARGE] * 4)
+    assert not hasher.join(blocks, file, LARGE)
+    lanes.may_go.release()
+    await hasher.digests(blocks)
+    hasher = hashing.Hasher(None)
+    assert not hasher.join(together(hasher, file, LARGE), file, LARGE)
+
+
+async def test_a_block_that_cannot_be_hashed_fails_those_of_its_task(file):
+    hasher = hashing.Hasher()
+    with pytest.raises(EOFError):
+        await hasher.digests(together(hasher, file, 2 * hashing.LARGE + 1))
+
+
+async def test_cancelled_they_wait_for_what_a_thread_reads_and_forget_the_rest(lanes, file):
+    hasher = hashing.Hasher(lanes)
+    first, second = together(hasher, file, LARGE, LARGE), together(hasher, file, LARGE, LARGE, LARGE)
+    ended, scope = [], trio.CancelScope()
+
+    async def cancelled():
+        with scope:
+            try:
+                await hasher.digests(second)
+            finally:
+                ended.append([job.taken for job in second.jobs])
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hasher.digests, first)
+        await entered(lanes)
+        nursery.start_soon(cancelled)
+        await trio.testing.wait_all_tasks_blocked()
+        scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        assert not ended
+        assert not hasher.join(second, file, LARGE)
+        lanes.may_go.release()
+    assert ended == [[True, True, False]]
+    assert lanes.batches == [4]
