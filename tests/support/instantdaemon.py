@@ -21,7 +21,7 @@ DONE = 1_700_000_000_000_000
 class InstantEngine:
     """See the module."""
 
-    def __init__(self, where, _settings):
+    def __init__(self, where, _settings, _supervisors):
         self.traits = base.Traits(name="instant")
         self._directory = os.path.join(where.state, "instant")
         os.makedirs(self._directory, exist_ok=True)

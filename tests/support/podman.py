@@ -27,6 +27,7 @@ import signal
 import socket
 import subprocess
 import tarfile
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -213,6 +214,12 @@ class Podman:
         for line in reversed(pathlib.Path("/proc/self/mounts").read_text().splitlines()):
             if (target := line.split()[1]).startswith(f"{self.directory}/"):
                 subprocess.run(["umount", "--lazy", target], check=False)
+        # What cleans up behind a container may still be writing where we remove.
+        for _ in range(50):
+            with contextlib.suppress(OSError):
+                shutil.rmtree(self.directory)
+                return
+            time.sleep(0.1)
         shutil.rmtree(self.directory)
 
 
