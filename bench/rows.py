@@ -112,6 +112,8 @@ def _run(number: int, count: int, installation: str) -> dict[str, object]:
         "owner_uid": os.getuid(),
         "owner": installation,
         "epoch": 1,
+        "engine": "process",
+        "image_digest": None,
     }
 
 
