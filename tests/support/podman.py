@@ -103,9 +103,15 @@ class Podman:
 
     @property
     def pid(self) -> int:
-        """The service's process, for SIGSTOP and SIGCONT."""
+        """The service's process."""
         assert self._process is not None
         return self._process.pid
+
+    def hang(self) -> None:
+        """Stop the service with SIGSTOP; returns once it does nothing any more. SIGCONT lets it go on."""
+        os.kill(self.pid, signal.SIGSTOP)
+        _, status = os.waitpid(self.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
 
     @property
     def log(self) -> str:

@@ -415,7 +415,7 @@ def test_an_engine_that_hangs(restarted, run, monkeypatch):
     """Nothing is lost when it goes on, and a run that is canceled meanwhile does not wait for that."""
     it = run(restarted.socket, "echo one; sleep 0.05; echo two; exit 2")
     it.prints("one")
-    os.kill(restarted.pid, signal.SIGSTOP)
+    restarted.hang()
     monkeypatch.setattr(handle, "LOST", 0.2)
     monkeypatch.setattr(container, "REMOVAL", 0.2)
     monkeypatch.setattr(output, "PATIENCE", 0.2)
@@ -435,7 +435,7 @@ def test_a_run_that_is_canceled_while_its_engine_hangs(restarted, run, monkeypat
     monkeypatch.setattr(output, "PATIENCE", 0.2)
     it = run(restarted.socket, "echo one; exec sleep 100")
     it.prints("one")
-    os.kill(restarted.pid, signal.SIGSTOP)
+    restarted.hang()
     try:
         it.main.terminate()
         it.main.kill()

@@ -93,7 +93,7 @@ def test_a_job_is_cancelled_with_its_workers(wide):
 def test_an_engine_that_hangs_does_not_hold_up_the_end_of_a_run(supervise):
     with podman_support.service() as engine:
         wide = Wide(engine, "none", uuid.uuid4().hex[:8], supervise)
-        os.kill(engine.pid, signal.SIGSTOP)
+        engine.hang()
         run = wide.start("true", ["true"], cancel_grace=0.1)
         events = run.connect()
         run.command(command="cancel", reason="enough")

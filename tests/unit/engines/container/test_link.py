@@ -136,7 +136,7 @@ async def test_one_that_hangs_is_there_when_it_goes_on(tmp_path, asked, monkeypa
     with podman_support.service() as podman:
         made = make(tmp_path, podman.socket)
         engine, _ = await made.get()
-        os.kill(podman.pid, signal.SIGSTOP)
+        podman.hang()
         try:
             made.doubt()
             async with trio.open_nursery() as nursery:
