@@ -105,19 +105,21 @@ async def test_a_slow_data_plane_holds_the_job_back(server, pipe, tmp_path):
     """With every upload stuck, no more leaves the pipe than the spool is allowed to hold."""
     server.fault("PUT", "00/000", blobserver.SILENCE)
     writing = []
+    opened = trio.Event()
 
-    def job():
-        fd = os.open(pipe, os.O_WRONLY)
-        writing.append(fd)
-        os.set_blocking(fd, False)
+    async def job():
+        writing.append(await in_thread(os.open, pipe, os.O_WRONLY))
+        os.set_blocking(writing[0], False)
+        opened.set()
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(in_thread, job)
+        nursery.start_soon(job)
         nursery.start_soon(
             pump._pump,
             options("output", server.url(), "-i", pipe, "--spool", tmp_path, "-b", "4096B", "-p", "1"),
         )
         await in_thread(server.wait, lambda: server.count("PUT", ".bufferstart") == 1)
+        await opened.wait()
         sent = os.write(writing[0], bytes(4096))
         await in_thread(server.wait, lambda: server.count("PUT", "00/000") == 1)  # and there it is stuck
         with trio.move_on_after(0.1):
@@ -193,12 +195,13 @@ async def test_a_job_that_closes_its_input_early(server, pipe, tmp_path):
 async def test_a_job_that_reads_what_there_is_and_leaves_before_the_end_is_known(server, pipe, tmp_path):
     """It knew its data's length; that it didn't wait for the end of file is no failure."""
     await output(server, pipe, tmp_path, b"Hello")
-    end = server.blobs.pop("00/001")
+    ends = {name: server.blobs.pop(name) for name in ("00/001", ".bufferend")}
 
     def job():
         with open(pipe, "rb", buffering=0) as file:
             assert file.read(5) == b"Hello"
-        server.put("00/001", end.data, **end.meta)
+        for name, blob in ends.items():
+            server.put(name, blob.data, **blob.meta)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(in_thread, job)
