@@ -24,7 +24,7 @@ def test_a_full_table():
         [engine.container]
         socket = "unix:///run/podman/podman.sock"
         pull = "missing"
-        auth_file = "/root/.docker/config.json"
+        auth_file = "/etc/tyger/registries.json"
         network = "bridge"
         user = "1000:1000"
         capabilities = ["SYS_PTRACE", "CAP_NET_RAW"]
