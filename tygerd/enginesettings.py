@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -16,6 +17,9 @@ from tygerd import tables
 Help = tables.Help
 Seconds = tables.Seconds
 Table = tables.Table
+
+_OBJECT_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")  # a DNS subdomain (RFC 1123)
+_LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
 
 class Image(Table, frozen=True):
@@ -131,6 +135,156 @@ class Container(Table, frozen=True):
                 raise ValueError(f"capabilities are named like SYS_PTRACE, not {name!r}")
 
 
+class NodePool(Table, frozen=True):
+    """[[engine.kubernetes.node_pools]]: nodes of one kind, which a run can ask for by their name."""
+
+    name: Annotated[str, Help(description="What the label `node_pool_label` says on each of its nodes.")]
+    vm_size: Annotated[
+        str | None, Help(description="Azure's name for its kind of machine, such as `Standard_NC6s_v3`.")
+    ] = None
+    gpu: Annotated[
+        bool | None,
+        Help(description="Whether its nodes have GPUs. Unset: a `vm_size` of `Standard_N...` has."),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if not _LABEL_VALUE.fullmatch(self.name):
+            raise ValueError(f"a node pool's name is the value of a label, which {self.name!r} cannot be")
+
+    @property
+    def has_gpu(self) -> bool:
+        """Whether its nodes have GPUs (contract compute.md 3)."""
+        if self.gpu is not None:
+            return self.gpu
+        return (self.vm_size or "").lower().startswith("standard_n")
+
+
+class Kubernetes(Table, frozen=True):
+    """[engine.kubernetes]: runs as pods of a Kubernetes cluster."""
+
+    kubeconfig: Annotated[
+        str | None,
+        Help(
+            description="Kubeconfig file that says where the cluster is and who we are. Unset: as kubectl,"
+            " the files that KUBECONFIG names, joined, else ~/.kube/config; in a pod that has neither,"
+            " the pod's service account."
+        ),
+    ] = None
+    context: Annotated[
+        str | None, Help(description="Which of its contexts is used. Unset: its `current-context`.")
+    ] = None
+    namespace: Annotated[
+        str | None,
+        Help(description="Where all objects of runs are. Unset: the context's or the pod's, else `default`."),
+    ] = None
+    cluster: Annotated[
+        str, Help(description="What the cluster is called by runs that name the one they are for.")
+    ] = "kubernetes"
+    job_service_account: Annotated[
+        str, Help(description="Service account of the pods of jobs without an identity.")
+    ] = "tyger-job"
+    identities: Annotated[
+        dict[str, str],
+        Help(description="Identities that codespecs may name, and the service account that each one is."),
+    ] = msgspec.field(default_factory=dict)
+    node_pools: Annotated[list[NodePool], Help(description="Which kinds of nodes a run can ask for.")] = (
+        msgspec.field(default_factory=list)
+    )
+    node_pool_label: Annotated[
+        str, Help(description="Label of a node whose value is the name of its pool; AKS sets this one.")
+    ] = "agentpool"
+    node_selector: Annotated[
+        dict[str, str],
+        Help(description="Labels of the nodes that runs may use. `{}`: any that has no taint against it."),
+    ] = msgspec.field(default_factory=lambda: {"tyger": "run"})
+    gpu_resource: Annotated[
+        str, Help(description="What the cluster calls GPUs: `amd.com/gpu` with those of AMD.")
+    ] = "nvidia.com/gpu"
+    pull: Annotated[
+        Literal["default", "never", "missing", "always"],
+        Help(
+            description="When a node pulls a job's image: `never`, `missing` when it does not have it,"
+            " `always` before each run, `default` as the cluster does: always if the tag is"
+            " `latest`, else missing."
+        ),
+    ] = "default"
+    pull_secrets: Annotated[
+        dict[str, str],
+        Help(
+            description="Registries whose images cannot be pulled without a secret, and the secret's name in"
+            ' the namespace. `"*"` is any registry.'
+        ),
+    ] = msgspec.field(default_factory=dict)
+    pull_grace: Annotated[
+        Seconds,
+        Help(description="For how long pulling a job's image may fail before the run does."),
+    ] = Seconds(60)
+    pump_image: Annotated[
+        str, Help(description="Image of the container that moves a pod's buffers; see `packaging/container`.")
+    ] = "localhost/tyger-pump:latest"
+    pump_pull: Annotated[
+        Literal["never", "missing", "always"], Help(description="When a node pulls that image.")
+    ] = "missing"
+    pump_requests: Annotated[
+        dict[str, str],
+        Help(
+            description='Its requests, such as `{cpu = "100m", memory = "64Mi"}`; where a quota'
+            " of the namespace asks for it."
+        ),
+    ] = msgspec.field(default_factory=dict)
+    pump_limits: Annotated[dict[str, str], Help(description="Its limits, in the same form.")] = msgspec.field(
+        default_factory=dict
+    )
+    main_security: Annotated[
+        Literal["baseline", "restricted"],
+        Help(
+            description="Pod Security standard that a job's own container meets: `baseline` runs as its image"
+            " says and gains no privileges, `restricted` is no root and has no capabilities either."
+        ),
+    ] = "baseline"
+    data_plane: Annotated[
+        str | None,
+        Help(
+            description="URL at which pods reach this daemon's `store.local.listen`, for buffers of the"
+            " embedded store. Unset: runs with such buffers are refused."
+        ),
+    ] = None
+    cancel_grace: Annotated[
+        Seconds, Help(description="Time between SIGTERM and SIGKILL when a run is cancelled or timed out.")
+    ] = Seconds(10)
+    active_runs: Annotated[
+        int, Help(description="How many runs have pods at a time; others wait for their turn.", ge=1)
+    ] = 5000  # contract compute.md 15
+    connections: Annotated[
+        int, Help(description="Requests to the API server that are under way at a time.", ge=1)
+    ] = 16
+    request_timeout: Annotated[
+        Seconds, Help(description="For how long the API server may keep silent about a request.")
+    ] = Seconds(30)
+
+    def __post_init__(self) -> None:
+        for key, name in [
+            ("namespace", self.namespace),
+            ("job_service_account", self.job_service_account),
+            *((f"identities.{identity}", account) for identity, account in self.identities.items()),
+            *((f"pull_secrets.{registry}", secret) for registry, secret in self.pull_secrets.items()),
+        ]:
+            if name is not None and not _OBJECT_NAME.fullmatch(name):
+                raise ValueError(f"{key} must be a name in Kubernetes, such as tyger-job, not {name!r}")
+        if not self.cluster:
+            raise ValueError("cluster must not be empty")
+        if not self.pump_image:
+            raise ValueError("pump_image must not be empty")
+        folded = [pool.name.lower() for pool in self.node_pools]
+        for name in folded:
+            if folded.count(name) > 1:
+                raise ValueError(f"node_pools has two with the name {name}")
+        if self.data_plane is not None:
+            parts = urlsplit(self.data_plane)
+            if parts.scheme != "https" or not parts.hostname or parts.path.strip("/") or parts.query:
+                raise ValueError(f"data_plane must be like https://scanner:9443, not {self.data_plane}")
+
+
 class Engine(Table, frozen=True):
     """[engine]: where runs are executed."""
 
@@ -146,3 +300,6 @@ class Engine(Table, frozen=True):
     container: Annotated[Container, Help(description="Runs as containers of this host's engine.")] = (
         Container()
     )
+    kubernetes: Annotated[
+        Kubernetes | None, Help(description="Runs as pods of a cluster. Unset: there is no such engine.")
+    ] = None

@@ -125,6 +125,8 @@ def _dotted(text: str) -> str:
 
 # --- for the man page --------------------------------------------------------------------------------------
 
+_UNIONS = (Union, types.UnionType)
+
 
 class Option(NamedTuple):
     """One key: its table (`engine.process.images`), whether that may be repeated, how a value is written.
@@ -154,9 +156,9 @@ def describe(kind: type[Table], table: str = "", *, repeated: bool = False) -> I
         if choices := _choices(described):
             inside += [_describe_kind(choice, path) for choice in choices]
             continue
-        inner = get_args(described)[0] if get_origin(described) is list else described
+        inner = get_args(described)[0] if get_origin(described) in (list, *_UNIONS) else described
         if isinstance(inner, type) and issubclass(inner, Table):
-            inside.append(describe(inner, path, repeated=inner is not described))
+            inside.append(describe(inner, path, repeated=get_origin(described) is list))
             continue
         default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
         toml = None if default is None or field.required else _toml(default)
@@ -177,9 +179,10 @@ def tags(kind: object) -> list[str]:
 
 
 def _choices(kind: object) -> list[type[Table]]:
-    """The tables of which one is chosen by its `kind`."""
-    every = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else ()
-    return [one for one in every if isinstance(one, type) and issubclass(one, Table)]
+    """The tables of which one is chosen by its `kind`; of one that may also be missing there is no choice."""
+    every = get_args(kind) if get_origin(kind) in _UNIONS else ()
+    found = [one for one in every if isinstance(one, type) and issubclass(one, Table)]
+    return found if len(found) > 1 else []
 
 
 def _notation(kind: object) -> str:
@@ -187,12 +190,14 @@ def _notation(kind: object) -> str:
         return _NOTATION[kind]
     if get_origin(kind) is Literal:
         return " or ".join(f'"{choice}"' for choice in get_args(kind))
-    if get_origin(kind) in (Union, types.UnionType):
+    if get_origin(kind) in _UNIONS:
         return _notation(next(choice for choice in get_args(kind) if choice is not type(None)))
     if get_origin(kind) is list:
         return "a list of texts"
     if get_origin(kind) is dict:
         return "a table of texts"
+    if kind is bool:
+        return "true or false"
     return "text" if kind is str else "a whole number"
 
 
@@ -207,5 +212,5 @@ def _toml(value: object) -> str:
         case str():
             return f'"{value}"'
         case dict():
-            return "{}"
+            return "{" + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + "}"
     return str(value)

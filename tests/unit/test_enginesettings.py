@@ -73,3 +73,56 @@ def test_which_engine(text, use):
 )
 def test_what_is_no_engine(text, said):
     assert said in refusal(text)
+
+
+def test_there_is_a_cluster_only_where_one_is_configured():
+    assert config.parse("").engine.kubernetes is None
+    read = config.parse("[engine.kubernetes]\n").engine.kubernetes
+    assert read == enginesettings.Kubernetes()
+    assert (read.kubeconfig, read.job_service_account, read.active_runs) == (None, "tyger-job", 5000)
+
+
+def test_node_pools_with_and_without_gpus():
+    read = config.parse(
+        """
+        [engine.kubernetes]
+        node_selector = {}
+        [[engine.kubernetes.node_pools]]
+        name = "cpunp"
+        vm_size = "Standard_DS12_v2"
+        [[engine.kubernetes.node_pools]]
+        name = "gpunp"
+        vm_size = "standard_NC6s_v3"
+        [[engine.kubernetes.node_pools]]
+        name = "lab"
+        gpu = true
+        """
+    ).engine.kubernetes
+    assert [(pool.name, pool.has_gpu) for pool in read.node_pools] == [
+        ("cpunp", False),
+        ("gpunp", True),
+        ("lab", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (
+            'namespace = "Tyger"',
+            "engine.kubernetes: namespace must be a name in Kubernetes, such as",
+        ),
+        ('identities = { me = "my_id" }', "identities.me must be a name in Kubernetes"),
+        ('pull_secrets = { "r.io" = "" }', "pull_secrets.r.io must be a name in Kubernetes"),
+        ('cluster = ""', "cluster must not be empty"),
+        ('pump_image = ""', "pump_image must not be empty"),
+        ('data_plane = "http://scanner:9443"', "data_plane must be like https://scanner:9443, not http"),
+        ('data_plane = "https://scanner:9443/data"', "data_plane must be like https://scanner:9443"),
+        ('node_pools = [{ name = "a b" }]', "which 'a b' cannot be"),
+        ('node_pools = [{ name = "a" }, { name = "A" }]', "node_pools has two with the name a"),
+        ("active_runs = 0", "engine.kubernetes.active_runs"),
+        ('main_security = "none"', "engine.kubernetes.main_security"),
+    ],
+)
+def test_what_is_wrong_about_a_cluster_is_named(line, words):
+    assert words in refusal(f"[engine.kubernetes]\n{line}\n")

@@ -22,9 +22,17 @@ class Inner(tables.Table, frozen=True):
     wait: Annotated[tables.Seconds, tables.Help(description="How long.")] = tables.Seconds(1)
 
 
+class Perhaps(tables.Table, frozen=True):
+    sure: Annotated[bool | None, tables.Help(description="Whether.")] = None
+    marks: Annotated[dict[str, str], tables.Help(description="Which.")] = msgspec.field(
+        default_factory=lambda: {"a": "b"}
+    )
+
+
 class Outer(tables.Table, frozen=True):
     inner: list[Inner] = msgspec.field(default_factory=list)
     own: Annotated[str | None, tables.Help(description="Its own.")] = None
+    perhaps: Perhaps | None = None
 
 
 def test_a_tables_own_keys_are_described_before_those_inside_it():
@@ -37,6 +45,8 @@ def test_a_tables_own_keys_are_described_before_those_inside_it():
         ("inner.colour", "kind", '"red"', None),
         ("inner.colour", "depth", 'a size such as 4194304 or "4MiB"', '"1KiB"'),
         ("inner.colour", "kind", '"blue"', None),
+        ("perhaps", "sure", "true or false", None),
+        ("perhaps", "marks", "a table of texts", '{a = "b"}'),
     ]
     assert tables.tags(Red | Blue) == ["red", "blue"]
 
