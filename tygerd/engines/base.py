@@ -62,10 +62,11 @@ MEANINGS: Mapping[str, Meaning] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:
-    """What is executed beside a job, and stopped when that has ended."""
+    """What is executed beside a job, and stopped when that has ended. `node_pool` as with `Job`."""
 
     codespec: model.WorkerCodespec
     replicas: int = 1
+    node_pool: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,8 @@ class Job:
 
     `engine` is the name of the engine that was chosen for it, and `system` says that it is a run of the
     system's own, which no user has submitted (`engines.several`). `created_at` is in microseconds since the
-    epoch; the timeout counts from then.
+    epoch; the timeout counts from then. `node_pool` is the kind of machine that was asked for, and
+    `access_ttl` for how many seconds an address of a buffer is valid; both for engines that have such.
     """
 
     run: int
@@ -86,6 +88,8 @@ class Job:
     worker: Worker | None = None
     engine: str = ""
     system: bool = False
+    node_pool: str | None = None
+    access_ttl: float = 3600.0
 
     @property
     def deadline(self) -> int:

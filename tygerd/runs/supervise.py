@@ -209,7 +209,12 @@ def job_of(row: queries.RunRow) -> base.Job:
     run: model.Run = resource.decode(row)
     worker = None
     if run.worker is not None:
-        worker = base.Worker(codespec=resource.worker_codespec_of(run.worker), replicas=run.worker.replicas)
+        worker = base.Worker(
+            codespec=resource.worker_codespec_of(run.worker),
+            replicas=run.worker.replicas,
+            node_pool=run.worker.node_pool,
+        )
+    access_ttl = resource.span(run.buffer_access_ttl, "$.bufferAccessTtl") or resource.DEFAULT_ACCESS_TTL
     return base.Job(
         run=row.id,
         codespec=resource.codespec_of(run),
@@ -220,6 +225,8 @@ def job_of(row: queries.RunRow) -> base.Job:
         worker=worker,
         engine=row.engine,
         system=run.kind == "system",
+        node_pool=run.job.node_pool,
+        access_ttl=access_ttl.total_seconds(),
     )
 
 

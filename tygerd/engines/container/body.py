@@ -8,14 +8,13 @@ and in memory.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tyger import errors, model
 from tygerd import enginesettings, quantity
-from tygerd.engines import base, expansion
+from tygerd.engines import base, endpoints, expansion
 from tygerd.engines.container import find, images
 from tygerd.engines.process import environment
 from tygerd.engines.supervised import parts, serving
@@ -67,7 +66,7 @@ def check(codespec: model.CodespecBase, image: images.Image | None) -> None:
     """
     environment.check_words(codespec)
     if isinstance(codespec, model.WorkerCodespec):
-        _check_endpoints(codespec.endpoints or {})
+        endpoints.check(codespec.endpoints or {})
     if image is not None and not _words(codespec, image):
         raise _refused(
             f"the codespec has no command, and the image '{codespec.image}' starts nothing by itself: add one"
@@ -102,7 +101,7 @@ def main(
     if job.worker:
         names = [part.name for part in parts.workers(job)]
         hosts = {f"run-{job.run}-{name}": name for name in names}
-        known |= _endpoints(job.worker.codespec, list(hosts))
+        known |= endpoints.variables(job.worker.codespec, list(hosts))
     body = _body(place, job, job.codespec, image, part, known)
     host = body["HostConfig"]
     if pipes:
@@ -205,31 +204,6 @@ def _words(codespec: model.CodespecBase, image: images.Image) -> list[str]:
     if codespec.command:
         return [*codespec.command, *(codespec.args or [])]
     return [*image.entrypoint, *(codespec.args or image.command)]
-
-
-def _endpoints(codespec: model.WorkerCodespec, hosts: list[str]) -> dict[str, str]:
-    """How a job finds its workers, contract compute.md 4.3."""
-    found = {"TYGER_WORKER_NODES": json.dumps(hosts)}
-    for name, port in (codespec.endpoints or {}).items():
-        found[_endpoint_variable(name)] = json.dumps([f"{host}:{port}" for host in hosts])
-    return found
-
-
-def _endpoint_variable(name: str) -> str:
-    return f"TYGER_{name.upper()}_WORKER_ENDPOINT_ADDRESSES"
-
-
-def _check_endpoints(endpoints: Mapping[str, int]) -> None:
-    """Refuse those of which a job could not be told."""
-    told: dict[str, str] = {}
-    for name, port in endpoints.items():
-        if "=" in name or "\0" in name:
-            raise _refused(f"endpoints: {name!r} cannot be part of the name of an environment variable")
-        if not 1 <= port <= 65535:
-            raise _refused(f"endpoints: the port of '{name}' must be between 1 and 65535, not {port}")
-        other = told.setdefault(variable := _endpoint_variable(name), name)
-        if other != name:
-            raise _refused(f"endpoints: '{other}' and '{name}' would both be {variable}; rename one")
 
 
 def _limits(place: Place, codespec: model.CodespecBase) -> dict[str, Any]:
