@@ -27,11 +27,17 @@ class Opened(fds.OwnedFd):
     abandoned = False
 
 
-async def opened(path: str, flags: int, abandon: Callable[[], Awaitable[None]]) -> Opened:
+async def opened(
+    path: str,
+    flags: int,
+    abandon: Callable[[], Awaitable[None]],
+    limiter: trio.CapacityLimiter | None = None,
+) -> Opened:
     """Open a named pipe, for reading or writing as `flags` say, once its other end is being opened.
 
     When `abandon` returns first, the opening is given up: the result is `abandoned` and has no other end. A
-    peer that was there just before is not lost: what it wrote is in the pipe.
+    peer that was there just before is not lost: what it wrote is in the pipe. Meanwhile a thread of `limiter`
+    is not there for anybody else.
 
     Cancelled, nothing stays open.
 
@@ -39,10 +45,16 @@ async def opened(path: str, flags: int, abandon: Callable[[], Awaitable[None]]) 
         Problem: NOT_FOUND, INVALID_INPUT (not a named pipe) or IO_ERROR.
     """
     with fds.OwnedFd(_locate(path)) as place:
-        return await _open(f"/proc/self/fd/{place.fileno()}", path, flags, abandon)
+        return await _open(f"/proc/self/fd/{place.fileno()}", path, flags, abandon, limiter)
 
 
-async def _open(place: str, path: str, flags: int, abandon: Callable[[], Awaitable[None]]) -> Opened:
+async def _open(
+    place: str,
+    path: str,
+    flags: int,
+    abandon: Callable[[], Awaitable[None]],
+    limiter: trio.CapacityLimiter | None,
+) -> Opened:
     came = threading.Event()
     given_up = False
     holding: int | None = None
@@ -66,7 +78,7 @@ async def _open(place: str, path: str, flags: int, abandon: Callable[[], Awaitab
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watch)
-            result = Opened(await trio.to_thread.run_sync(enter))
+            result = Opened(await trio.to_thread.run_sync(enter, limiter=limiter))
             result.abandoned = given_up
             nursery.cancel_scope.cancel()
     except BaseException as error:

@@ -26,14 +26,20 @@ DOUBT = 0.05
 class Ending:
     """Shared by the main loop and the threads of the pipes."""
 
-    def __init__(self) -> None:
+    def __init__(self, settle: float | None = None) -> None:
         self._lock = threading.Lock()
+        self._settle = settle
         self._cause: tuple[spec.Ended, str | None] | None = None
         self._code: int | None = None
         self.doubtful: Callable[[], bool] = lambda: False
         """Whether main has ended but how is not known yet: no verdict is given then."""
         self._over = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._changed = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    @property
+    def settle(self) -> float:
+        """Seconds until main's end is surely known, after what came of it: `SETTLE`, or as given."""
+        return SETTLE if self._settle is None else self._settle
 
     @property
     def changed(self) -> int:

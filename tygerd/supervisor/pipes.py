@@ -316,7 +316,7 @@ class Output(Pipe):
 
     def _verdict(self) -> tuple[str, str | None]:
         """At end of file: the buffer is whole if main then ends well, or goes on for a while."""
-        deadline = time.monotonic() + ending.SETTLE
+        deadline = time.monotonic() + self.end.settle
         while not self.end.wanted:
             left = deadline - time.monotonic()
             if left <= 0 and self.end.doubtful():

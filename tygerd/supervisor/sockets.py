@@ -7,7 +7,7 @@ well when main has closed its half and all of the input was sent; main may then 
 
 What main does not take fails the run, and so does a connection that breaks: main may go on, so that no exit
 code would tell. Whoever crashes closes its connections a moment before anybody can know that it crashed, so
-every verdict waits `ending.SETTLE` for main's end. When main has ended, what it sent is still taken.
+every verdict waits `Ending.settle` for main's end. When main has ended, what it sent is still taken.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ class Adapter(threading.Thread):
 
     def _settle(self) -> None:
         """Give main's end the time to be known: it is the better word for what we saw of it."""
-        seconds = ending.SETTLE
+        seconds = self._end.settle
         while not self._wait(seconds) and self._end.doubtful() and not self._end.wanted:
             seconds = ending.DOUBT
 

@@ -136,3 +136,18 @@ async def test_a_tombstone_that_comes_later(tmp_path, autojump_clock):
         assert not found
         (tmp_path / "tombstone").touch()
     assert 1.0 < found[0] < 1.2
+
+
+async def test_openings_that_wait_take_threads_of_their_own(path):
+    limiter = trio.CapacityLimiter(1)
+
+    async def wait():
+        with await fifo.opened(path, os.O_RDONLY, trio.sleep_forever, limiter):
+            pass
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await blocked_in_open()
+        assert trio.to_thread.current_default_thread_limiter().borrowed_tokens == 0
+        assert limiter.borrowed_tokens == 1
+        nursery.cancel_scope.cancel()

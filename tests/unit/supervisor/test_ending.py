@@ -69,3 +69,9 @@ def test_what_main_ends_with_says_nothing_once_it_has_served(end):
     end.exited(143, "Main exited with code 143 (SIGTERM)")
     end.cancel("Canceled by user")
     assert end.result() == ("Succeeded", None, None)
+
+
+def test_who_hears_late_of_mains_end_waits_longer(end):
+    slow = ending.Ending(settle=5.0)
+    assert (end.settle, slow.settle) == (ending.SETTLE, 5.0)
+    slow.close()
