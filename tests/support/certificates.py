@@ -40,3 +40,34 @@ def server_context(path):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)
     return context
+
+
+def signed(directory, *names, days=1):
+    """A certificate for `names` that an authority has signed: paths of it, of its key and of the authority's."""
+    authority, host = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "an authority")])
+    above = _certificate(issuer, issuer, authority.public_key(), authority, ca=True)
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a host")])
+    made = _certificate(subject, issuer, host.public_key(), authority, names, days=days)
+    files = {
+        "host.pem": made.public_bytes(serialization.Encoding.PEM),
+        "host.key.pem": host.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ),
+        "authority.pem": above.public_bytes(serialization.Encoding.PEM),
+    }
+    for name, data in files.items():
+        (directory / name).write_bytes(data)
+    return [str(directory / name) for name in files]
+
+
+def _certificate(subject, issuer, public, signer, names=(), *, ca=False, days=1):
+    """One that ends in `days`, which may be less than 0."""
+    builder = x509.CertificateBuilder(issuer, subject, public, x509.random_serial_number())
+    builder = builder.not_valid_before(clock.now() - dt.timedelta(days=5))
+    builder = builder.not_valid_after(clock.now() + dt.timedelta(days=days))
+    if names:
+        hosts = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+        builder = builder.add_extension(hosts, critical=False)
+    builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+    return builder.sign(signer, hashes.SHA256())

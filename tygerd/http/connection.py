@@ -23,7 +23,7 @@ import trio
 
 from tyger import errors
 from tygerd import config
-from tygerd.http import body, heads, messages, problems, receive, router, sending
+from tygerd.http import body, heads, messages, problems, receive, router, sending, tls
 
 IDLE = 150
 """Seconds without a byte from a client that owes us one. Clients rely on 130 (rest-api.md 1.5)."""
@@ -73,7 +73,7 @@ class _Closed(Exception):  # noqa: N818 - control flow inside this module
 class Connection:
     """Serves one accepted socket, which it closes."""
 
-    def __init__(self, sock: trio.socket.SocketType, peer: messages.Peer, site: Site) -> None:
+    def __init__(self, sock: tls.Socket, peer: messages.Peer, site: Site) -> None:
         self._sock = sock
         self._peer = peer
         self._site = site
@@ -85,6 +85,10 @@ class Connection:
         self._stopping = False
         self._unusable = False
         """Bytes or descriptors were lost or came where none belong: close after the answer."""
+
+    def is_idle(self) -> bool:
+        """Whether no request is under way."""
+        return self._framing.their_state is h11.IDLE
 
     def stop(self) -> None:
         """The daemon stops: close if idle, cut a stream, finish a request and then close."""

@@ -15,7 +15,7 @@ import struct
 import trio
 
 from tyger import errors
-from tygerd.http import messages
+from tygerd.http import messages, tls
 from tygerd.osutil import fds
 
 READ_SIZE = 256 * 1024
@@ -63,7 +63,7 @@ def peer_of(sock: trio.socket.SocketType) -> messages.Peer:
 class Receiver:
     """The reading half of a connection. One task uses it at a time."""
 
-    def __init__(self, sock: trio.socket.SocketType, peer: messages.Peer, quota: Quota) -> None:
+    def __init__(self, sock: tls.Socket, peer: messages.Peer, quota: Quota) -> None:
         self._sock = sock
         self._peer = peer
         self._quota = quota

@@ -16,7 +16,7 @@ import msgspec
 import trio
 
 from tygerd import clock
-from tygerd.http import messages
+from tygerd.http import messages, tls
 from tygerd.osutil import sendfile
 
 
@@ -44,7 +44,7 @@ class Sender:
 
     def __init__(
         self,
-        sock: trio.socket.SocketType,
+        sock: tls.Socket,
         framing: h11.Connection,
         threads: trio.CapacityLimiter,
         version: str,
@@ -106,7 +106,10 @@ class Sender:
                 await self._write(piece)
                 continue
             try:
-                await sendfile.send_file(self._sock.fileno(), fd, offset, length, self._threads)
+                if isinstance(self._sock, tls.Secured):
+                    await self._sock.send_file(fd, offset, length, self._threads)
+                else:
+                    await sendfile.send_file(self._sock.fileno(), fd, offset, length, self._threads)
             except (BrokenPipeError, ConnectionResetError) as error:
                 raise PeerGone from error
 
@@ -118,7 +121,10 @@ class Sender:
                 await self._write(piece)
                 continue
             try:
-                await sendfile.send_memory(self._sock.fileno(), part, self._threads)
+                if isinstance(self._sock, tls.Secured):
+                    await self._sock.send_memory(part, self._threads)
+                else:
+                    await sendfile.send_memory(self._sock.fileno(), part, self._threads)
             except (BrokenPipeError, ConnectionResetError) as error:
                 raise PeerGone from error
 
