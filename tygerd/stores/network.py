@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import ipaddress
+import os
 import re
 import ssl
 from collections.abc import Mapping
@@ -50,6 +51,12 @@ class Network(NamedTuple):
     ca_file: str | None = None
     """PEM file of the authorities to trust in place of the system's; None: SSL_CERT_FILE or the system's."""
 
+    pinned: str | None = None
+    """PEM file of certificates to trust besides: a server's own, or those of any authority above it.
+
+    It may be replaced at any time.
+    """
+
     silence: float = SILENCE
 
     def proxy_for(self, url: access.Url) -> Proxy | None:
@@ -62,23 +69,29 @@ class Network(NamedTuple):
         """The certificates that a server's is judged by. Blocking: reads files, the first time.
 
         Raises:
-            Problem: CONFIG, `ca_file` cannot be used.
+            Problem: CONFIG, `ca_file` or `pinned` cannot be used.
         """
-        return _trust(self.ca_file)
+        return _trust(self.ca_file, None if self.pinned is None else _version(self.pinned))
 
 
-def settings(environ: Mapping[str, str], *, proxy: str | None = None, ca_file: str | None = None) -> Network:
+def settings(
+    environ: Mapping[str, str],
+    *,
+    proxy: str | None = None,
+    ca_file: str | None = None,
+    pinned: str | None = None,
+) -> Network:
     """The network as configured: a `proxy` wins over the environment's; NO_PROXY counts in any case.
 
     Raises:
-        Problem: CONFIG, a proxy's URL is wrong or `ca_file` cannot be used.
+        Problem: CONFIG, a proxy's URL is wrong, or `ca_file` or `pinned` cannot be used.
     """
     bypass = tuple(part for part in re.split(r"[\s,]+", _variable(environ, "no_proxy")) if part)
     if proxy == DIRECT:
-        found = Network(None, None, bypass, ca_file)
+        found = Network(None, None, bypass, ca_file, pinned)
     elif proxy:
         one = _proxy(proxy, "transfer.proxy")
-        found = Network(one, one, bypass, ca_file)
+        found = Network(one, one, bypass, ca_file, pinned)
     else:
         http, https = (_variable(environ, name) for name in ("http_proxy", "https_proxy"))
         found = Network(
@@ -86,6 +99,7 @@ def settings(environ: Mapping[str, str], *, proxy: str | None = None, ca_file: s
             _proxy(https, "HTTPS_PROXY") if https else None,
             bypass,
             ca_file,
+            pinned,
         )
     found.trust()
     return found
@@ -151,13 +165,41 @@ def _matches(
     return bool(domain) and (host == domain or host.endswith("." + domain))
 
 
-@functools.lru_cache(maxsize=8)
-def _trust(ca_file: str | None) -> ssl.SSLContext:
-    """Made once: reading the system's certificates takes some 20 ms of a processor."""
+class _Version(NamedTuple):
+    """A file as it is now: another inode or another time of change is another version."""
+
+    path: str
+    inode: int
+    changed: int
+
+
+def _version(path: str) -> _Version:
     try:
-        return ssl.create_default_context(cafile=ca_file)
+        found = os.stat(path)
+    except OSError as error:
+        raise _unusable(path, error.strerror or str(error)) from None
+    return _Version(path, found.st_ino, found.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=8)
+def _trust(ca_file: str | None, pinned: _Version | None) -> ssl.SSLContext:
+    """Made once: reading the system's certificates takes some 20 ms of a processor."""
+    path = ca_file
+    try:
+        made = ssl.create_default_context(cafile=ca_file)
+        if pinned is not None:
+            path = pinned.path
+            made.load_verify_locations(path)
+            # A certificate that is named itself is trusted whoever has signed it.
+            made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     except ssl.SSLError:
         reason = "it holds no certificate in PEM form"
     except OSError as error:
         reason = error.strerror or str(error)
-    raise errors.Problem(errors.CONFIG, f"cannot use the CA file {ca_file}: {reason}")
+    else:
+        return made
+    raise _unusable(path, reason)
+
+
+def _unusable(path: str | None, reason: str) -> errors.Problem:
+    return errors.Problem(errors.CONFIG, f"cannot use the CA file {path}: {reason}")

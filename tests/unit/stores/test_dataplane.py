@@ -2,7 +2,10 @@
 
 import base64
 import hashlib
+import os
 import re
+import shutil
+import ssl
 
 import pytest
 
@@ -341,6 +344,24 @@ def test_a_certificate_that_nobody_vouches_for(certificate):
         with pytest.raises(errors.Problem, match=r"is not trusted: self-signed .* ca_file$") as caught:
             to(server).head("00/000")
         assert caught.value.kind is errors.CONFIG
+
+
+def test_a_certificate_that_is_pinned(certificate, tmp_path):
+    """Whoever has signed it; others are trusted as ever; and what is pinned may change."""
+    host, key, _ = certificates.signed(tmp_path, "localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(host, key)
+    pinned = tmp_path / "ca.pem"
+    shutil.copy(certificate, pinned)
+    with blobserver.BlobServer(tls=context) as server:
+        settings = network.Network(pinned=str(pinned))
+        plane = to(server, settings=settings)
+        with pytest.raises(errors.Problem, match="is not trusted"):
+            plane.put("00/000", b"x", md5(b"x"), CHAIN)
+        shutil.copy(host, tmp_path / "new")
+        os.rename(tmp_path / "new", pinned)
+        plane.put("00/000", b"x", md5(b"x"), CHAIN)
+        plane.abort()
 
 
 # --- proxies ---------------------------------------------------------------------------------------------

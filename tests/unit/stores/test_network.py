@@ -104,5 +104,13 @@ def test_a_ca_file_that_cannot_be_used(tmp_path):
         assert caught.value.kind is errors.CONFIG
 
 
+def test_pinned_certificates_that_cannot_be_used(tmp_path):
+    (tmp_path / "empty").write_text("")
+    for name, words in [("missing", "missing: No such file"), ("empty", "empty: it holds no certificate")]:
+        with pytest.raises(errors.Problem, match=words) as caught:
+            network.settings({}, pinned=str(tmp_path / name))
+        assert caught.value.kind is errors.CONFIG
+
+
 def test_certificates_are_checked():
     assert network.Network().trust().verify_mode is ssl.CERT_REQUIRED
