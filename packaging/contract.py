@@ -193,6 +193,7 @@ DIFFERS: dict[str, str] = {
         "an id with a dash is a 404; a `ttl` out of range is a 400; an ephemeral buffer's URL has a path"
     ),
     "POST /buffers/export": "the local store can be a source, and the destination must be configured",
+    "POST /buffers/{id}/access preferTcp": "with `[store.local] listen` an https URL; else without effect",
     "POST /buffers/import": "several accounts and no name are a 400",
     "GET /codespecs": "a page has 32 MiB at most",
     "POST /runs": (
@@ -253,7 +254,6 @@ DIFFERS: dict[str, str] = {
 """It does something else, on purpose."""
 
 NO_EFFECT: dict[str, str] = {
-    "POST /buffers/{id}/access preferTcp": "there is one socket",
     "POST /buffers/{id}/access fromDocker": "there is one socket",
     "POST /runs/_sweep": "a run is put away as soon as it has ended",
     "tyger --proxy": "a Unix socket is never reached through a proxy",

@@ -21,7 +21,7 @@ import trio
 import tyger
 from tyger import errors, paths
 from tygerd import clock, config, events, logs
-from tygerd.api import context, routes
+from tygerd.api import context, outside, routes
 from tygerd.blocks import md5lanes
 from tygerd.buffers import service as buffers
 from tygerd.catalog import db
@@ -130,7 +130,11 @@ async def _run(
     options: Options, where: paths.Paths, settings: config.Config, state: statedir.StateDirectory
 ) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-        async with _parts(where, settings, state) as (app, background):
+        # First: its port is in access URLs.
+        tcp = await trio.to_thread.run_sync(
+            outside.Outside.open, settings.store.local, os.path.join(where.state, "keys")
+        )
+        async with _parts(where, settings, state, tcp) as (app, background):
             listening = _listen(where, settings)
             site = connection.Site(
                 app=app,
@@ -148,11 +152,18 @@ async def _run(
                 stop_deadline=settings.daemon.stop_deadline,
             )
             app.connections = front.statistics
+            beside = None if tcp is None else tcp.server(app, stop_deadline=settings.daemon.stop_deadline)
+            if tcp is not None and beside is not None:
+                app.tcp_connections = beside.statistics
+                background.start_soon(beside.serve)
+                logger.info("the data plane is at %s", tcp.endpoint)
 
             def stop() -> None:
                 state.leave()
                 app.relays.stop()
                 front.stop()
+                if beside is not None:
+                    beside.stop()
 
             background.start_soon(_obey, signals, stop)
             await background.start(_keep_reserve, state)
@@ -174,7 +185,10 @@ async def _run(
 
 @asynccontextmanager
 async def _parts(
-    where: paths.Paths, settings: config.Config, state: statedir.StateDirectory
+    where: paths.Paths,
+    settings: config.Config,
+    state: statedir.StateDirectory,
+    tcp: outside.Outside | None,
 ) -> AsyncIterator[tuple[context.App, trio.Nursery]]:
     """Everything below the socket, started; the nursery is for what runs as long as they do."""
     power = settings.store.durability == "power"
@@ -184,7 +198,7 @@ async def _parts(
     )
     try:
         signer = await trio.to_thread.run_sync(keys.load_or_create, os.path.join(where.state, "keys"))
-        urls = localurls.LocalUrls(signer, where.socket)
+        urls = localurls.LocalUrls(signer, where.socket, None if tcp is None else tcp.endpoint)
         store = local.LocalStore(where.state, urls=urls, sync=power)
         await store.start()
         networking = await trio.to_thread.run_sync(

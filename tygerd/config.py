@@ -1,22 +1,20 @@
 """tygerd.toml, read once into frozen Structs; a wrong one means that the daemon does not start.
 
 Every key, its default and its help text stand here (of credentials in `identity.kinds`, of engines in
-`enginesettings`) and nowhere else: the man page tygerd.toml(5) is made from them. What values and tables are
-made of is in `tables`.
+`enginesettings`, of stores in `storesettings`) and nowhere else: the man page tygerd.toml(5) is made from
+them. What values and tables are made of is in `tables`.
 """
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Iterator
-from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from typing import Annotated
 
 import msgspec
 
 from tyger import errors
-from tygerd import enginesettings, tables
+from tygerd import enginesettings, storesettings, tables
 from tygerd.identity import kinds
 
 Help = tables.Help
@@ -30,8 +28,11 @@ Container = enginesettings.Container
 Engine = enginesettings.Engine
 Image = enginesettings.Image
 
-LOCAL = "local"
-"""Name and location of the embedded store: no account may take them."""
+Azure = storesettings.Azure
+Local = storesettings.Local
+Store = storesettings.Store
+
+LOCAL = storesettings.LOCAL
 
 
 class Socket(Table, frozen=True):
@@ -44,98 +45,6 @@ class Socket(Table, frozen=True):
     group: Annotated[
         str | None, Help(description="Group that owns the socket. Unset: the daemon's own group.")
     ] = None
-
-
-class Azure(Table, frozen=True):
-    """[[store.azure]]: a storage account."""
-
-    name: Annotated[str, Help(description="Name of the storage account.")]
-    location: Annotated[
-        str,
-        Help(
-            description="Where its buffers are, as users name it with --location. New buffers go to the"
-            " accounts of one location in turn."
-        ),
-    ]
-    credential: Annotated[kinds.Credential, Help(description="How the daemon shows who it is.")]
-    endpoint: Annotated[
-        str | None,
-        Help(
-            description="URL of its blob service. Unset: https://NAME.blob.core.windows.net. Azurite's has"
-            " the account in its path: http://127.0.0.1:10000/devstoreaccount1."
-        ),
-    ] = None
-    access_ttl: Annotated[
-        Seconds,
-        Help(
-            description="Life of the access URLs that the daemon uses itself, 30 seconds to one hour; they"
-            " are renewed ahead of their end."
-        ),
-    ] = Seconds(3600)
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z0-9]{3,24}", self.name):
-            raise ValueError(f"name must be 3 to 24 lower-case letters and digits, not {self.name!r}")
-        if self.name == LOCAL or self.location.lower() == LOCAL:
-            raise ValueError(f'"{LOCAL}" is the store on this host: choose another name and location')
-        if not self.location.isprintable() or not self.location.strip():
-            raise ValueError("location must not be empty")
-        if not 30 <= self.access_ttl <= 3600:
-            raise ValueError("access_ttl must be between 30 seconds and one hour")
-        if not _is_endpoint(self.url):
-            raise ValueError(f"endpoint must be an http or https URL without a query, not {self.endpoint!r}")
-        if self.credential.takes_tokens and not self.url.startswith("https:"):
-            raise ValueError("endpoint must begin with https: tokens are sent to it")
-
-    @property
-    def url(self) -> str:
-        """The endpoint, without a slash at its end."""
-        return (self.endpoint or f"https://{self.name}.blob.core.windows.net").rstrip("/")
-
-
-def _is_endpoint(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return False
-    plain = url.isprintable() and " " not in url and not (parts.query or parts.fragment or parts.username)
-    return plain and parts.scheme in {"http", "https"} and bool(parts.hostname)
-
-
-class Store(Table, frozen=True):
-    """[store]: how buffers are kept."""
-
-    durability: Annotated[
-        Literal["process", "power"],
-        Help(
-            description="What an acknowledged byte survives: `process` the death of any process, `power`"
-            " also the loss of power, at the price of syncing every block."
-        ),
-    ] = "process"
-    block_size: Annotated[
-        Size,
-        Help(description="Size of the blocks that a buffer is cut into, unless its writer names another."),
-    ] = Size(4 * 1024 * 1024)
-    flush_interval: Annotated[
-        Seconds,
-        Help(
-            description="How long after its first byte an unfilled block is sealed, unless the writer says"
-            " otherwise; 0 seals full blocks only."
-        ),
-    ] = Seconds(1)
-    default_location: Annotated[
-        str | None,
-        Help(
-            description="Where a buffer goes whose creator names no location. Unset: the location of the"
-            " first storage account; without one this host (`local`)."
-        ),
-    ] = None
-    azure: Annotated[list[Azure], Help(description="Storage accounts.")] = msgspec.field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.block_size <= 1024**3:
-            raise ValueError("block_size must be between 1 byte and 1 GiB")
 
 
 class Spool(Table, frozen=True):

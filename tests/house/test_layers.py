@@ -24,6 +24,7 @@ ROWS: list[tuple[str, ...]] = [
     ("blocks",),
     ("supervisor",),
     ("config",),
+    ("storesettings",),
     ("identity", "enginesettings"),
     ("osutil", "logs", "tables", "quantity"),
     ("clock", "events"),
@@ -112,7 +113,8 @@ def test_the_proxy_stands_on_its_own() -> None:
     closure = sources.closure("tyger_proxy.__main__")
     assert "tygerd.http.connection" in closure
     parts = {part_of(name) for name in closure if name.startswith("tygerd.")}
-    assert parts <= {"http", "identity", "config", "enginesettings", "osutil", "tables", "clock", "logs"}
+    settings = {"config", "enginesettings", "storesettings", "tables"}
+    assert parts <= {"http", "identity", "osutil", "clock", "logs"} | settings
 
 
 def test_http_knows_no_service() -> None:

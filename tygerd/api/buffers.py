@@ -74,12 +74,16 @@ async def restore_all(app: context.App, request: messages.Request) -> messages.R
 
 
 async def access(app: context.App, request: messages.Request) -> messages.Response:
-    """Sign an access URL. `preferTcp` and `fromDocker` are read and change nothing: there is one socket."""
+    """Sign an access URL.
+
+    `preferTcp` has one that other machines can use, where there is one. `fromDocker` is read and changes
+    nothing.
+    """
     writeable = params.flag(request.query, "writeable")
-    for name in ("preferTcp", "fromDocker"):
-        params.flag(request.query, name)
+    over_tcp = params.flag(request.query, "preferTcp") and app.config.store.local.listen is not None
+    params.flag(request.query, "fromDocker")
     ttl = params.ttl(request.query)
-    uri = await app.buffers.access_url(request.params["id"], writeable=writeable, ttl=ttl)
+    uri = await app.buffers.access_url(request.params["id"], writeable=writeable, ttl=ttl, over_tcp=over_tcp)
     return messages.Response(201, model.BufferAccess(uri=uri))
 
 
@@ -128,7 +132,7 @@ _TTL = {"ttl": described.span("how long the buffer can still be restored")}
 _ACCESS = {
     "writeable": described.flag("the URL may also create blobs"),
     "ttl": described.span("how long the URL is valid, 30 seconds to 1 hour"),
-    "preferTcp": described.flag("accepted, without effect"),
+    "preferTcp": described.flag("a URL that other machines can use, if store.local.listen is set"),
     "fromDocker": described.flag("accepted, without effect"),
 }
 _MISSING = [described.NOT_FOUND]

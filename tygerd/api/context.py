@@ -14,7 +14,7 @@ from tygerd import events as events_module
 from tygerd.buffers import service as buffers_service
 from tygerd.catalog import db
 from tygerd.codespecs import service as codespecs_service
-from tygerd.http import server
+from tygerd.http import plane, server
 from tygerd.identity import sas
 from tygerd.runs import service as runs_service
 from tygerd.stores import local, places
@@ -27,7 +27,7 @@ class App:
     """The parts of a running daemon.
 
     `started` is `clock.boottime()` at the start; `connections` the server's own figures;
-    `store` the embedded one of `places`.
+    `store` the embedded one of `places`; `tcp_connections` those of other machines, where they may come.
     """
 
     version: str
@@ -45,6 +45,7 @@ class App:
     transfers: transfers_service.Transfers
     relays: relays_service.Relays
     connections: Callable[[], server.Statistics]
+    tcp_connections: Callable[[], plane.Statistics] | None = None
 
     def unfinished(self) -> int:
         """Transfers and runs that are not over: the daemon must not leave by itself."""

@@ -62,7 +62,7 @@ async def status(app: context.App, request: messages.Request) -> messages.Respon
         "uid": os.geteuid(),
         "clientUid": request.peer.uid,
         **{
-            part: {_camel(name): value for name, value in figures.items()}
+            _camel(part): {_camel(name): value for name, value in figures.items()}
             for part, figures in _statistics(app)
         },
         "waiting": app.transfers.waiting() + app.relays.waiting(),
@@ -102,6 +102,8 @@ def _document(version: str) -> bytes:
 def _statistics(app: context.App) -> Iterator[tuple[str, dict[str, int]]]:
     """Each part's figures."""
     yield "server", app.connections()._asdict()
+    if app.tcp_connections is not None:
+        yield "data_plane", app.tcp_connections()._asdict()
     yield "transfers", app.transfers.statistics()._asdict()
     yield "relays", app.relays.statistics()._asdict()
     yield "runs", {"unfinished": app.runs.unfinished()}

@@ -234,8 +234,14 @@ class Buffers:
 
     # --- access ------------------------------------------------------------------------------------------
 
-    async def access_url(self, buffer_id: str, *, writeable: bool, ttl: timedelta | None = None) -> str:
-        """A URL for the data plane. Soft-deleted and expired buffers have theirs until they are removed."""
+    async def access_url(
+        self, buffer_id: str, *, writeable: bool, ttl: timedelta | None = None, over_tcp: bool = False
+    ) -> str:
+        """A URL for the data plane. Soft-deleted and expired buffers have theirs until they are removed.
+
+        With `over_tcp` it is for somebody on another machine; CONFIG where that is out of reach. An ephemeral
+        buffer has none that is.
+        """
         match ids.kind(buffer_id):
             case "unstarted":
                 return "temporary"
@@ -246,7 +252,7 @@ class Buffers:
             case "stored":
                 lifetime = access.lifetime(ttl)
                 store = await self.locate(buffer_id)
-                return await store.url(buffer_id, writeable=writeable, ttl=lifetime)
+                return await store.url(buffer_id, writeable=writeable, ttl=lifetime, over_tcp=over_tcp)
         raise errors.not_found()
 
     async def locate(self, buffer_id: str) -> base.Store:

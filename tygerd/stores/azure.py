@@ -84,7 +84,14 @@ class AzureStore:
 
         return access_urls.Access(access_urls.parse(await self._sign(sign)), sign, clock=self.clock)
 
-    async def url(self, id: str, *, writeable: bool, ttl: timedelta) -> str:  # noqa: A002
+    async def url(
+        self,
+        id: str,  # noqa: A002
+        *,
+        writeable: bool,
+        ttl: timedelta,
+        over_tcp: bool = False,  # noqa: ARG002 - it always is
+    ) -> str:
         """See `base.Store`."""
         return await self._sign(lambda: self._open().url(id, writeable=writeable, ttl=ttl))
 

@@ -72,8 +72,12 @@ class Store(Protocol):
         """
         ...
 
-    async def url(self, id: str, *, writeable: bool, ttl: timedelta) -> str:  # noqa: A002
-        """A URL that reads, or creates and reads, for `ttl`, for whoever asks the API. As `access`."""
+    async def url(self, id: str, *, writeable: bool, ttl: timedelta, over_tcp: bool = False) -> str:  # noqa: A002
+        """A URL that reads, or creates and reads, for `ttl`, for whoever asks the API. As `access`.
+
+        With `over_tcp` it is for somebody on another machine, which is said of any store but an embedded one
+        anyway. That one raises CONFIG where it cannot be reached so.
+        """
         ...
 
 

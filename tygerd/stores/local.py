@@ -125,14 +125,15 @@ class LocalStore:
 
         return access_urls.Access(access_urls.parse(sign()), sign)
 
-    async def url(self, id: str, *, writeable: bool, ttl: timedelta) -> str:  # noqa: A002
+    async def url(self, id: str, *, writeable: bool, ttl: timedelta, over_tcp: bool = False) -> str:  # noqa: A002
         """See `base.Store`."""
-        return self._sign(id, writeable=writeable, ttl=ttl)
+        return self._sign(id, writeable=writeable, ttl=ttl, over_tcp=over_tcp)
 
-    def _sign(self, id: str, *, writeable: bool, ttl: timedelta) -> str:  # noqa: A002
+    def _sign(self, id: str, *, writeable: bool, ttl: timedelta, over_tcp: bool = False) -> str:  # noqa: A002
         if self._urls is None:
             raise LookupError(f"{self._containers} has no data plane")
-        return self._urls.url(id, writeable=writeable, ttl=ttl)
+        sign = self._urls.over_tcp if over_tcp else self._urls.url
+        return sign(id, writeable=writeable, ttl=ttl)
 
     async def ids(self) -> list[str]:
         """See `base.EmbeddedStore`."""

@@ -185,6 +185,16 @@ async def test_access(client):
     assert (temporary.status, temporary.json()) == (201, {"uri": "temporary"})
 
 
+async def test_access_for_other_machines(app, client):
+    app.store._urls.tcp = "https://10.77.0.1:8443"
+    app.config = config.Config(store=config.Store(local=config.Local(listen="10.77.0.1:8443")))
+    made = await create(client)
+    target = f"/buffers/{made['id']}/access?{V}"
+    uri = (await client.call("POST", f"{target}&preferTcp=true")).json()["uri"]
+    assert uri.startswith(f"https://10.77.0.1:8443/containers/{made['id']}?")
+    assert (await client.call("POST", target)).json()["uri"].startswith("http+unix://")
+
+
 async def test_storage_accounts_and_what_needs_more_than_one(client):
     answer = await client.call("GET", f"/buffers/storage-accounts?{V}")
     assert answer.json() == [

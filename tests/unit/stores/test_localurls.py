@@ -39,6 +39,19 @@ def test_a_relay_is_opened_by_its_bare_id(signer):
     assert signer.check(ID, fields, "c", clock.now()) is sas.Verdict.OK
 
 
+def test_one_for_another_machine(signer):
+    urls = localurls.LocalUrls(signer, "/s", "https://10.77.0.1:8443")
+    base, _, query = urls.over_tcp(ID, writeable=True, ttl=HOUR).partition("?")
+    assert base == f"https://10.77.0.1:8443/containers/{ID}"
+    assert signer.check(ID, dict(parse_qsl(query)), "c", clock.now()) is sas.Verdict.OK
+
+
+def test_no_other_machine_can_come(signer):
+    with pytest.raises(errors.Problem, match=f"buffer {ID} is kept by tygerd itself.* set listen") as caught:
+        localurls.LocalUrls(signer, "/s").over_tcp(ID, writeable=False, ttl=HOUR)
+    assert caught.value.kind is errors.CONFIG
+
+
 def test_unusual_paths_are_escaped(signer):
     urls = localurls.LocalUrls(signer, "/tmp/a b?c%d/t.sock")
     assert urls.endpoint == "http+unix:///tmp/a%20b%3Fc%25d/t.sock:/"
