@@ -17,7 +17,7 @@ usage: tygerd COMMAND ...
 
   serve        the daemon; see: tygerd serve --help
   check-store  check that storage accounts do what buffers need
-  pump         move one buffer to or from a named pipe, in a pod
+  pump         move buffers to and from named pipes, in a pod
   supervise    the process beside a run; started by the daemon
   version      print the version
 """
@@ -37,6 +37,10 @@ def main(argv: list[str] | None = None) -> int:
             from tygerd.conformance import command as check_store
 
             return check_store.main(rest)
+        case "pump" if rest[:1] == ["prepare"]:
+            from tygerd.streams import pumpprepare
+
+            return pumpprepare.main(rest[1:])
         case "pump":
             from tygerd.streams import pump
 

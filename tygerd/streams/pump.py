@@ -9,34 +9,33 @@ that went with its exit code. SIGTERM and SIGINT stop it; an output is then mark
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
 import os
 import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import trio
 
-from tyger import errors, pipes, units
+from tyger import errors, pipes
 from tygerd import logs
 from tygerd.blocks import container, writer
-from tygerd.stores import access, dataplane, network, retrying
-from tygerd.streams import capture, download, fifo, hashing, ship
-
-INPUT_DOP = 32
-OUTPUT_DOP = 16
-BLOCK_SIZE = "4MiB"
-FLUSH_INTERVAL = "1s"
-"""Defaults of contract buffers.md 7 and 8."""
+from tygerd.stores import access, network, retrying
+from tygerd.streams import (
+    capture,
+    download,
+    fifo,
+    hashing,
+    pumpmoves,
+    pumpoptions,
+    pumppod,
+    ship,
+)
 
 PATIENCE = retrying.Policy(deadline=3600.0, first_contact=60.0)
 """An hour without the data plane is an outage that a run survives; a minute at the start, a wrong address."""
-
-SPOOL_BLOCKS = 2
-"""Sealed blocks in the spool for each upload at a time: enough to keep all uploads busy, and bounded."""
 
 _log = logging.getLogger(__name__)
 
@@ -44,12 +43,12 @@ _log = logging.getLogger(__name__)
 def main(argv: Sequence[str]) -> int:
     """Run `tygerd pump` with these arguments; its exit code."""
     try:
-        options = parser().parse_args(argv)
+        options = pumpoptions.parser().parse_args(argv)
     except SystemExit as ended:  # argparse has said what was wrong, or has helped
         return errors.USAGE.exit_code if ended.code else 0
     logs.set_up(options.log_format or logs.choose(sys.stderr, os.environ))
     try:
-        return trio.run(_until_signalled, options)
+        return trio.run(pumppod.run if options.way == "pod" else _until_signalled, options)
     except errors.Problem as problem:
         _log.error("%s", problem)
         return problem.exit_code
@@ -58,88 +57,6 @@ def main(argv: Sequence[str]) -> int:
     except Exception:  # noqa: BLE001 - a program's last line of defence
         _log.critical("a defect of tygerd pump; please report it with these lines", exc_info=True)
         return errors.INTERNAL.exit_code
-
-
-def parser() -> argparse.ArgumentParser:
-    """The arguments of `tygerd pump`; the man page is made from it too."""
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("buffer", metavar="BUFFER", help="access URL, or a small file that holds one")
-    common.add_argument(
-        "--tombstone", metavar="FILE", help="appears when the job is over; a pipe not yet open is given up"
-    )
-    common.add_argument("--log-format", choices=logs.FORMATS, help="how to log on stderr")
-
-    top = argparse.ArgumentParser(
-        "tygerd pump", description="Move one buffer to or from a named pipe, beside a job."
-    )
-    ways = top.add_subparsers(dest="way", metavar="input|output", required=True)
-    into = ways.add_parser("input", parents=[common], help="read a buffer into the job's pipe")
-    into.add_argument("-o", "--output", metavar="PIPE", required=True, dest="pipe", help="the named pipe")
-    _add_dop(into, INPUT_DOP)
-    out = ways.add_parser("output", parents=[common], help="write what the job's pipe gives to a buffer")
-    out.add_argument("-i", "--input", metavar="PIPE", required=True, dest="pipe", help="the named pipe")
-    _add_dop(out, OUTPUT_DOP)
-    out.add_argument(
-        "-b",
-        "--block-size",
-        metavar="SIZE",
-        type=_size,
-        default=BLOCK_SIZE,
-        help="size of a full block (default: %(default)s)",
-    )
-    out.add_argument(
-        "-f",
-        "--flush-interval",
-        metavar="DURATION",
-        type=_duration,
-        default=FLUSH_INTERVAL,
-        help="how long an unfilled block may wait for more bytes; 0: for ever (default: %(default)s)",
-    )
-    out.add_argument(
-        "--spool", metavar="DIRECTORY", help="where blocks wait to be sent (default: the temporary directory)"
-    )
-    return top
-
-
-def _add_dop(to: argparse.ArgumentParser, default: int) -> None:
-    to.add_argument(
-        "-p",
-        "--dop",
-        metavar="N",
-        type=_dop,
-        default=default,
-        help="blocks under way at a time (default: %(default)s)",
-    )
-
-
-def _dop(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("the degree of parallelism (dop) must be at least 1")
-    return int(text)
-
-
-def _size(text: str) -> int:
-    with _usage():
-        size = units.parse_size(text)
-    if size < 1:
-        raise argparse.ArgumentTypeError("the block size must be at least 1 byte")
-    return size
-
-
-def _duration(text: str) -> float:
-    with _usage():
-        duration = units.parse_duration(text)
-    if duration < 0:
-        raise argparse.ArgumentTypeError("the flush interval must not be negative")
-    return duration
-
-
-@contextlib.contextmanager
-def _usage() -> Iterator[None]:
-    try:
-        yield
-    except errors.Problem as problem:
-        raise argparse.ArgumentTypeError(problem.message) from None
 
 
 # --- running ---------------------------------------------------------------------------------------------
@@ -172,18 +89,9 @@ async def _until_signalled(options: argparse.Namespace) -> int:
 
 async def _pump(options: argparse.Namespace) -> None:
     opened = await trio.to_thread.run_sync(access.locate, options.buffer)
-    if opened.url.relayed:
-        message = "the access URL leads to an ephemeral buffer (relay=true), which tygerd pump does not move"
-        raise errors.Problem(errors.INVALID_INPUT, message)
     settings = await trio.to_thread.run_sync(network.settings, os.environ)
-    plane = dataplane.DataPlane(opened, settings)
     hasher = hashing.Hasher()
-    remote = retrying.Retrying(
-        plane,
-        PATIENCE,
-        threads=trio.CapacityLimiter(options.dop + 2),  # the markers
-        digest=hasher.digest_memory if hasher.lanes > 1 else None,
-    )
+    remote = pumpmoves.reach(opened, settings, PATIENCE, hasher, dop=options.dop)
     if options.way == "input":
         await _input(options, remote)
     else:
@@ -214,7 +122,7 @@ async def _input(options: argparse.Namespace, remote: retrying.Retrying) -> None
         pipes.enlarge(fd)
 
         async def deliver(data: memoryview) -> None:
-            await _write_all(fd, data)
+            await pumpmoves.write_all(fd, data)
 
         taking = download.Download(remote, deliver, download.Options(width=lambda: options.dop))
         try:
@@ -226,14 +134,6 @@ async def _input(options: argparse.Namespace, remote: retrying.Retrying) -> None
             )
             raise errors.Problem(errors.IO_ERROR, message) from None
         _log.info("read %d bytes of buffer %s", taking.bytes, remote.access.url.name)
-
-
-async def _write_all(fd: int, data: memoryview) -> None:
-    while data:
-        try:
-            data = data[os.write(fd, data) :]
-        except BlockingIOError:
-            await trio.lowlevel.wait_writable(fd)
 
 
 # --- a job's output --------------------------------------------------------------------------------------
@@ -295,7 +195,7 @@ async def _take(
         _log.warning("the job ended without having opened %s; the buffer is empty", options.pipe)
 
     async def admit() -> None:
-        await shipping.wait_for_room(SPOOL_BLOCKS * options.dop)
+        await shipping.wait_for_room(pumpmoves.SPOOL_BLOCKS * options.dop)
 
     try:
         with await fifo.opened(options.pipe, os.O_RDONLY, abandon) as pipe:
@@ -310,24 +210,10 @@ async def _take(
             )
             try:
                 await taking.run()
-                await _finish(into, "complete")
+                await pumpmoves.finish(into, "complete")
             except OSError as error:
                 message = f"cannot store what the job wrote: {error.strerror}"
                 raise errors.Problem(errors.IO_ERROR, message) from error
     except errors.Problem as problem:
-        await _finish(into, "failed", problem.message)
+        await pumpmoves.finish(into, "failed", problem.message)
         raise
-
-
-async def _finish(into: writer.Writer, outcome: container.End, reason: str | None = None) -> None:
-    """End the container; on a full disk when there is room again, as sent blocks leave the spool."""
-    while True:
-        try:
-            await trio.to_thread.run_sync(into.finish, outcome, reason)
-        except OSError as error:
-            if error.errno not in capture.FULL:
-                raise
-        else:
-            into.container.feed.notify()
-            return
-        await trio.sleep(capture.FULL_DISK_PAUSE)

@@ -13,7 +13,7 @@ from tests.house import sources
 from tests.support import blobserver
 from tyger import errors
 from tygerd.stores import dataplane
-from tygerd.streams import pump
+from tygerd.streams import pump, pumpmoves, pumpoptions
 
 DATA = os.urandom(300_000)
 
@@ -31,7 +31,7 @@ def tombstone(tmp_path):
 
 
 def options(*argv):
-    return pump.parser().parse_args([str(word) for word in argv])
+    return pumpoptions.parser().parse_args([str(word) for word in argv])
 
 
 def write_all(path, data):
@@ -128,7 +128,7 @@ async def test_a_slow_data_plane_holds_the_job_back(server, pipe, tmp_path):
                     sent += os.write(writing[0], bytes(4096))
                 await trio.lowlevel.checkpoint()
         os.close(writing[0])
-        held = pump.SPOOL_BLOCKS + 4  # and what capture has in flight
+        held = pumpmoves.SPOOL_BLOCKS + 4  # and what capture has in flight
         assert sent <= held * 4096 + 1024 * 1024  # the pipe itself
         nursery.cancel_scope.cancel()
     assert spools(tmp_path) == []
@@ -326,7 +326,7 @@ def test_an_error_is_one_line_and_its_exit_code(pipe):
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        ([], "required: input|output"),
+        ([], "required: input|output|pod|prepare"),
         (["sideways"], "invalid choice: 'sideways'"),
         (["input", "b"], "required: -o/--output"),
         (["output", "b", "-i", "p", "-p", "0"], "the degree of parallelism (dop) must be at least 1"),
@@ -363,5 +363,9 @@ def test_what_is_loaded_stays_small():
     )
     loaded = done.stdout.split()
     parts = {name.split(".")[1] for name in loaded if name.startswith("tygerd.")}
-    assert parts <= {"blocks", "clock", "logs", "osutil", "stores", "streams"}
+    assert parts <= {"blocks", "clock", "logs", "osutil", "stores", "streams", "supervisor"}
+    assert {name for name in loaded if name.startswith("tygerd.supervisor.")} <= {
+        "tygerd.supervisor.ending",
+        "tygerd.supervisor.spec",
+    }
     assert not {"sqlalchemy", "alembic", "h11", "cryptography", "click", "yaml"} & set(loaded)

@@ -1,0 +1,86 @@
+"""The transfers of a pod, without a pod: `test_pumppod` has all that a pump does with them."""
+
+import os
+
+import pytest
+import trio
+
+from tygerd.streams import hashing, podpipes
+from tygerd.supervisor import ending
+
+
+@pytest.fixture
+def scene():
+    end = ending.Ending(0.05)
+    yield podpipes.Scene(
+        end=end,
+        over=trio.Event(),
+        hasher=hashing.Hasher(),
+        openers=trio.CapacityLimiter(100),
+        dop=2,
+        block_size=4096,
+        flush_interval=1.0,
+    )
+    end.close()
+
+
+def fifo(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    return str(tmp_path / name)
+
+
+def take_all(path):
+    with open(path, "rb", buffering=0) as file:
+        return file.read()
+
+
+async def in_thread(*call):
+    return await trio.to_thread.run_sync(*call)
+
+
+async def filled(remote, scene, tmp_path, data):
+    """Make `buffer1` complete."""
+    path = fifo(tmp_path, "made")
+    out = podpipes.Output("made", path, remote, scene, str(tmp_path / "spool"))
+
+    def job():
+        with open(path, "wb", buffering=0) as file:
+            file.write(data)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(out.run)
+        await in_thread(job)
+        await trio.lowlevel.wait_readable(scene.end.changed)
+        assert not out.ended  # a second writer is watched for
+        nursery.cancel_scope.cancel()
+    assert (out.state, out.ended) == ("complete", True)
+
+
+async def test_inputs_that_are_never_opened_take_nobodys_threads(server, remote, connecting, scene, tmp_path):
+    """More of them than trio has threads; one that main opens is moved all the same."""
+    await filled(remote, scene, tmp_path, b"abc" * 9999)
+    idle = [
+        podpipes.Input(f"i{number}", fifo(tmp_path, f"i{number}"), connecting(), scene)
+        for number in range(60)
+    ]
+    read = podpipes.Input("read", fifo(tmp_path, "read"), connecting(), scene)
+    async with trio.open_nursery() as nursery:
+        for each in (*idle, read):
+            nursery.start_soon(each.run)
+        assert await in_thread(take_all, str(tmp_path / "read")) == b"abc" * 9999
+        scene.over.set()
+    assert ({each.state for each in idle}, read.state) == ({"skipped"}, "complete")
+    assert not scene.end.wanted
+
+
+async def test_cancelled_what_is_not_whole_has_failed(server, remote, scene, tmp_path):
+    path = fifo(tmp_path, "out")
+    out = podpipes.Output("out", path, remote, scene, str(tmp_path / "spool"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(out.run)
+        fd = await in_thread(os.open, path, os.O_WRONLY)
+        await in_thread(server.wait, lambda: ".bufferstart" in server.blobs)
+        nursery.cancel_scope.cancel()
+    os.close(fd)
+    assert (out.state, out.ended, scene.end.wanted) == ("failed", True, False)
+    assert server.stored(".bufferend") == b'{"status":"failed"}'
