@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -228,7 +227,7 @@ class Kubernetes(Table, frozen=True):
     pump_requests: Annotated[
         dict[str, str],
         Help(
-            description='Its requests, such as `{cpu = "100m", memory = "64Mi"}`; where a quota'
+            description='What its container requests, like `{cpu = "100m", memory = "64Mi"}`; where a quota'
             " of the namespace asks for it."
         ),
     ] = msgspec.field(default_factory=dict)
@@ -242,13 +241,6 @@ class Kubernetes(Table, frozen=True):
             " says and gains no privileges, `restricted` is no root and has no capabilities either."
         ),
     ] = "baseline"
-    data_plane: Annotated[
-        str | None,
-        Help(
-            description="URL at which pods reach this daemon's `store.local.listen`, for buffers of the"
-            " embedded store. Unset: runs with such buffers are refused."
-        ),
-    ] = None
     cancel_grace: Annotated[
         Seconds, Help(description="Time between SIGTERM and SIGKILL when a run is cancelled or timed out.")
     ] = Seconds(10)
@@ -279,10 +271,6 @@ class Kubernetes(Table, frozen=True):
         for name in folded:
             if folded.count(name) > 1:
                 raise ValueError(f"node_pools has two with the name {name}")
-        if self.data_plane is not None:
-            parts = urlsplit(self.data_plane)
-            if parts.scheme != "https" or not parts.hostname or parts.path.strip("/") or parts.query:
-                raise ValueError(f"data_plane must be like https://scanner:9443, not {self.data_plane}")
 
 
 class Engine(Table, frozen=True):

@@ -116,8 +116,6 @@ def test_node_pools_with_and_without_gpus():
         ('pull_secrets = { "r.io" = "" }', "pull_secrets.r.io must be a name in Kubernetes"),
         ('cluster = ""', "cluster must not be empty"),
         ('pump_image = ""', "pump_image must not be empty"),
-        ('data_plane = "http://scanner:9443"', "data_plane must be like https://scanner:9443, not http"),
-        ('data_plane = "https://scanner:9443/data"', "data_plane must be like https://scanner:9443"),
         ('node_pools = [{ name = "a b" }]', "which 'a b' cannot be"),
         ('node_pools = [{ name = "a" }, { name = "A" }]', "node_pools has two with the name a"),
         ("active_runs = 0", "engine.kubernetes.active_runs"),
