@@ -1,0 +1,209 @@
+"""Saying who we are, and saying it anew."""
+
+import pathlib
+import threading
+
+import pytest
+
+from tests.support import apiserver
+from tyger import errors
+from tygerd import enginesettings
+from tygerd.engines.kubernetes import access, refusals
+
+UNAUTHORIZED = apiserver.status(401, "Unauthorized", reason="Unauthorized")
+
+
+def only(*tokens):
+    """The version, for who has one of these tokens."""
+
+    def answer(request):
+        accepted = {f"Bearer {token}" for token in tokens}
+        return {"gitVersion": "v1"} if request.headers["Authorization"] in accepted else UNAUTHORIZED
+
+    return answer
+
+
+def ask(reached, path="/version", **more):
+    return reached.request("GET", path, silence=5, what="reach the cluster", **more)
+
+
+def trouble(reached, kind=refusals.NoAccess):
+    with pytest.raises(refusals.Trouble) as caught:
+        ask(reached)
+    assert type(caught.value) is kind
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_request_as_who_we_are(server, reach):
+    server.answers["GET /version"] = only("good")
+    assert ask(reach()).body() == {"gitVersion": "v1"}
+
+
+def test_nothing_is_read_before_it_is_needed():
+    settings = enginesettings.Kubernetes(kubeconfig="/nowhere", namespace="runs")
+    reached = access.Access(settings, {})
+    assert (reached.namespace, reached.where) == ("runs", "the cluster")
+    reached.close()
+
+
+def test_the_namespace_and_the_place(server, reach):
+    reached = reach()
+    assert reached.namespace == "runs"
+    assert reached.where == f"the cluster at {server.url} (context lab)"
+    assert reach(namespace="mine").namespace == "mine"
+    broken = access.Access(enginesettings.Kubernetes(kubeconfig="/nowhere"), {})
+    with pytest.raises(errors.Problem, match="cannot read the kubeconfig /nowhere"):
+        _ = broken.namespace
+
+
+def test_no_kubeconfig():
+    reached = access.Access(enginesettings.Kubernetes(kubeconfig="/nowhere"), {})
+    assert trouble(reached) == (
+        "cannot reach the cluster: cannot read the kubeconfig /nowhere: No such file or directory"
+    )
+
+
+# --- credentials that are renewed --------------------------------------------------------------------------
+
+
+def test_a_kubeconfig_that_is_renewed_is_read_again(server, reach, configure):
+    server.answers["GET /version"] = only("old")
+    reached = reach({"token": "old"})
+    ask(reached).read()
+    server.answers["GET /version"] = only("new")
+    configure({"token": "new"})
+    assert ask(reached).body() == {"gitVersion": "v1"}
+    assert [seen.headers["Authorization"] for seen in server.seen] == [
+        "Bearer old",
+        "Bearer old",
+        "Bearer new",
+    ]
+
+
+def test_a_tokens_file_that_is_renewed_is_read_again(server, reach, tmp_path):
+    server.answers["GET /version"] = only("old")
+    (tmp_path / "token").write_text("old")
+    reached = reach({"tokenFile": "token"})
+    ask(reached).read()
+    server.answers["GET /version"] = only("new")
+    (tmp_path / "token").write_text("new")
+    assert ask(reached).body() == {"gitVersion": "v1"}
+
+
+def test_a_plugin_is_asked_again(server, reach, tmp_path):
+    plugin = tmp_path / "plugin"
+    plugin.write_text(
+        f"""#!/bin/sh
+        echo x >>{tmp_path}/asked
+        printf '{{"kind": "ExecCredential", "apiVersion": "client.authentication.k8s.io/v1",
+            "status": {{"token": "t%d"}}}}' $(wc -l <{tmp_path}/asked)
+        """
+    )
+    plugin.chmod(0o755)
+    user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "./plugin"}}
+    server.answers["GET /version"] = only("t1")
+    reached = reach(user, environ={"PATH": "/usr/bin:/bin"})
+    for _ in range(2):
+        ask(reached).read()
+    server.answers["GET /version"] = only("t2")
+    ask(reached).read()
+    assert (tmp_path / "asked").read_text() == "x\nx\n"
+
+
+def test_who_is_not_accepted_twice_is_told_what_to_renew(server, reach):
+    server.answers["GET /version"] = UNAUTHORIZED
+    reached = reach()
+    message = trouble(reached)
+    assert message.startswith(f"cannot reach the cluster: the cluster at {server.url} (context lab) does not")
+    assert "does not accept who we are (Unauthorized); renew the credentials in " in message
+    assert message.endswith("/kubeconfig")
+    assert len(server.seen) == 2
+
+
+def test_a_client_certificate_that_is_renewed(server, reach, configure, certificate):
+    server.answers["GET /version"] = lambda request: (
+        {"gitVersion": "v1"} if request.peer == "localhost" else UNAUTHORIZED
+    )
+    reached = reach({})
+    trouble(reached)
+    configure({"client-certificate": certificate, "client-key": certificate})
+    assert ask(reached).body() == {"gitVersion": "v1"}
+
+
+def test_a_cluster_that_has_moved(server, reach, configure):
+    server.answers["GET /version"] = only("good")
+    reached = reach(cluster={"server": "https://127.0.0.1:1"})
+    assert "Connection refused" in trouble(reached, refusals.Transient)
+    assert reached.namespace == "runs"
+    reached = reach()
+    assert ask(reached).body() == {"gitVersion": "v1"}
+
+
+def test_many_threads_are_renewed_at_once(server, reach, configure):
+    server.answers["GET /version"] = only("old")
+    reached = reach({"token": "old"})
+    ask(reached).read()
+    server.answers["GET /version"] = only("new")
+    configure({"token": "new"})
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(ask(reached).body())) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert found == [{"gitVersion": "v1"}] * 8
+
+
+# --- answers that are no success ---------------------------------------------------------------------------
+
+
+def test_the_clusters_words(server, reach):
+    server.answers["GET /version"] = apiserver.status(
+        403, 'pods is forbidden: User "jane" cannot list', reason="Forbidden"
+    )
+    assert trouble(reach(), refusals.Refused) == (
+        'cannot reach the cluster: pods is forbidden: User "jane" cannot list'
+    )
+    assert len(server.seen) == 1
+
+
+def test_a_busy_cluster(server, reach):
+    server.answers["GET /version"] = apiserver.status(429, "slow down", headers=[("Retry-After", "2")])
+    with pytest.raises(refusals.Transient) as caught:
+        ask(reach())
+    assert (caught.value.retry_after, caught.value.status) == (2, 429)
+
+
+def test_a_cluster_that_is_away(reach, server):
+    found = trouble(reach(cluster={"server": "https://127.0.0.1:1"}), refusals.Transient)
+    assert found == (
+        "cannot reach the cluster: the API server https://127.0.0.1:1 does not answer: Connection refused"
+    )
+
+
+def test_a_cluster_that_is_not_to_be_trusted(reach, tmp_path):
+    pathlib.Path(tmp_path, "ca.pem").write_text("junk")
+    found = trouble(reach(cluster={"certificate-authority": "ca.pem"}))
+    assert "cannot be used: [X509" in found
+
+
+# --- the client library by itself --------------------------------------------------------------------------
+
+
+def test_the_client_says_who_we_are(server, reach):
+    server.answers["GET /version"] = only("good")
+    server.answers["GET /version/"] = only("good")
+    client = reach({"token": "good", "as": "jane"}).client()
+    response = client.call_api(
+        *client.param_serialize("GET", "/version/", auth_settings=["BearerToken"]),
+    )
+    response.read()
+    assert response.status == 200
+    assert server.seen[0].headers["Impersonate-User"] == "jane"
+
+
+def test_there_is_no_client_without_a_kubeconfig():
+    reached = access.Access(enginesettings.Kubernetes(kubeconfig="/nowhere"), {})
+    with pytest.raises(refusals.NoAccess, match="cannot read the kubeconfig"):
+        reached.client()
