@@ -30,11 +30,17 @@ def timestamp(nanoseconds: int) -> str:
 class Stamps:
     """The times of one log's records: no two are the same and none goes back, also where the clock does.
 
-    So whoever has a record can ask for all behind it by its time, which is all that the API offers.
+    So whoever has a record can ask for all behind it by its time, which is all that the API offers. `last` is
+    the time of the record that is there already, in nanoseconds since the epoch.
     """
 
-    def __init__(self) -> None:
-        self._last = -1
+    def __init__(self, last: int = -1) -> None:
+        self._last = last
+
+    @property
+    def last(self) -> int:
+        """The latest that was taken, in nanoseconds since the epoch; -1: none."""
+        return self._last
 
     def take(self, nanoseconds: int, count: int) -> list[bytes]:
         """The times of records that were read at this time, or a little later where that is taken."""
