@@ -267,7 +267,11 @@ class Watch:
         self._stream = _Stream(reached)
 
     def __iter__(self) -> Iterator[tuple[str, Object]]:
-        """The first of them is awaited once the server has agreed, which `opened` tells.
+        """See `changes`."""
+        return self.changes()
+
+    def changes(self, opened: Callable[[], None] = lambda: None) -> Iterator[tuple[str, Object]]:
+        """Calls `opened` once the server has agreed, which is long before the first change in a quiet place.
 
         Raises:
             Gone: the server does not know that version any more: list.
@@ -275,7 +279,7 @@ class Watch:
         """
         what = f"watch {KINDS[self._kind].plural}"
         path = f"{_path(self._access.namespace, self._kind, '')}?{_query(self._query)}"
-        for line in _lines(self._stream.pieces(path, WATCH_SECONDS + 30.0, what)):
+        for line in _lines(self._stream.pieces(path, WATCH_SECONDS + 30.0, what, opened)):
             try:
                 change: Object = msgspec.json.decode(line, type=dict)
                 kind, found = str(change["type"]), change["object"]
@@ -319,7 +323,9 @@ class _Stream:
         self._cut: transport.Cut | None = None
         self._closed = False
 
-    def pieces(self, path: str, silence: float | None, what: str) -> Iterator[bytes]:
+    def pieces(
+        self, path: str, silence: float | None, what: str, opened: Callable[[], None] = lambda: None
+    ) -> Iterator[bytes]:
         from tygerd.engines.kubernetes import transport  # takes 0.7 s and 35 MB
 
         self._cut = cut = transport.Cut()
@@ -327,6 +333,7 @@ class _Stream:
             return
         try:
             answer = self._access.request("GET", path, silence=silence, what=what, cut=cut)
+            opened()
             yield from answer.pieces()
         except refusals.Trouble as trouble:
             trouble.what = what
