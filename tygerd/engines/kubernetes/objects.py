@@ -222,6 +222,8 @@ def _pod_spec(
     spec: Object = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
+        # Main is no init: it ends on signals as anywhere else, and its orphans are reaped.
+        "shareProcessNamespace": True,
         "containers": containers,
         **placement.of(codespec, pool, settings),
     }

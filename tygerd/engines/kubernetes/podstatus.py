@@ -72,10 +72,12 @@ class Pod(NamedTuple):
 
     @property
     def stopped(self) -> bool:
-        """Nothing of it runs, nor will."""
+        """Nothing of it runs, nor will. A pod that is deleted may start until its node has heard of it."""
         if self.phase in {"Succeeded", "Failed"}:
             return True
-        return self.deleted and all(each.started_at is None or each.end for each in self.containers.values())
+        if not self.deleted:
+            return False
+        return not self.node or (bool(self.containers) and all(each.end for each in self.containers.values()))
 
 
 def read(pod: Object) -> Pod:

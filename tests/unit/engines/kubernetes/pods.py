@@ -66,7 +66,7 @@ def status(name, state, *, before=None, ready=False, image="busybox", image_id="
     }
 
 
-def pod(part="job-0", *containers, init=(), phase="Running", run=7, deleted=False, **more):
+def pod(part="job-0", *containers, init=(), phase="Running", run=7, deleted=False, node="node", **more):
     """A pod with these statuses; `more` is for its own status."""
     conditions = more.pop("conditions", None) or [
         {"type": "PodScheduled", "status": "True", "lastTransitionTime": at(0)},
@@ -77,7 +77,7 @@ def pod(part="job-0", *containers, init=(), phase="Running", run=7, deleted=Fals
         metadata["deletionTimestamp"] = at(4)
     return {
         "metadata": metadata,
-        "spec": {"nodeName": "node"},
+        "spec": {"nodeName": node} if node else {},
         "status": {
             "phase": phase,
             "conditions": conditions,

@@ -41,10 +41,11 @@ def test_an_image_without_a_digest_has_none():
         (pods.pod(phase="Succeeded"), True),
         (pods.pod(phase="Failed"), True),
         (pods.pod(phase="Pending"), False),
-        (pods.pod(phase="Pending", deleted=True), True),
+        (pods.pod(phase="Pending", deleted=True), False),
+        (pods.pod(phase="Pending", deleted=True, node=None), True),
         (pods.pod("job-0", pods.status("main", pods.running()), deleted=True), False),
         (pods.pod("job-0", pods.status("main", pods.ended()), deleted=True), True),
-        (pods.pod("job-0", pods.status("main", pods.waiting()), deleted=True), True),
+        (pods.pod("job-0", pods.status("main", pods.waiting()), deleted=True), False),
     ],
 )
 def test_when_nothing_of_a_pod_runs(pod, stopped):
