@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import trio
 
+from tests.support import apigate
 from tests.support import cluster as cluster_support
 from tygerd import enginesettings
-from tygerd.engines.kubernetes import access, api, logfile, logs
+from tygerd.engines.kubernetes import access, api, logfile, logs, logsource
 
 PATIENCE = 60
 """Seconds for one pod."""
@@ -21,11 +22,17 @@ PATIENCE = 60
 class Run:
     """Pods that are a run's, and what has become of their log."""
 
-    def __init__(self, cluster: cluster_support.Cluster, namespace: str, directory: pathlib.Path) -> None:
+    def __init__(
+        self,
+        cluster: cluster_support.Cluster,
+        namespace: str,
+        directory: pathlib.Path,
+        kubeconfig: str | None = None,
+    ) -> None:
         self.cluster = cluster
         self.at = f"/api/v1/namespaces/{namespace}/pods"
         self.directory = directory
-        settings = enginesettings.Kubernetes(kubeconfig=cluster.kubeconfig, namespace=namespace)
+        settings = enginesettings.Kubernetes(kubeconfig=kubeconfig or cluster.kubeconfig, namespace=namespace)
         self.api = api.Api(access.Access(settings, {}), settings)
         self.name = directory.name.replace("_", "-").rstrip("-")
         self.labels = {self.name: ""}
@@ -55,6 +62,7 @@ class Run:
             logs.collecting(self.api, str(self.directory), self.labels) as collector,
             trio.open_nursery() as nursery,
         ):
+            collector.observe(self.pods)
             nursery.start_soon(self._watch, collector)
             yield collector
             nursery.cancel_scope.cancel()
@@ -203,3 +211,38 @@ async def test_another_daemon_goes_on(run: Run) -> None:
             await run.has_ended()
             await collector.finish()
     assert run.lines() == [b"%d" % number for number in range(1000, 7000)]
+
+
+async def test_breaks(
+    cluster: cluster_support.Cluster, namespace: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of lines of all lengths, many of them in one instant: nothing is lost or doubled."""
+    monkeypatch.setattr(logsource, "FIRST_PAUSE", 0.05)
+    script = """
+        for round in 1 2 3 4 5 6 7 8; do
+            seq ${round}000 ${round}300
+            head -c 40000 /dev/zero | tr '\\0' $round; echo; echo trouble $round >&2
+            usleep 300000
+            printf half; usleep 300000; echo $round
+        done
+        printf end
+    """
+    with trio.fail_after(PATIENCE), apigate.gate(cluster, tmp_path) as gate:
+        run = Run(cluster, namespace, tmp_path, gate.kubeconfig)
+        run.create(script)
+        async with run.collecting() as collector, trio.open_nursery() as nursery:
+
+            async def cut() -> None:
+                while True:
+                    await collector.next().wait()
+                    gate.cut("/log")
+
+            nursery.start_soon(cut)
+            await run.has_ended()
+            nursery.cancel_scope.cancel()
+        assert sum("/log" in request for request in gate.requests) > 5
+        async with run.collecting() as collector:
+            await run.has_ended()
+            await collector.finish()
+        assert run.lines() == run.kept()
+        assert len(run.lines()) == 8 * 304 + 1
