@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import pathlib
 import secrets
 import shutil
@@ -16,8 +17,8 @@ import pytest
 import trio
 
 from tests.support import dockerd as dockerd_support
+from tests.support import dockerlog, transferdaemon
 from tests.support import podman as podman_support
-from tests.support import transferdaemon
 from tyger import paths
 from tygerd import config
 from tygerd.conformance.engines import bench as conformance
@@ -27,6 +28,7 @@ from tygerd.engines.container import engine as container_engine
 from tygerd.engines.process import bwrap
 from tygerd.engines.process import engine as process_engine
 from tygerd.engines.supervised import spawn
+from tygerd.supervisor import dockerapi, log, output
 
 ALL = (ends, limits, pipes, programs, wide)
 """Importing a part has put its checks on the list."""
@@ -183,13 +185,33 @@ async def test_container_engine(container, name):
     await conformance.CHECKS[name](container)
 
 
-# A defect that is open: in one of six times the newline behind two million bytes is missing with Docker.
-UNSURE = {"both_streams_are_logged": pytest.mark.xfail(reason="a newline is lost with Docker", strict=False)}
-
-
 @pytest.mark.long  # half a minute more for what Podman has shown but for the engine's own ways
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=UNSURE.get(name, ())) for name in conformance.CHECKS]
-)
+@pytest.mark.parametrize("name", conformance.CHECKS)
 async def test_container_engine_with_docker(docker, name):
     await conformance.CHECKS[name](docker)
+
+
+@pytest.mark.long
+def test_dockers_log_has_long_lines_whole(dockerd):
+    """The connection that was attached is not used; where the log ends in a long line, its end is unknown."""
+    length = dockerlog.PART
+    sizes = [3, length - 1, length, length + 1, 2 * length, 0, 5 * length, 5 * length + 7, 1]
+    script = "; ".join(f"head -c {size} /dev/zero | tr '\\0' x; echo" for size in sizes) + "; printf end"
+    body = {"Image": podman_support.BUSYBOX, "Cmd": ["sh", "-c", script]}
+    api, stamps = dockerapi.Api(dockerd.socket), log.Stamps()
+    host = {"LogConfig": {"Type": "local"}, "NetworkMode": "none"}
+    api.call("POST", "/containers/create", query={"name": "long"}, body={**body, "HostConfig": host})
+    it = output.Output(api, lambda fd, stream: log.Source(fd, stream, stamps), local=True)
+    api.call("POST", "/containers/long/start")
+    api.call("POST", "/containers/long/wait")
+    it.begin("long", None)
+    it.finish(damaged=False)
+    found = b""
+    for source in it.sources:
+        os.set_blocking(source.fileno(), True)
+        while data := os.read(source.fileno(), 65536):
+            found += data
+        source.close()
+    it.close()
+    api.call("DELETE", "/containers/long")
+    assert found == b"".join(b"x" * size + b"\n" for size in sizes) + b"end"

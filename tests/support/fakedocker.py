@@ -9,12 +9,14 @@ with fakedocker.docker() as engine:
     engine.requests                         # all that came, as "POST /start"
 
 In what Docker differs from Podman it is Docker: a version of the API that is too old is refused, attaching
-starts nothing, a container that ends is still `running` when its output has ended, to start twice is 304.
+starts nothing, a container that ends is still `running` when its output has ended, to start twice is 304, and
+the log driver `local` loses newlines.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -30,6 +32,8 @@ from collections.abc import Iterator
 from http import server
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.support import dockerlog
 
 VERSION = "1.51"
 LATE = 0.02
@@ -81,7 +85,7 @@ class Container:
         with pipe:
             while data := os.read(pipe.fileno(), 16384):
                 with self.changed:
-                    self.log.append(bytes([stream, 0, 0, 0]) + len(data).to_bytes(4, "big") + data)
+                    self.log.append(dockerlog.frame(data, stream))
                     self.changed.notify_all()
 
     def _wait(self, readers: list[threading.Thread]) -> None:
@@ -239,7 +243,11 @@ class _Handler(server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for frame in container.frames(follow=query["follow"] == "1"):
+        frames = container.frames(follow=query["follow"] == "1")
+        if container.body.get("HostConfig", {}).get("LogConfig", {}).get("Type") == "local":
+            entries = dockerlog.entries(frames, itertools.count())
+            frames = dockerlog.answered(entries, stamps=query.get("timestamps") == "1")
+        for frame in frames:
             self.wfile.write(b"%x\r\n%s\r\n" % (len(frame), frame))
         self.wfile.write(b"0\r\n\r\n")
 

@@ -71,7 +71,8 @@ class ContainerMain(mains.Main):
     def start(self) -> None:
         """See `Main`. Never raises: what goes wrong is how it ends."""
         self._handle = handle.Handle(self._container, f"{self.name}'s container")
-        self._output = output.Output(self._handle.api, self._source)
+        logged = self._container.body.get("HostConfig", {}).get("LogConfig", {})
+        self._output = output.Output(self._handle.api, self._source, local=logged.get("Type") == "local")
         self.sources = self._output.sources
         self._nudged = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._thread(self._live)

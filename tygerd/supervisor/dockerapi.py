@@ -137,6 +137,27 @@ class Answer:
             if together:
                 yield stream, b"".join(together)
 
+    def entries(self) -> Iterator[list[tuple[int, bytes]]]:
+        """The body as a log: the stream and all of each frame, be it empty; together what so arrives.
+
+        Raises also where the end of the body cuts a frame.
+        """
+        rest = b""
+        for piece in self.pieces():
+            data, at = rest + piece, 0
+            found: list[tuple[int, bytes]] = []
+            while (start := at + _HEADER) <= len(data):
+                end = start + int.from_bytes(data[at + 4 : start], "big")
+                if end > len(data):
+                    break
+                found.append((data[at], data[start:end]))
+                at = end
+            rest = data[at:]
+            if found:
+                yield found
+        if rest:
+            raise Unreachable("the engine closed the connection")
+
     def close(self) -> None:
         """End the connection. Idempotent."""
         self._sock.close()

@@ -6,7 +6,8 @@ and costs the engine nothing (Podman spends half a core on a log that is followe
 the thread *pauses*: the container has ended, or the connection broke, and which of these is for the owner to
 find out. It answers with `resume`, and the log is followed, or with `finish`, and what the log has more is
 fetched. The engine keeps the same bytes as the log, so the count of those that were copied says where to go
-on: it is read from its start, and so many bytes of each stream are left out.
+on: it is read from its start, and so many bytes of each stream are left out. (`locallog` puts in what is
+missing in Docker's.)
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
-from tygerd.supervisor import dockerapi, log
+from tygerd.supervisor import dockerapi, locallog, log
 
 SMALL = 16 * 1024 * 1024
 """Bytes of output that are compared with the log at the end, which takes 0.2 s, even if no connection
@@ -35,10 +36,16 @@ Order = Literal["pause", "resume", "finish", "stop"]
 
 
 class Output:
-    """The two streams of one container, `sources` their read ends. To be closed."""
+    """The two streams of one container, `sources` their read ends. To be closed.
 
-    def __init__(self, api: dockerapi.Api, source: Callable[[int, bytes], log.Source]) -> None:
+    `local`: the engine is Docker, which keeps the log with its driver of that name.
+    """
+
+    def __init__(
+        self, api: dockerapi.Api, source: Callable[[int, bytes], log.Source], *, local: bool = False
+    ) -> None:
         self._api = api
+        self._local = local
         self._container = ""
         out, out_in = os.pipe2(os.O_CLOEXEC)
         err, err_in = os.pipe2(os.O_CLOEXEC)
@@ -108,13 +115,13 @@ class Output:
     def _run(self, answer: dockerapi.Answer | None) -> None:
         try:
             if answer is not None:
-                self._copy(answer, {})
+                self._copy(answer, answer.frames(), {})
             while (order := self._next()) == "resume":
                 self._damaged = (
                     True  # Podman ends a log that is followed soon after the container, read or not
                 )
                 with contextlib.suppress(dockerapi.Refused, dockerapi.Unreachable, dockerapi.Interrupted):
-                    self._copy(self._log(follow=True), dict(self._copied))
+                    self._copy_log(follow=True)
             if (
                 order == "finish"
                 and not self._lost
@@ -153,7 +160,7 @@ class Output:
         wait = 0.05
         while True:
             try:
-                if self._copy(self._log(follow=False), dict(self._copied)):
+                if self._copy_log(follow=False):
                     return
             except dockerapi.Refused:  # there is no such container any more
                 return
@@ -164,19 +171,29 @@ class Output:
             time.sleep(wait)
             wait = min(2 * wait, 1.0)
 
-    def _log(self, *, follow: bool) -> dockerapi.Answer:
+    def _copy_log(self, *, follow: bool) -> bool:
+        """Copy what the log has more than was copied. Returns as `_copy`; raises Refused, Unreachable."""
         query = {"stdout": "1", "stderr": "1", "follow": "1" if follow else "0"}
+        if self._local:
+            query["timestamps"] = "1"
         path = f"/containers/{self._container}/logs"
-        if not follow:
-            return self._api.stream("GET", path, query=query, patience=PATIENCE)
-        answer = self._api.stream("GET", path, query=query, wake=self.ordered)
-        answer.wait_for_ever(self.ordered)
-        return answer
+        if follow:
+            answer = self._api.stream("GET", path, query=query, wake=self.ordered)
+            answer.wait_for_ever(self.ordered)
+        else:
+            answer = self._api.stream("GET", path, query=query, patience=PATIENCE)
+        if self._local:
+            frames = locallog.printed(answer.entries(), whole=not self._damaged)
+        else:
+            frames = answer.frames()
+        return self._copy(answer, frames, dict(self._copied))
 
-    def _copy(self, answer: dockerapi.Answer, skip: dict[int, int]) -> bool:
+    def _copy(
+        self, answer: dockerapi.Answer, frames: Iterable[tuple[int, bytes]], skip: dict[int, int]
+    ) -> bool:
         """Copy to the end; whether there was one, and the connection didn't break."""
         try:
-            for stream, data in answer.frames():
+            for stream, data in frames:
                 left_out = min(skip.get(stream, 0), len(data))
                 if left_out:
                     skip[stream] -= left_out

@@ -8,28 +8,30 @@ import socket
 
 import pytest
 
-from tests.support import fakedocker
+from tests.support import dockerlog, fakedocker
 from tygerd.supervisor import dockerapi, log, output
 
 TEXT = b"".join(b"line %d\n" % number for number in range(2000))
 
 
-def frames(data: bytes, stream: int = 1) -> bytes:
-    return bytes([stream, 0, 0, 0]) + len(data).to_bytes(4, "big") + data
+@pytest.fixture(params=["json-file", "local"])
+def driver(request) -> str:
+    return request.param
 
 
 @pytest.fixture
-def docker():
+def docker(driver):
     with fakedocker.docker() as engine:
-        made = engine.containers["x"] = fakedocker.Container("x", {})
+        body = {"HostConfig": {"LogConfig": {"Type": driver}}}
+        made = engine.containers["x"] = fakedocker.Container("x", body)
         made.silent = True
         yield engine
 
 
 @pytest.fixture
-def copying(docker):
-    stamps = log.Stamps()
-    it = output.Output(dockerapi.Api(docker.socket), lambda fd, stream: log.Source(fd, stream, stamps))
+def copying(docker, driver):
+    stamps, api = log.Stamps(), dockerapi.Api(docker.socket)
+    it = output.Output(api, lambda fd, stream: log.Source(fd, stream, stamps), local=driver == "local")
     yield it
     it.close()
     for source in it.sources:
@@ -61,15 +63,40 @@ def until_paused(it: output.Output) -> None:
 
 @pytest.mark.parametrize("cut", [0, 3, 8, 9, 500, len(TEXT) + 8])
 def test_what_a_connection_had_not_is_taken_from_the_log(docker, copying, cut):
-    docker.containers["x"].log = [frames(TEXT[:300]), frames(b"err", 2), frames(TEXT[300:])]
-    copying.begin("x", attached((frames(TEXT[:300]) + frames(b"err", 2) + frames(TEXT[300:]))[:cut]))
+    printed = docker.containers["x"].log = [
+        dockerlog.frame(TEXT[:300]),
+        dockerlog.frame(b"err", 2),
+        dockerlog.frame(TEXT[300:]),
+    ]
+    copying.begin("x", attached(b"".join(printed)[:cut]))
     until_paused(copying)
     copying.finish(damaged=False)
     assert rest(copying) == TEXT + b"err"
 
 
+LONG = b"first\n" + b"x" * 40000 + b"\n" + b"y" * dockerlog.PART + b"\n\nend"
+
+
+@pytest.mark.parametrize("cut", [0, 100, 40006, 40007, 40008, len(LONG) - 4, len(LONG)])
+def test_long_lines_stay_lines_where_a_connection_is_cut(docker, copying, cut):
+    docker.containers["x"].log = [dockerlog.frame(LONG)]
+    copying.begin("x", attached(dockerlog.frame(LONG)[: 8 + cut]))
+    until_paused(copying)
+    copying.finish(damaged=False)
+    assert rest(copying) == LONG
+
+
+def test_a_long_line_without_a_newline_stays_so_where_all_of_it_came(docker, copying):
+    text = LONG[:40006]
+    docker.containers["x"].log = [dockerlog.frame(text)]
+    copying.begin("x", attached(dockerlog.frame(text)))
+    until_paused(copying)
+    copying.finish(damaged=False)
+    assert rest(copying) == text
+
+
 def test_without_a_connection_all_of_it_is(docker, copying):
-    docker.containers["x"].log = [frames(TEXT)]
+    docker.containers["x"].log = [dockerlog.frame(TEXT)]
     copying.begin("x", None)
     until_paused(copying)
     copying.resume()
@@ -80,7 +107,7 @@ def test_without_a_connection_all_of_it_is(docker, copying):
 
 def test_much_that_came_whole_is_not_compared(docker, copying, monkeypatch):
     monkeypatch.setattr(output, "SMALL", 100)
-    copying.begin("x", attached(frames(TEXT)))
+    copying.begin("x", attached(dockerlog.frame(TEXT)))
     until_paused(copying)
     copying.finish(damaged=False)
     assert rest(copying) == TEXT
@@ -88,7 +115,7 @@ def test_much_that_came_whole_is_not_compared(docker, copying, monkeypatch):
 
 
 def test_an_engine_that_has_lost_the_log_has_nothing_more(docker, copying):
-    copying.begin("x", attached(frames(TEXT)))
+    copying.begin("x", attached(dockerlog.frame(TEXT)))
     until_paused(copying)
     del docker.containers["x"]
     copying.finish(damaged=True)
@@ -96,8 +123,8 @@ def test_an_engine_that_has_lost_the_log_has_nothing_more(docker, copying):
 
 
 def test_an_engine_that_comes_back_is_waited_for(docker, copying):
-    docker.containers["x"].log = [frames(TEXT)]
-    copying.begin("x", attached(frames(TEXT[:10])))
+    docker.containers["x"].log = [dockerlog.frame(TEXT)]
+    copying.begin("x", attached(dockerlog.frame(TEXT[:10])))
     until_paused(copying)
     docker.lose("GET /logs")
     copying.finish(damaged=True)
@@ -112,8 +139,8 @@ def test_what_never_began_ends(copying):
 
 def test_a_container_is_let_go_where_nobody_reads(docker, copying):
     """And nothing is lost or twice there when somebody does."""
-    docker.containers["x"].log = [frames(TEXT * 20)]
-    copying.begin("x", attached(frames(TEXT * 20)[: 150 * 1024]))
+    docker.containers["x"].log = [dockerlog.frame(TEXT * 20)]
+    copying.begin("x", attached(dockerlog.frame(TEXT * 20)[: 150 * 1024]))
     while not copying.blocked:
         select.select([copying.paused], [], [], 0.01)
     copying.detach()
@@ -123,6 +150,6 @@ def test_a_container_is_let_go_where_nobody_reads(docker, copying):
 
 
 def test_who_closes_does_not_wait_for_room(docker, copying):
-    copying.begin("x", attached(frames(TEXT * 20)[: 150 * 1024]))
+    copying.begin("x", attached(dockerlog.frame(TEXT * 20)[: 150 * 1024]))
     while not copying.blocked:
         select.select([copying.paused], [], [], 0.01)
