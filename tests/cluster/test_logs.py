@@ -246,3 +246,19 @@ async def test_breaks(
             await collector.finish()
         assert run.lines() == run.kept()
         assert len(run.lines()) == 8 * 304 + 1
+
+
+@pytest.mark.long
+async def test_rotation(run: Run) -> None:
+    """The kubelet begins a new file when one has 10 MiB, which it looks at every ten seconds.
+
+    What is followed has all of it, though the cluster has the last file only.
+    """
+    run.create("for round in 1 2 3 4 5 6; do seq ${round}00000 ${round}99999; sleep 6; done")
+    with trio.fail_after(PATIENCE * 2):
+        async with run.collecting() as collector:
+            await run.has_ended()
+            await collector.finish()
+    found = run.lines()
+    assert len(run.kept()) < len(found)
+    assert found == [b"%d" % number for number in range(100_000, 700_000)]
