@@ -28,8 +28,8 @@ _LOGS: dict[str, dict[str, Any]] = {
     "Docker": {"Type": "local", "Config": {"max-size": "1000g", "max-file": "1", "compress": "false"}},
     "Podman": {"Type": "json-file", "Config": {}},  # which is its k8s-file
 }
-"""How an engine keeps what a program prints: all of it, byte for byte, but for the newlines that `local` loses,
-which the supervisor puts in (its `locallog`). Docker's json-file changes what is no text, which a supervisor
+"""How an engine keeps what a program prints: all of it, byte for byte, but for newlines that `local` loses,
+which the supervisor puts in (`locallog`). Docker's json-file changes what is no text, which a supervisor
 that counts bytes would take for more than it has read.
 """
 
