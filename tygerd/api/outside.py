@@ -1,23 +1,27 @@
 """The data plane for other machines: where it listens, which certificate it shows, and its table of routes.
 
-That table has blobs and containers and nothing else: what may be asked is what a signature allows.
+That table has blobs and containers and nothing else: what may be asked is what a signature allows. Whoever
+asks for more is answered, and has to connect anew: that costs him more than it costs us.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import logging
 import os
 import resource
 import secrets
 import socket
 import ssl
+from collections.abc import Sequence
 
 import trio
 
 from tyger import errors
 from tygerd import clock, storesettings
 from tygerd.api import blobs, context
-from tygerd.http import connection, plane, receive, router
+from tygerd.http import connection, messages, plane, problems, receive, router
 from tygerd.identity import certificates
 
 RELOAD = 10.0
@@ -31,6 +35,47 @@ FDS_EACH = 4
 which never lacks any because of what strangers open."""
 
 logger = logging.getLogger(__name__)
+
+
+class Table(router.Router):
+    """Routes of which no refusal leaves the connection open; those of a good client are rare."""
+
+    def __init__(self, routes: Sequence[router.Route]) -> None:
+        super().__init__([dataclasses.replace(each, handler=_closing(each.handler)) for each in routes])
+
+    def target(self, method: str, text: str) -> router.Target:
+        """Any target, also one that is no path."""
+        try:
+            return super().target(method, text)
+        except errors.Problem:
+            return router.Target(text, (text,), messages.Fields(), legacy_version_conflict=False)
+
+    def match(self, method: str, target: router.Target) -> router.Match:
+        """The route for this request; where there is none, one that says so."""
+        try:
+            return super().match(method, target)
+        except errors.Problem as problem:
+            why = problem
+
+            async def refuse(_app: context.App, request: messages.Request) -> messages.Response:
+                answer = problems.answer(why, request.id)
+                return messages.Response(answer.status, answer.body, [*answer.headers, _CLOSE])
+
+            return router.Match(router.Route(method, "/", refuse, "Nothing", streams_body=True), {})
+
+
+_CLOSE = ("Connection", "close")
+
+
+def _closing(handler: router.Handler) -> router.Handler:
+    @functools.wraps(handler)
+    async def closing(app: context.App, request: messages.Request) -> messages.Answer:
+        answer = await handler(app, request)
+        if isinstance(answer, messages.Response) and answer.status in (400, 403):
+            answer.headers = [*answer.headers, _CLOSE]
+        return answer
+
+    return closing
 
 
 class Outside:
@@ -86,7 +131,7 @@ class Outside:
         """What serves it; once."""
         site = connection.Site(
             app=app,
-            router=router.Router(blobs.ROUTES),
+            router=Table(blobs.ROUTES),
             limits=app.config.limits,
             version=app.version,
             fds=receive.Quota(0),

@@ -1,9 +1,10 @@
 """The data plane's TCP listener: TLS on every connection, and bounds on what strangers can take.
 
-Anybody in the network may connect, so a connection costs its peer as much as us, and none is owed to it. When
-there are too many, of all or of one address, the one is closed that has asked for nothing, or for nothing for
-the longest time; a client replaces a connection that went stale by another. Requests under way are never cut
-for that: when there is nothing else, newcomers wait in the kernel's queue.
+Anybody in the network may connect. An address gets so many new connections a second, a handshake being
+arithmetic, and whoever was refused something has to make another one (`api.outside`). When there are too
+many, of all or of one address, the one is closed that has asked for nothing, or for nothing for the longest
+time; a client replaces a connection that went stale by another. Requests under way are never cut for that:
+when there is nothing else, newcomers wait in the kernel's queue.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import NamedTuple
 import trio
 
 from tyger import errors
+from tygerd import clock
 from tygerd.http import connection, messages, tls
 
 BACKLOG = 512
@@ -29,6 +31,19 @@ BACKLOG = 512
 
 SHARE = 4
 """One address may have a quarter of all connections; a node of a cluster may show all its pods as one."""
+
+RATE = 100.0
+"""New connections a second from one address, beyond as many as it may have open. Each costs a processor here
+a millisecond, and a client keeps those it has."""
+
+ADDRESSES = 4096
+"""So many addresses' rates are remembered; then those are forgotten that have not come for some seconds."""
+
+UNSENT = 256 * 1024
+"""Bytes of an answer that wait in the kernel and are not yet on their way, at most: a block has many such."""
+
+_TCP_NOTSENT_LOWAT = 25
+"""Linux's number; `socket` has it since Python 3.12."""
 
 OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 RESOURCE_PAUSE = 0.1
@@ -41,10 +56,31 @@ logger = logging.getLogger(__name__)
 
 
 class Statistics(NamedTuple):
-    """What the listener holds, and how many connections it has closed to make room for others."""
+    """What the listener holds, how many connections it has closed to make room, and at once."""
 
     connections: int
     closed_for_others_total: int
+    turned_away_total: int
+
+
+class Rates:
+    """How many connections each address may still make: `burst` at once, then `rate` a second."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._left: dict[str, tuple[float, float]] = {}
+
+    def take(self, peer: str) -> bool:
+        """Count one more; False where it is one too many."""
+        now = clock.boottime()
+        left, since = self._left.get(peer, (self._burst, now))
+        left = min(self._burst, left + (now - since) * self._rate)
+        if len(self._left) >= ADDRESSES:
+            full_after = self._burst / self._rate
+            self._left = {each: at for each, at in self._left.items() if now - at[1] < full_after}
+        self._left[peer] = max(0.0, left - 1), now
+        return left >= 1
 
 
 @dataclass(eq=False)
@@ -109,6 +145,7 @@ class Plane:
         stop_deadline: float,
         stall: float = tls.STALL,
         handshake: float = tls.HANDSHAKE,
+        rate: float = RATE,
     ) -> None:
         self._site = site
         self._listening = trio.socket.from_stdlib_socket(listening)
@@ -120,13 +157,15 @@ class Plane:
         self._handshake = handshake
         self._held: set[_Held] = set()
         self._of: collections.Counter[str] = collections.Counter()
+        self._rates = Rates(rate, self._most_of_one)
         self._closed_for_others = 0
+        self._turned_away = 0
         self._accepting = trio.CancelScope()
         self._ended = trio.Event()
 
     def statistics(self) -> Statistics:
         """A snapshot, for /status and /metrics."""
-        return Statistics(len(self._held), self._closed_for_others)
+        return Statistics(len(self._held), self._closed_for_others, self._turned_away)
 
     async def serve(self) -> None:
         """Serve until `stop` was called and all connections have ended, or their deadline has passed."""
@@ -166,15 +205,18 @@ class Plane:
 
     def _hold(self, sock: trio.socket.SocketType, peer: str) -> _Held | None:
         """Count a new connection; None where it has ended already, or its address may have no more."""
-        if self._of[peer] >= self._most_of_one and not self._make_room(
-            held for held in self._held if held.peer == peer
+        if not self._rates.take(peer) or (
+            self._of[peer] >= self._most_of_one
+            and not self._make_room(held for held in self._held if held.peer == peer)
         ):
-            logger.debug("%s has too many connections", peer)
+            logger.debug("%s has or makes too many connections", peer)
+            self._turned_away += 1
             sock.close()
             return None
         try:
             sock.getpeername()  # of one that is gone Python's TLS would leave the descriptor to the collector
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             secured = tls.Secured(sock, self._context(), stall=self._stall)
         except OSError as error:

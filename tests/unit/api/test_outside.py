@@ -51,6 +51,18 @@ async def test_blobs_are_written_and_read(app, tmp_path):
         assert answer.headers["content-md5"] == "XUFAKrxLKna5cZ2REBfFkg=="
         forged = await peer.ask("GET", f"{target}/00/000?{query[:-4]}AAAA")
         assert (forged.status, forged.headers["x-ms-error-code"]) == (403, "AuthenticationFailed")
+        assert await peer.closed()
+
+
+async def test_what_is_not_there_yet_can_be_asked_for_again(app, tmp_path):
+    await app.store.create("buffer1")
+    app.store._urls.tcp = ""
+    async with serving(app, tmp_path) as peer:
+        url = await app.store.url("buffer1", writeable=False, ttl=timedelta(minutes=1), over_tcp=True)
+        for _ in range(3):
+            answer = await peer.ask("GET", url.replace("?", "/00/000?"))
+            assert (answer.status, answer.headers["x-ms-error-code"]) == (404, "BlobNotFound")
+            assert "connection" not in answer.headers
 
 
 @pytest.mark.parametrize(
@@ -68,6 +80,8 @@ async def test_blobs_are_written_and_read(app, tmp_path):
         ("POST", "/transfers"),
         ("HEAD", "/relays/run-1-temp-x"),
         ("GET", "/containers/../buffers?api-version=1.0"),
+        ("GET", "/containers/buffer1/x?sig=%ff"),
+        ("GET", "*"),
         ("GET", "/containers/%2e%2e/%2e%2e/status?api-version=1.0"),
     ],
 )
@@ -76,6 +90,8 @@ async def test_nothing_else_is_there(app, tmp_path, method, path):
         answer = await peer.ask(method, path, b"" if method == "POST" else None)
         assert answer.status in (400, 403, 404, 405)
         assert b"items" not in answer.body
+        assert answer.headers["connection"] == "close"
+        assert await peer.closed()
 
 
 def test_nobody_asked_for_it(tmp_path):

@@ -51,7 +51,7 @@ async def running(certificate, connections=16, gates=None, **options):
         listening,
         lambda: certificate.context,
         connections=connections,
-        **{"stop_deadline": wire.PATIENCE, **options},
+        **{"stop_deadline": wire.PATIENCE, "rate": 1e9, **options},
     )
     port = listening.getsockname()[1]
     it.ended = trio.Event()
@@ -102,7 +102,9 @@ async def is_open(peer):
 async def test_requests_are_served_and_counted(certificate):
     async with running(certificate) as it:
         (peer,) = await served(it, 1)
-        assert it.statistics() == plane.Statistics(connections=1, closed_for_others_total=0)
+        assert it.statistics() == plane.Statistics(
+            connections=1, closed_for_others_total=0, turned_away_total=0
+        )
         await peer.stream.aclose()
         await trio.testing.wait_all_tasks_blocked(0.05)
         assert it.statistics().connections == 0
@@ -115,7 +117,9 @@ async def test_of_one_address_the_longest_idle_goes_first(certificate):
         (fifth,) = await served(it, 1)
         assert await second.closed()
         assert all([await is_open(peer) for peer in (first, third, fourth, fifth)])
-        assert it.statistics() == plane.Statistics(connections=4, closed_for_others_total=1)
+        assert it.statistics() == plane.Statistics(
+            connections=4, closed_for_others_total=1, turned_away_total=0
+        )
 
 
 async def test_who_has_asked_for_nothing_goes_before(certificate):
@@ -147,6 +151,7 @@ async def test_a_request_under_way_is_never_cut(certificate):
         refused = await it.dial()  # of the same address: it is not waited for
         with contextlib.suppress(ConnectionResetError):
             assert await refused.recv(1) == b""
+        assert it.statistics().turned_away_total == 1
         gates.open.set()
         assert [(await peer.answer()).body for peer in busy] == [b'"slow"'] * 4
 
@@ -168,8 +173,51 @@ async def test_newcomers_wait_while_everybody_is_busy(certificate, monkeypatch):
         gates.open.set()
         assert [(await peer.answer()).body for peer in busy] == [b'"slow"'] * 2
         assert await is_open(await tlspeer.over(fourth, certificate.trusted))
-        assert it.statistics() == plane.Statistics(connections=2, closed_for_others_total=2)
+        assert it.statistics()[:2] == (2, 2)
         assert await third.closed()  # it has waited longest for something to do
+
+
+async def test_who_makes_too_many_connections_is_turned_away(certificate, now):
+    async with running(certificate, rate=2) as it:  # 4 at once
+        for _ in range(4):
+            with await it.dial():
+                pass
+        fifth = await it.dial()
+        with contextlib.suppress(ConnectionResetError):
+            assert await fifth.recv(1) == b""
+        assert it.statistics().turned_away_total == 1
+        now[0] += 0.5
+        assert await is_open(await it.connect())
+
+
+@pytest.fixture
+def now(monkeypatch):
+    time = [1000.0]
+    monkeypatch.setattr(plane.clock, "boottime", lambda: time[0])
+    return time
+
+
+def test_rates(now, monkeypatch):
+    monkeypatch.setattr(plane, "ADDRESSES", 3)
+    rates = plane.Rates(rate=10, burst=2)
+    assert [rates.take("a") for _ in range(3)] == [True, True, False]
+    assert rates.take("b")  # another one's affair
+    now[0] += 0.1
+    assert [rates.take("a") for _ in range(2)] == [True, False]
+    now[0] += 3600
+    assert [rates.take("a") for _ in range(3)] == [True, True, False]  # no more than at first
+    for peer in "cdef":
+        assert rates.take(peer)
+    assert not rates.take("a")  # who came a moment ago is remembered
+
+
+def test_rates_of_those_who_come_no_more_are_forgotten(now, monkeypatch):
+    monkeypatch.setattr(plane, "ADDRESSES", 10)
+    rates = plane.Rates(rate=10, burst=2)
+    for number in range(100):
+        now[0] += 0.1
+        rates.take(str(number))
+    assert len(rates._left) <= 10
 
 
 async def test_a_stop_lets_a_request_finish(certificate):
