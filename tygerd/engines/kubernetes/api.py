@@ -90,7 +90,7 @@ class Api:
             NotFound: there is no such namespace.
         """
         kind = body["kind"]
-        what = f"create {_called(kind, body['metadata'].get('name', ''))}"
+        what = f"create {_called(kind, body.get('metadata', {}).get('name', ''))}"
         return await self._json("POST", kind, body=body, what=what)
 
     async def get(self, kind: str, name: str) -> Object:
@@ -366,5 +366,9 @@ def _query(said: Mapping[str, str]) -> str:
 
 
 def _called(kind: str, name: str) -> str:
-    words = {"StatefulSet": "stateful set", "ServiceAccount": "service account"}
+    words = {
+        "SelfSubjectAccessReview": "question about our rights",
+        "ServiceAccount": "service account",
+        "StatefulSet": "stateful set",
+    }
     return f"the {words.get(kind, kind.lower())} {name}".rstrip()
