@@ -272,11 +272,11 @@ class DataPlane:
                 if method != "GET":
                     said.finish()
         except ssl.SSLCertVerificationError as error:
-            message = (
-                f"the certificate of {url.place} is not trusted: {error.verify_message};"
-                " if its authority is your own, name it in tygerd.toml, [transfer] ca_file"
-            )
-            raise errors.Problem(errors.CONFIG, message) from None
+            message = f"the certificate of {url.place} is not trusted: {error.verify_message}"
+            if self._settings is not None and self._settings.pinned is not None:
+                raise TransientError(message) from None  # what is pinned is about to be replaced, too
+            hint = "; if its authority is your own, name it in tygerd.toml, [transfer] ca_file"
+            raise errors.Problem(errors.CONFIG, message + hint) from None
         except connection.ShortFileError as error:
             raise errors.Problem(errors.CORRUPT, f"a file in the spool is damaged: {error}") from None
         except exchange.AbortedError:
