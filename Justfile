@@ -70,7 +70,7 @@ setup:
 setup-tests:
     @bash packaging/setup.sh tests
 
-# what `test-cluster` needs besides: etcd, containerd, and Kubernetes itself, compiled once in some minutes
+# what `test-cluster` needs besides: containerd, and Kubernetes itself, compiled once in some minutes
 setup-cluster:
     @bash packaging/setup.sh cluster
 

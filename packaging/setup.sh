@@ -98,11 +98,10 @@ if [[ $tests && ! -x $venv/docker/usr/sbin/dockerd ]] && ! command -v dockerd >/
     fi
 fi
 
-# What of a Kubernetes Debian has (tests/cluster). Unpacked, too: its etcd and its containerd would start as services.
+# What of a Kubernetes Debian has (tests/cluster). Unpacked, too: its containerd would start as a service.
 unpacked=()
 if [[ $cluster ]]; then
     have=$PATH:/usr/sbin:$venv/cluster/usr/bin:$venv/cluster/usr/sbin
-    PATH=$have command -v etcd >/dev/null || unpacked+=(etcd-server)
     PATH=$have command -v ctr >/dev/null || unpacked+=(containerd)
     [[ -x /usr/lib/cni/bridge || -x $venv/cluster/usr/lib/cni/bridge ]] || unpacked+=(containernetworking-plugins)
 fi

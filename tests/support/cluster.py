@@ -10,7 +10,7 @@ Any other will do:
 
 TYGER_TEST_KUBECONFIG          its kubeconfig: contexts as usual; a token or a client certificate
 TYGER_TEST_CLUSTER_HOST        the address at which its pods reach this machine; needed
-TYGER_TEST_CLUSTER_REGISTRY    where it pulls `busybox:1` and `tyger-pump:test` from, needed
+TYGER_TEST_CLUSTER_REGISTRY    where it pulls `busybox:1` and `tyger-pump:latest` from, needed
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import json
 import os
 import pathlib
 import secrets
-import shutil
 import ssl
 import subprocess
 import tempfile
@@ -194,8 +193,9 @@ def named() -> Cluster:
 @contextlib.contextmanager
 def another(number: int) -> Iterator[Cluster]:
     """A second cluster, for tests that stop its parts; `number` is one that nobody else uses (1 to 9)."""
-    if shutil.which("etcd") is None:
-        pytest.skip("no etcd")
+    lacks = subprocess.run([str(SCRIPT), "missing"], capture_output=True, text=True, check=False)
+    if lacks.returncode:
+        pytest.skip(lacks.stdout.strip())
     with tempfile.TemporaryDirectory(prefix="tyger-another-cluster-", dir="/tmp") as place:
         env = os.environ | {"CLUSTER_NUMBER": str(number), "CLUSTER_DIR": f"{place}/c"}
         try:

@@ -15,6 +15,7 @@ import (
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/coremain"
 	"github.com/spf13/cobra"
+	"go.etcd.io/etcd/server/v3/etcdmain"
 	"k8s.io/component-base/cli"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
@@ -37,8 +38,11 @@ func main() {
 		dnsserver.Directives = []string{"bind", "errors", "kubernetes"}
 		coremain.Run()
 		return
+	case "etcd":
+		etcdmain.Main(os.Args)
+		return
 	default:
-		fmt.Fprintf(os.Stderr, "%s: call me kube-apiserver, kube-controller-manager, kube-scheduler, kubelet or coredns\n", name)
+		fmt.Fprintf(os.Stderr, "%s: call me kube-apiserver, kube-controller-manager, kube-scheduler, kubelet, etcd or coredns\n", name)
 		os.Exit(64)
 	}
 	os.Exit(cli.Run(command))
