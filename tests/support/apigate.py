@@ -305,6 +305,11 @@ class Gate:
             self._server_at.hostname or "", port, context=self._cluster.trust, timeout=PATIENCE * 10
         )
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """By which the cluster knows us."""
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
     @contextlib.contextmanager
     def streaming(self, stream: _Stream) -> Iterator[None]:
         """An answer, while it is on its way."""
@@ -350,8 +355,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         upstream = self.the_gate.connect()
         try:
             headers = {name: value for name, value in self.headers.items() if name.lower() not in SKIPPED}
-            if self.the_gate.token:
-                headers["Authorization"] = f"Bearer {self.the_gate.token}"
+            headers |= self.the_gate.headers
             if "upgrade" in self.headers.get("Connection", "").lower():
                 self._tunnel(upstream, headers)
                 return
