@@ -502,7 +502,7 @@ def test_what_this_engine_ignores_is_kept_and_shown(talk):
         "true",
         identity="somebody",
         maxReplicas=7,
-        resources={"requests": {"cpu": "1"}, "limits": {"memory": "1Gi"}, "gpu": "0", "shm": "1Mi"},
+        resources={"requests": {"cpu": "1"}, "limits": {"memory": "0"}, "gpu": "0", "shm": "1Mi"},
     )
     target = {"codespec": spec, "nodePool": "pool", "replicas": 1}
     made = runs.create(talk, {"job": target, "cluster": "anywhere"})

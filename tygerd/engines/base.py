@@ -51,7 +51,7 @@ MEANINGS: Mapping[str, Meaning] = {
     "gpu": Meaning("GPUs for a codespec that asks for them"),
     "replicas": Meaning("several replicas of a job without outputs, and of workers"),
     "ephemeral_buffers": Meaning("buffers given as `_`: read while they are written, and kept nowhere"),
-    "limits": Meaning("limits of processor time and memory are enforced", "runs without them"),
+    "limits": Meaning("limits of processor time and memory are enforced"),
     "pull": Meaning("images are pulled, with `--pull` or where the configuration says so"),
     "node_pools": Meaning("a target chooses among kinds of machines", "runs wherever it may"),
     "docker": Meaning("images are those of a Docker or Podman engine on this host", ""),

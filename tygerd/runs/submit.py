@@ -112,6 +112,11 @@ def check_codespecs(
     if codespec.sockets and not traits.sockets:
         raise _refused(f"sockets are not supported by the {traits.name} engine")
     for each in (codespec, worker):
+        if each is not None and not traits.limits and (which := _limited(each)):
+            raise _refused(
+                f"limits: the {traits.name} engine does not limit a job's {which}; leave"
+                f" resources.limits.{which} out"
+            )
         gpu = each.resources.gpu if each and each.resources else None
         if gpu is None or traits.gpu or not quantity.parse(gpu).nanos:
             continue
@@ -171,6 +176,16 @@ def started(given: Mapping[str, str]) -> dict[str, str]:
         name: f"{resource.TEMPORARY}{ids.new()}" if buffer == EPHEMERAL else buffer
         for name, buffer in given.items()
     }
+
+
+def _limited(codespec: model.CodespecBase) -> str | None:
+    """Of what it asks for a limit."""
+    limits = codespec.resources.limits if codespec.resources else None
+    for which in ("cpu", "memory"):
+        value = getattr(limits, which, None)
+        if value is not None and quantity.parse(value).nanos:
+            return which
+    return None
 
 
 def _refused(message: str) -> errors.Problem:

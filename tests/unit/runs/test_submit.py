@@ -77,6 +77,10 @@ def worker(**more):
 GPU = model.Resources(gpu="1")
 
 
+def limited(**amounts):
+    return model.Resources(limits=model.Overcommittable(**amounts))
+
+
 @pytest.mark.parametrize(
     ("codespec", "beside", "traits", "word"),
     [
@@ -84,6 +88,13 @@ GPU = model.Resources(gpu="1")
         (job(resources=GPU), None, NOTHING, "gpu: the process engine gives no GPU"),
         (job(), worker(resources=GPU), NOTHING, "gpu: the process engine gives no GPU"),
         (job(resources=GPU), None, base.Traits("c", docker=True), "does not have the NVIDIA runtime"),
+        (
+            job(resources=limited(cpu="1")),
+            None,
+            NOTHING,
+            "limits: the process engine does not limit a job's cpu",
+        ),
+        (job(), worker(resources=limited(memory="1Gi")), NOTHING, "leave resources.limits.memory out"),
     ],
 )
 def test_codespecs_that_this_engine_cannot_run(codespec, beside, traits, word):
@@ -95,6 +106,14 @@ def test_codespecs_that_this_engine_cannot_run(codespec, beside, traits, word):
 def test_no_gpu_is_no_gpu(gpu):
     submit.check_codespecs(job(resources=model.Resources(gpu=gpu)), None, NOTHING)
     submit.check_codespecs(job(), worker(resources=GPU), base.Traits("g", gpu=True))
+
+
+@pytest.mark.parametrize("amounts", [{}, {"cpu": "0", "memory": 0}])
+def test_no_limits_are_no_limits(amounts):
+    submit.check_codespecs(job(resources=limited(**amounts)), None, NOTHING)
+    asked = model.Resources(requests=model.Overcommittable(cpu="1", memory="1Gi"))
+    submit.check_codespecs(job(resources=asked), worker(), NOTHING)
+    submit.check_codespecs(job(resources=limited(cpu="1")), None, base.Traits("l", limits=True))
 
 
 def test_a_codespec_is_of_the_kind_that_its_place_asks_for():

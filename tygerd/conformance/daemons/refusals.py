@@ -40,6 +40,7 @@ def what_is_not_declared_is_refused_by_name(site: suite.Site) -> None:
         "replicas": ("replicas", _run(site, job={"replicas": 2})),
         "sockets": ("sockets", _run(site, codespec={"sockets": [{"port": 1234, "outputBuffer": "out"}]})),
         "gpu": ("gpu", _run(site, codespec={"resources": {"gpu": 1}})),
+        "limits": ("limits", _run(site, codespec={"resources": {"limits": {"memory": "1Gi"}}})),
         "ephemeral_buffers": ("ephemeral", _run(site, job={"buffers": {"out": "_"}})),
     }
     before = _everything(client)

@@ -207,6 +207,20 @@ def _words(codespec: model.CodespecBase, image: images.Image) -> list[str]:
     return [*image.entrypoint, *(codespec.args or image.command)]
 
 
+def check_limits(facts: find.Facts, codespec: model.CodespecBase) -> None:
+    """Refuse limits that this engine cannot set, as where it has no right to its control groups.
+
+    Raises:
+        Problem: INVALID_INPUT, naming it.
+    """
+    which = next((name for name in ("cpu", "memory") if _amount(codespec, name)), None)
+    if which is not None and not facts.limits:
+        raise _refused(
+            f"limits: the {facts.name} engine cannot limit a job's {which} on this host; leave"
+            f" resources.limits.{which} out"
+        )
+
+
 def _limits(place: Place, codespec: model.CodespecBase) -> dict[str, Any]:
     """Limits of resources that are enforced; what is merely requested is not."""
     limits: dict[str, Any] = {}

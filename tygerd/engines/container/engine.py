@@ -112,6 +112,7 @@ class ContainerEngine(engine.SupervisedEngine):
                     " required for GPU support.",
                 )
             for each in filter(None, (codespec, worker)):
+                body.check_limits(place.facts, each)
                 image = await images.inspect(asked, each.image)
                 body.check(each, image)
                 if image is not None:

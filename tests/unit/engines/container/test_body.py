@@ -178,6 +178,10 @@ def test_resources(place, fields, asked):
 
 def test_an_engine_that_cannot_limit_is_not_asked_to(place):
     weak = place._replace(facts=place.facts._replace(limits=False))
+    body.check_limits(place.facts, job(**resources(cpu="1", memory="64Mi")).codespec)
+    body.check_limits(weak.facts, job(**resources(cpu="0", shm="1Gi")).codespec)
+    with pytest.raises(errors.Problem, match="limits: the Docker engine cannot limit a job's memory on this"):
+        body.check_limits(weak.facts, job(**resources(memory="64Mi")).codespec)
     host = request(weak, job(**resources(cpu="1", memory="64Mi", shm="1Gi")))["HostConfig"]
     assert not {"NanoCpus", "Memory"} & set(host)
     assert "ShmSize" in host
