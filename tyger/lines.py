@@ -7,9 +7,12 @@ Takes chunked answers only, which is what all our long streams of lines are. Sta
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from tyger import client, errors
+from tyger import client, errors, sockets
+
+T = TypeVar("T")
 
 LONGEST = 1024 * 1024
 """Bytes of one line that we accept; a transfer's is a few hundred."""
@@ -60,6 +63,23 @@ class Lines:
         while (line := self.take()) == b"":
             pass
         return None if line is None else decoded(line)
+
+    def until(self, take: Callable[[dict[str, Any]], T | None], wait: Callable[[Lines], None]) -> T:
+        """Hand objects to `take` until it returns something, which is the result.
+
+        `wait` is called when there is none, to receive more, whatever else it waits for.
+
+        Raises:
+            Problem: PROTOCOL.
+            Disconnected: the answer has ended before.
+        """
+        while True:
+            while (value := self.object()) is not None:
+                if (result := take(value)) is not None:
+                    return result
+            if self.ended:
+                raise sockets.Disconnected("the daemon closed the connection")
+            wait(self)
 
     def _decode(self) -> bool:
         """Move decoded bytes to the text; False when more has to come first."""

@@ -94,7 +94,7 @@ class _Reader:
             try:
                 with self._attach() as events:
                     self._retries.success()
-                    return self._follow(lines.Lines(events))
+                    return lines.Lines(events).until(self._take, self._wait)
             except sockets.Interrupted:
                 break
             except errors.Problem as lost:
@@ -112,15 +112,6 @@ class _Reader:
             fds=[self._sink.fd],
             wake=self._stop.fileno(),
         )
-
-    def _follow(self, events: lines.Lines) -> streams.Result:
-        while True:
-            while (event := events.object()) is not None:
-                if (result := self._take(event)) is not None:
-                    return result
-            if events.ended:
-                raise sockets.Disconnected("the daemon closed the connection")
-            self._wait(events)
 
     def _wait(self, events: lines.Lines) -> None:
         poller = select.poll()

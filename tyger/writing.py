@@ -139,7 +139,7 @@ class _Writer:
                     self._attached = True
                     self._retries.success()
                     try:
-                        return self._follow(lines.Lines(events))
+                        return lines.Lines(events).until(self._take, self._wait)
                     except sockets.Interrupted:
                         return self._stopped()  # while the connection is open: its end would be a reason, too
             except sockets.Interrupted:
@@ -170,15 +170,6 @@ class _Writer:
         self._offered = not self._attached
         self._due.clear()
         return self._client.stream("POST", path, body=body, fds=[self._source.fd], wake=self._stop.fileno())
-
-    def _follow(self, events: lines.Lines) -> streams.Result:
-        while True:
-            while (event := events.object()) is not None:
-                if (result := self._take(event)) is not None:
-                    return result
-            if events.ended:
-                raise sockets.Disconnected("the daemon closed the connection")
-            self._wait(events)
 
     def _wait(self, events: lines.Lines) -> None:
         """Wait for whatever comes first, and do what it asks for. Raises Interrupted for `Stop`."""

@@ -91,3 +91,25 @@ def test_an_answer_of_known_length_is_refused():
 
 def test_decoding_one():
     assert lines.decoded(json.dumps({"a": "ü"}).encode()) == {"a": "ü"}
+
+
+def test_until_an_object_is_the_one(answer):
+    """What has come is taken before anything is waited for, and a proper end is not the result either."""
+    far, it = answer
+    pieces = [chunks(b'{"n": 1}\n{"n": 2}\n{"n"', b": 3}\n"), chunks(b'{"n": 4}\n') + b"0\r\n\r\n"]
+    seen = []
+
+    def take(value):
+        seen.append(value["n"])
+        return "three" if value["n"] == 3 else None
+
+    def wait(events):
+        seen.append("wait")
+        far.sendall(pieces.pop(0))
+        events.receive()
+
+    assert it.until(take, wait) == "three"
+    assert seen == ["wait", 1, 2, 3]
+    with pytest.raises(sockets.Disconnected, match="the daemon closed the connection"):
+        it.until(take, wait)
+    assert seen[4:] == ["wait", 4]
