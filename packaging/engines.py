@@ -8,11 +8,14 @@ from __future__ import annotations
 import pathlib
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 
 from tyger import paths
 from tygerd import config
 from tygerd.engines import base
 from tygerd.engines.container import engine as container
+from tygerd.engines.kubernetes import engine as kubernetes
+from tygerd.engines.kubernetes import secrets
 from tygerd.engines.process import engine as process
 
 PAGE = pathlib.Path(__file__).resolve().parents[1] / "docs/engines.md"
@@ -21,6 +24,8 @@ MARK = "<!-- Made by packaging/engines.py; what is written below this line is lo
 DEPENDS = {
     ("container", "gpu"): "where the engine has NVIDIA's runtime",
     ("container", "limits"): "where the engine can set them",
+    ("kubernetes", "gpu"): "where the cluster has some",
+    ("kubernetes", "pull"): "by its nodes, as it is configured",
 }
 """What an engine that was not asked yet is taken to be able to do, and is not everywhere."""
 
@@ -28,8 +33,15 @@ DEPENDS = {
 def declared() -> list[base.Traits]:
     """The traits of every engine for users' runs, as before they have been reached."""
     nowhere = paths.Paths(system=False, socket="/s", state="/nowhere", config="/c")
+
+    async def sign(buffer: str, _writeable: bool, _ttl: timedelta) -> str:
+        return buffer
+
     there = container.ContainerEngine(nowhere, config.Config(), installation="x", environ={})
-    return [process.ProcessEngine(nowhere, config.Config()).traits, there.traits]
+    cluster = kubernetes.KubernetesEngine(
+        nowhere, config.Config(), installation="x", urls=secrets.AccessUrls(sign), environ={}
+    )
+    return [process.ProcessEngine(nowhere, config.Config()).traits, there.traits, cluster.traits]
 
 
 def table(engines: list[base.Traits]) -> Iterator[str]:

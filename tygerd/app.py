@@ -15,6 +15,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import trio
 
@@ -28,8 +29,10 @@ from tygerd.catalog import db
 from tygerd.codespecs import service as codespecs
 from tygerd.copying import engine as copier
 from tygerd.copying import service as copying
-from tygerd.engines import several
+from tygerd.engines import base, several
 from tygerd.engines.container import engine as container
+from tygerd.engines.kubernetes import engine as kubernetes
+from tygerd.engines.kubernetes import secrets as pod_secrets
 from tygerd.engines.process import engine as process
 from tygerd.engines.supervised import spawn
 from tygerd.http import connection, listener, problems, receive, router, server
@@ -237,16 +240,10 @@ async def _parts(
             announce=news.announce,
         )
         codespec_service = codespecs.Codespecs(catalog)
-        supervisors = spawn.Supervisors()
         run_service = runs.Runs(
             catalog,
             several.Engines(
-                [
-                    container.ContainerEngine(
-                        where, settings, installation=catalog.installation, supervisors=supervisors
-                    ),
-                    process.ProcessEngine(where, settings, supervisors),
-                ],
+                _engines(where, settings, catalog.installation, buffer_service, tcp),
                 copier.CopyEngine(
                     where.state,
                     copying.Copying(
@@ -298,6 +295,29 @@ async def _parts(
             await elsewhere.close()
     finally:
         catalog.close()
+
+
+def _engines(
+    where: paths.Paths,
+    settings: config.Config,
+    installation: str,
+    buffer_service: buffers.Buffers,
+    tcp: outside.Outside | None,
+) -> list[base.Engine]:
+    """Those for what users submit, the preferred first: on this host before elsewhere."""
+    supervisors = spawn.Supervisors()
+    every: list[base.Engine] = [
+        container.ContainerEngine(where, settings, installation=installation, supervisors=supervisors),
+        process.ProcessEngine(where, settings, supervisors),
+    ]
+    if settings.engine.kubernetes is not None:
+
+        async def sign(buffer: str, writeable: bool, ttl: timedelta) -> str:
+            return await buffer_service.access_url(buffer, writeable=writeable, ttl=ttl, over_tcp=True)
+
+        urls = pod_secrets.AccessUrls(sign, (lambda: None) if tcp is None else tcp.trusted)
+        every.append(kubernetes.KubernetesEngine(where, settings, installation=installation, urls=urls))
+    return every
 
 
 def _listen(where: paths.Paths, settings: config.Config) -> listener.Listener:

@@ -277,11 +277,12 @@ class Engine(Table, frozen=True):
     """[engine]: where runs are executed."""
 
     use: Annotated[
-        Literal["auto", "process", "container"],
+        Literal["auto", "process", "container", "kubernetes"],
         Help(
             description="Which engine executes a run that names none with --engine. `auto`: a container"
             " engine that answers and has the image, or may pull it; else the process engine, where the image"
-            ' is mapped. In a file without tables of engines, `engine = "process"` is short for it.'
+            " is mapped; else the cluster, if there is a table for it. In a file without tables of engines,"
+            ' `engine = "process"` is short for it.'
         ),
     ] = "auto"
     process: Annotated[Process, Help(description="Runs as processes of this host.")] = Process()
@@ -291,3 +292,7 @@ class Engine(Table, frozen=True):
     kubernetes: Annotated[
         Kubernetes | None, Help(description="Runs as pods of a cluster. Unset: there is no such engine.")
     ] = None
+
+    def __post_init__(self) -> None:
+        if self.use == "kubernetes" and self.kubernetes is None:
+            raise ValueError('use = "kubernetes" needs a table [engine.kubernetes], which may be empty')

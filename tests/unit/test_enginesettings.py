@@ -56,6 +56,7 @@ def test_what_is_wrong_is_named(line, words):
         ("", "auto"),
         ("[engine]\nuse = 'container'", "container"),
         ("engine = 'process'", "process"),
+        ("[engine]\nuse = 'kubernetes'\n[engine.kubernetes]", "kubernetes"),
         ("[engine.process]\ncancel_grace = '1s'", "auto"),
     ],
 )
@@ -69,6 +70,7 @@ def test_which_engine(text, use):
         ("engine = 'docker'", "engine.use: invalid enum value 'docker'"),
         ("[engine]\nuse = 'both'", "tygerd.toml, line 2: engine.use: invalid enum value 'both'"),
         ("engine = 1", "tygerd.toml, line 1: engine: expected"),
+        ("engine = 'kubernetes'", 'use = "kubernetes" needs a table [engine.kubernetes]'),
     ],
 )
 def test_what_is_no_engine(text, said):

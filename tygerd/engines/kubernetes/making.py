@@ -125,7 +125,13 @@ class Maker:
         made = self._record.objects
 
         async def secret() -> Object:
-            return await self._create({**made.secret, "stringData": dict(await self._urls(self._record.job))})
+            try:
+                files = await self._urls(self._record.job)
+            except errors.Problem as problem:
+                if problem.kind is errors.UNAVAILABLE:
+                    raise refusals.Transient(problem.message) from problem
+                raise
+            return await self._create({**made.secret, "stringData": dict(files)})
 
         owner = await insist(secret, self._stop, access=False)
         self.owner_is_there.set()

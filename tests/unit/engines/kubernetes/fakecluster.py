@@ -8,10 +8,19 @@ from __future__ import annotations
 
 import copy
 import itertools
+from typing import NamedTuple
 
 import trio
 
+from tests.support import fakekubelet
 from tygerd.engines.kubernetes import refusals
+
+
+class Access(NamedTuple):
+    """The way there, as far as it is in messages."""
+
+    namespace: str
+    where: str
 
 
 class FakeCluster:
@@ -23,12 +32,20 @@ class FakeCluster:
         self.trouble = []
         self.later = []
         self.graces = {}
+        self.forbidden = set()
+        self.access = Access("ns", "the cluster at https://fake")
         self._uids = itertools.count(1)
+        self.kubelet = fakekubelet.Kubelet()
+        self.reflector = FakePods(self)
+        self._changed = trio.Event()
 
     def names(self, kind):
         return sorted(name for known, name in self.objects if known == kind)
 
     async def create(self, body):
+        if body["kind"] == "SelfSubjectAccessReview":
+            asked = body["spec"]["resourceAttributes"]
+            return {"status": {"allowed": asked["resource"] not in self.forbidden}}
         kind, name = body["kind"], body["metadata"]["name"]
         await self._begin("create", kind, name)
         if (kind, name) in self.objects:
@@ -70,9 +87,29 @@ class FakeCluster:
         self._end()
         return copy.deepcopy(there)
 
+    def logs(self, *args, **more):
+        return self.kubelet.logs(*args, **more)
+
+    async def version(self):
+        await self._begin("version", "", "")
+        return "v1.34.0"
+
     def status(self, name, **status):
         """What a kubelet would say of a pod."""
         self.objects["Pod", name].setdefault("status", {}).update(status)
+        self._end()
+
+    def shows(self, pod):
+        """The status, and whether its node is known, are those of this pod."""
+        there = self.objects["Pod", pod["metadata"]["name"]]
+        there["spec"] |= pod["spec"]
+        self.status(pod["metadata"]["name"], **pod["status"])
+
+    async def until(self, holds):
+        """Wait until a call has made this true."""
+        with trio.fail_after(10):
+            while not holds():
+                await self._changed.wait()
 
     def _there(self, kind, name):
         if (kind, name) not in self.objects:
@@ -99,6 +136,9 @@ class FakeCluster:
             raise self.trouble.pop(0)
 
     def _end(self):
+        self.reflector.tell()
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
         if self.later:
             raise self.later.pop(0)
 
@@ -112,3 +152,35 @@ def _merge(there, patch):
             _merge(there.setdefault(key, {}), value)
         else:
             there[key] = value
+
+
+class FakePods:
+    """The newest pods of a fake cluster, as `watch.Reflector` gives them; `tell` is an event."""
+
+    def __init__(self, cluster):
+        self._cluster = cluster
+        self._count = 0
+        self._news = trio.Event()
+        self.synced = trio.Event()
+        self.synced.set()
+
+    async def run(self):
+        await trio.sleep_forever()
+
+    def pods(self, run):
+        wanted = str(run)
+        return {
+            name: copy.deepcopy(each)
+            for (kind, name), each in self._cluster.objects.items()
+            if kind == "Pod" and each["metadata"]["labels"].get("tyger-run") == wanted
+        }
+
+    async def changed(self, run, seen):  # noqa: ARG002 - every run is told of everything
+        while self._count <= seen:
+            await self._news.wait()
+        return self._count
+
+    def tell(self):
+        self._count += 1
+        news, self._news = self._news, trio.Event()
+        news.set()

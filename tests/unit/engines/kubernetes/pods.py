@@ -16,14 +16,14 @@ def place(**settings):
     return objects.Place(INSTALLATION, "ns", enginesettings.Kubernetes(**settings))
 
 
-def job(*, run=7, inputs=(), outputs=(), replicas=1, worker=None, node_pool=None, **codespec):
+def job(*, run=7, created_at=T0, inputs=(), outputs=(), replicas=1, worker=None, node_pool=None, **codespec):
     parameters = model.BufferParameters(inputs=list(inputs), outputs=list(outputs))
     codespec = {"image": "busybox", "command": ["true"], "buffers": parameters} | codespec
     return base.Job(
         run=run,
         codespec=model.JobCodespec(**codespec),
         buffers={name: f"buffer-{name}" for name in (*inputs, *outputs)},
-        created_at=T0,
+        created_at=created_at,
         timeout_seconds=600,
         replicas=replicas,
         worker=worker,

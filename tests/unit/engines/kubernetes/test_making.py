@@ -149,6 +149,19 @@ async def test_a_buffer_that_no_pod_can_reach(cluster):
     assert (making.problem(caught.value), cluster.objects) == ("set store.local.listen", {})
 
 
+async def test_a_store_that_is_away_is_waited_for(cluster, autojump_clock):
+    plan = [errors.Problem(errors.UNAVAILABLE, "the store is away")]
+
+    async def later(job):
+        if plan:
+            raise plan.pop()
+        return await urls(job)
+
+    made, _, _ = maker(cluster, record(inputs=["in"]), later)
+    await made.make()
+    assert cluster.names("Pod") == [JOB0]
+
+
 async def test_insisting_waits_longer_each_time_and_as_long_as_it_is_told(autojump_clock):
     plan = [refusals.Transient("a", retry_after=5.0), refusals.NoAccess("b"), refusals.Transient("c")]
     began = trio.current_time()

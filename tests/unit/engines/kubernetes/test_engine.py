@@ -1,0 +1,161 @@
+"""The engine on a cluster in memory: what it says of itself, and what it remembers of its runs."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from tests.unit.engines.kubernetes import fakecluster, pods, test_life
+from tyger import errors, model, paths
+from tygerd import config
+from tygerd.engines import base
+from tygerd.engines.kubernetes import engine, refusals, secrets, watch
+
+JOB0 = test_life.JOB0
+
+
+@pytest.fixture
+def cluster():
+    return fakecluster.FakeCluster()
+
+
+@pytest.fixture
+def make(cluster, tmp_path, monkeypatch):
+    """An engine; each is another daemon's. Its reflector is the fake cluster's own."""
+    monkeypatch.setattr(watch, "Reflector", lambda *_: cluster.reflector)
+
+    def made(text="[engine.kubernetes]\nnamespace = 'ns'\ncancel_grace = 1\n"):
+        places = paths.Paths(system=False, socket="/s", state=str(tmp_path), config="/c")
+        return engine.KubernetesEngine(
+            places,
+            config.parse(text),
+            installation=pods.INSTALLATION,
+            urls=secrets.AccessUrls(test_life.sign),
+            environ={},
+            reach=lambda *_: cluster,
+        )
+
+    return made
+
+
+async def nothing(_observation):
+    """A report that nobody reads."""
+
+
+async def ended(made, cluster, code=0):
+    """A run from its start to its end."""
+    async with trio.open_nursery() as nursery:
+        await nursery.start(made.run)
+        await made.start(pods.job(created_at=test_life.now()))
+        results = []
+
+        async def follow():
+            results.append(await made.follow(7, nothing))
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(follow)
+        await cluster.until(lambda: ("Pod", JOB0) in cluster.objects)
+        cluster.kubelet.ends(JOB0)
+        cluster.kubelet.prints(JOB0, b"hello", at=test_life.NANOSECONDS)
+        state = pods.status("main", pods.ended(code))
+        cluster.shows(pods.pod("job-0", state, phase="Failed" if code else "Succeeded"))
+    return results[0]
+
+
+def test_what_it_can_do(make):
+    traits = make().traits
+    assert (traits.name, traits.workers, traits.gpu, traits.kubernetes) == ("kubernetes", True, True, True)
+    pools = "[[engine.kubernetes.node_pools]]\nname = 'cpu'\n"
+    assert make(pools).traits.gpu is False
+    assert make(f"{pools}[[engine.kubernetes.node_pools]]\nname = 'gpu'\ngpu = true\n").traits.gpu is True
+
+
+async def test_a_cluster_that_is_away(make, cluster, autojump_clock):
+    made = make()
+    assert await made.unavailable() is None
+    cluster.trouble.append(refusals.Transient("no answer", what="reach the cluster"))
+    assert await made.unavailable() is None, "what was found out a moment ago counts"
+    await trio.sleep(engine.ASKED_SECONDS)
+    assert await made.unavailable() == "cannot reach the cluster: no answer"
+    await trio.sleep(engine.ASKED_SECONDS)
+    cluster.trouble.append(refusals.Transient("too many requests", status=429))
+    assert await made.unavailable() is None, "it is there, and only asks for patience"
+    await trio.sleep(engine.ASKED_SECONDS)
+    cluster.trouble.append(refusals.NoAccess("who are you?", status=401))
+    with pytest.raises(errors.Problem, match=r"who are you\?"):
+        await made.check(model.JobCodespec(image="i"))
+
+
+async def test_rights_that_are_lacking_are_named(make, cluster, autojump_clock):
+    made = make()
+    cluster.forbidden.add("secrets")
+    said = await made.unavailable()
+    assert "does not let us create and delete and get and list and patch secrets in the namespace ns" in said
+    cluster.forbidden.clear()
+    await trio.sleep(engine.ASKED_SECONDS)
+    assert await made.unavailable() is None
+
+
+async def test_what_is_refused_before_there_is_a_run(make):
+    with pytest.raises(errors.Problem, match="is not the name of an image"):
+        await make().check(model.JobCodespec(image="Not A Name"))
+    with pytest.raises(errors.Problem, match="endpoints"):
+        await make().check(model.JobCodespec(image="i"), model.WorkerCodespec(image="i", endpoints={"a": 0}))
+
+
+async def test_a_run_is_remembered_until_it_is_removed(make, cluster):
+    made = make()
+    end = await ended(made, cluster, 3)
+    assert (end.status, end.reason) == ("Failed", "Main exited with code 3")
+    again = make()
+    assert (await again.knows(7), again.has(7)) == (True, True)
+    assert await again.follow(7, nothing) == end
+    await again.cancel(7, "late")
+    assert await again.follow(7, nothing) == end
+    with open(again.log_path(7), "rb") as log:
+        assert b"hello" in log.read()
+    await again.remove(7)
+    await again.remove(7)
+    assert (await again.knows(7), again.has(7), cluster.objects) == (False, False, {})
+
+
+async def test_a_run_that_was_never_started(make):
+    made = make()
+    await made.cancel(7, "x")
+    assert (await made.knows(7), made.has(7)) == (False, False)
+    with pytest.raises(base.NeverStarted):
+        await made.follow(7, nothing)
+
+
+async def test_starting_asks_the_cluster_nothing(make, cluster):
+    await make().start(pods.job())
+    assert cluster.calls == []
+
+
+async def test_what_cannot_be_composed_is_never_started(make):
+    with pytest.raises(errors.Problem, match="Unknown nodepool 'x'"):
+        await make().start(pods.job(node_pool="x"))
+    assert not make().has(7)
+
+
+async def test_another_namespace_is_not_looked_into(make):
+    await make().start(pods.job())
+    with pytest.raises(errors.Problem, match="its pods are in the namespace ns, and"):
+        await make("[engine.kubernetes]\nnamespace = 'other'\n").follow(7, nothing)
+
+
+async def test_a_record_that_is_broken_is_said_in_a_line(make, tmp_path):
+    await make().start(pods.job())
+    (tmp_path / "cluster/7/job.json").write_text("{")
+    with pytest.raises(errors.Problem) as caught:
+        await make().follow(7, nothing)
+    assert caught.value.kind is errors.CORRUPT
+
+
+async def test_what_no_run_has_is_swept_at_the_start(make, cluster):
+    labels = {"tyger-installation": pods.INSTALLATION, "tyger-run": "9"}
+    await cluster.create({"kind": "Secret", "metadata": {"name": "s", "labels": labels}})
+    async with trio.open_nursery() as nursery:
+        await nursery.start(make().run)
+        await cluster.until(lambda: cluster.objects == {})
+        nursery.cancel_scope.cancel()

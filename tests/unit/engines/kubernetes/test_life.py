@@ -1,0 +1,285 @@
+"""The life of one run on a cluster in memory: to each of its ends, and over daemons that are killed."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+import trio
+import trio.testing
+
+from tests.unit.engines.kubernetes import fakecluster, pods
+from tyger import errors, units
+from tygerd import clock
+from tygerd.engines import base
+from tygerd.engines.kubernetes import life, objects, refusals, rundir, secrets
+
+JOB0, JOB1, WORKER0 = (f"run-7-01234567-{part}" for part in ("job-0", "job-1", "worker-0"))
+NANOSECONDS = pods.T0 * 1000
+
+
+def now():
+    return units.to_micros(clock.now())
+
+
+async def sign(buffer, writeable, ttl):
+    return f"https://{buffer}?{writeable}"
+
+
+class Bench:
+    """A run's directory, and a cluster. Each `living` is another daemon's."""
+
+    def __init__(self, path, **job):
+        self.cluster = fakecluster.FakeCluster()
+        self.directory = rundir.RunDirectory(path, sync=False)
+        self.place = pods.place(cancel_grace=1)
+        self.job = pods.job(**{"created_at": now()} | job)
+        record = rundir.Record(
+            namespace="ns",
+            installation=pods.INSTALLATION,
+            job=self.job,
+            objects=objects.compose(self.job, self.place),
+        )
+        self.directory.start(record)
+        self.reported = []
+        self.turns = trio.Semaphore(1)
+        self.living = None
+        self.end = None
+
+    async def report(self, observation):
+        self.reported.append(observation)
+
+    async def live(self):
+        tools = life.Tools(
+            self.cluster, self.cluster.reflector, self.place, secrets.AccessUrls(sign), self.turns
+        )
+        self.living = life.Life(tools, self.directory, self.directory.record(), self.report)
+        with trio.fail_after(20):
+            self.end = await self.living.to_its_end()
+        return self.end
+
+    @contextlib.asynccontextmanager
+    async def alive(self):
+        """It lives in the background until it has ended."""
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.live)
+                yield nursery
+
+    async def created(self, name=JOB0):
+        await self.cluster.until(lambda: ("Pod", name) in self.cluster.objects)
+
+    def shows(self, state, part="job-0", **more):
+        self.cluster.shows(pods.pod(part, pods.status("main", state), **more))
+
+    def exits(self, code=0, part="job-0"):
+        name = f"run-7-01234567-{part}"
+        self.cluster.kubelet.prints(name, b"hello", at=NANOSECONDS)
+        self.cluster.kubelet.ends(name)
+        phase = "Failed" if code else "Succeeded"
+        self.shows(pods.ended(code), part, phase=phase)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return lambda **job: Bench(str(tmp_path / "7"), **job)
+
+
+def told(end):
+    return end.status, end.reason
+
+
+async def test_a_run_to_its_good_end(bench):
+    ran = bench()
+    async with ran.alive():
+        await ran.created()
+        ran.shows(pods.running())
+        ran.exits()
+    assert told(ran.end) == ("Succeeded", None)
+    assert ran.end.log_size > 0
+    assert ran.directory.end() == ran.end
+    assert ran.directory.was_created
+    assert ran.cluster.graces == {}, "nothing had to be stopped"
+    assert ran.turns.value == 1
+
+
+async def test_its_states_and_its_log_are_reported(bench):
+    ran = bench()
+    async with ran.alive() as nursery:
+        await ran.created()
+        ran.shows(pods.running())
+        ran.cluster.kubelet.prints(JOB0, b"up", at=NANOSECONDS)
+        while not any(each.log_size for each in ran.reported):
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert "Running" in {each.status for each in ran.reported}
+
+
+async def test_a_failed_replica_has_the_others_stopped(bench):
+    ran = bench(replicas=2)
+    async with ran.alive():
+        await ran.created(JOB0)
+        await ran.created(JOB1)
+        ran.shows(pods.running(), "job-1")
+        ran.exits(3)
+        await ran.cluster.until(lambda: JOB1 in ran.cluster.graces)
+        assert ran.directory.verdict().reason == "Main exited with code 3"
+        ran.exits(143, "job-1")
+    assert told(ran.end) == ("Failed", "Main exited with code 3")
+    assert ran.cluster.graces == {JOB1: 1.0}
+
+
+async def test_cancelling_stops_it_and_takes_its_last_words(bench):
+    ran = bench(outputs=["out"])
+    async with ran.alive():
+        await ran.created()
+        ran.shows(pods.running())
+        ran.directory.cancel("Canceled by user")
+        ran.living.wake()
+        await ran.cluster.until(lambda: JOB0 in ran.cluster.graces)
+        ran.exits(0)
+    assert (*told(ran.end), ran.end.incomplete) == ("Canceled", "Canceled by user", ("out",))
+    with open(ran.directory.log, "rb") as log:
+        assert b"hello" in log.read()
+
+
+async def test_cancelled_before_anything_was_created(bench):
+    ran = bench()
+    ran.directory.cancel("Canceled by user")
+    assert told(await ran.live()) == ("Canceled", "Canceled by user")
+    assert ran.cluster.objects == {}
+
+
+async def test_a_run_that_is_too_late_is_never_created(bench):
+    ran = bench(created_at=now() - 601_000_000)
+    end = await ran.live()
+    assert told(end) == ("Canceled", life.TIMED_OUT_PENDING)
+    assert (end.started_at, ran.cluster.objects) == (None, {})
+
+
+async def test_a_run_that_takes_too_long(bench):
+    ran = bench(created_at=now() - 599_500_000)
+    async with ran.alive():
+        await ran.created()
+        ran.shows(pods.running())
+        await ran.cluster.until(lambda: JOB0 in ran.cluster.graces)
+        ran.exits(143)
+    reason = "DeadlineExceeded: the run was active longer than its timeout of 600 seconds"
+    assert told(ran.end) == ("Failed", reason)
+
+
+async def test_what_the_cluster_refuses_is_the_runs_end(bench):
+    ran = bench()
+    ran.cluster.trouble.append(refusals.Refused("exceeded quota: pods=0", status=403, what="create it"))
+    assert told(await ran.live()) == ("Failed", "cannot create it: exceeded quota: pods=0")
+
+
+async def test_a_pod_that_was_taken_away_by_force(bench):
+    ran = bench()
+    async with ran.alive():
+        await ran.created()
+        ran.shows(pods.running())
+        while not any(each.status == "Running" for each in ran.reported):
+            await trio.lowlevel.checkpoint()
+        del ran.cluster.objects["Pod", JOB0]
+        ran.cluster.kubelet.ends(JOB0)
+        ran.cluster.reflector.tell()
+    assert told(ran.end) == ("Failed", f"the pod {JOB0} is gone: it was deleted")
+
+
+async def test_a_job_waits_for_its_workers_and_they_go_with_it(bench):
+    ran = bench(worker=pods.worker())
+    async with ran.alive():
+        await ran.cluster.until(lambda: ran.cluster.names("StatefulSet"))
+        assert ran.cluster.names("Pod") == []
+        labels = ran.directory.record().objects.stateful_set["metadata"]["labels"]
+        await ran.cluster.create({"kind": "Pod", "spec": {}, "metadata": {"name": WORKER0, "labels": labels}})
+        state = pods.status("main", pods.running(), ready=True)
+        ran.cluster.shows(pods.pod("worker-0", state))
+        await ran.created()
+        ran.exits(3)
+    assert told(ran.end) == ("Failed", "Main exited with code 3")
+    assert ran.cluster.names("StatefulSet") == []
+
+
+async def test_runs_wait_for_their_turn(bench):
+    ran = bench()
+    await ran.turns.acquire()
+    async with ran.alive() as nursery:
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert ran.cluster.objects == {}
+        ran.turns.release()
+        await ran.created()
+        nursery.cancel_scope.cancel()
+    assert ran.turns.value == 1
+
+
+# --- daemons that are killed -------------------------------------------------------------------------------
+
+
+async def test_another_daemon_goes_on_with_what_was_created(bench):
+    ran = bench(inputs=["in"])
+    async with ran.alive() as nursery:
+        await ran.created()
+        ran.shows(pods.running())
+        while not ran.directory.was_created:
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    ran.cluster.kubelet.prints(JOB0, b"hello", at=NANOSECONDS)
+    ran.cluster.kubelet.ends(JOB0)
+    pump = pods.status("pumps", pods.ended())
+    ran.cluster.shows(pods.pod("job-0", pods.status("main", pods.ended()), init=[pump], phase="Succeeded"))
+    assert told(await ran.live()) == ("Succeeded", None)
+    creations = [call for call in ran.cluster.calls if call[0] == "create"]
+    assert len(creations) == 2
+
+
+@pytest.mark.parametrize("after", range(1, 4))
+async def test_a_daemon_that_is_killed_after_any_of_its_calls(bench, after):
+    """The next one creates what is missing, and nothing twice."""
+    ran = bench(replicas=2)
+
+    async def die(*call):
+        await begin(*call)
+        if len(ran.cluster.calls) == after:
+            scope.cancel()
+
+    begin, ran.cluster._begin = ran.cluster._begin, die
+    with trio.CancelScope() as scope:
+        await ran.live()
+    assert scope.cancelled_caught
+    ran.cluster._begin = begin
+    async with ran.alive():
+        await ran.created(JOB0)
+        await ran.created(JOB1)
+        ran.exits(0, "job-0")
+        ran.exits(0, "job-1")
+    assert told(ran.end) == ("Succeeded", None)
+    assert ran.cluster.names("Pod") == [JOB0, JOB1]
+
+
+async def test_a_verdict_stays_whatever_the_pods_show_then(bench):
+    ran = bench()
+    async with ran.alive() as nursery:
+        await ran.created()
+        ran.shows(pods.running())
+        ran.directory.cancel("Canceled by user")
+        ran.living.wake()
+        await ran.cluster.until(lambda: JOB0 in ran.cluster.graces)
+        nursery.cancel_scope.cancel()
+    assert ran.directory.end() is None
+    ran.exits(137)
+    assert told(await ran.live()) == ("Canceled", "Canceled by user")
+
+
+async def test_a_buffer_out_of_reach_ends_the_run(bench):
+    ran = bench(inputs=["in"])
+
+    async def never(*_):
+        raise errors.Problem(errors.CONFIG, "set store.local.listen")
+
+    tools = life.Tools(ran.cluster, ran.cluster.reflector, ran.place, secrets.AccessUrls(never), ran.turns)
+    living = life.Life(tools, ran.directory, ran.directory.record(), ran.report)
+    with trio.fail_after(20):
+        assert told(await living.to_its_end()) == ("Failed", "set store.local.listen")
+    assert isinstance(ran.directory.end(), base.Observation)

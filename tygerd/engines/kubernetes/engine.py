@@ -1,0 +1,247 @@
+"""The Kubernetes engine: runs as pods of a cluster, each remembered in a directory below `<state>/cluster`.
+
+The catalog and that directory are what is true; the cluster is brought in line with them. `start` asks the
+cluster nothing: what it has to create is created by `follow`, as often as it takes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+
+import trio
+
+from tyger import errors, model, paths
+from tygerd import config, enginesettings
+from tygerd.engines import base
+from tygerd.engines.kubernetes import (
+    access,
+    api,
+    life,
+    making,
+    objects,
+    refusals,
+    rights,
+    rundir,
+    secrets,
+    sweep,
+    watch,
+)
+
+ASKED_SECONDS = 5.0
+"""For so long it counts what was found out about the cluster being there."""
+
+logger = logging.getLogger(__name__)
+
+
+class KubernetesEngine:
+    """See `base.Engine`; `installation` is in the labels of all that is made, `urls` make its Secrets."""
+
+    def __init__(
+        self,
+        places: paths.Paths,
+        settings: config.Config,
+        *,
+        installation: str,
+        urls: secrets.AccessUrls,
+        environ: Mapping[str, str] = os.environ,
+        reach: Callable[[access.Access, enginesettings.Kubernetes], api.Api] = api.Api,
+    ) -> None:
+        self._directory = os.path.join(places.state, "cluster")
+        self._settings = settings.engine.kubernetes or enginesettings.Kubernetes()
+        self._sync = settings.store.durability == "power"
+        self._installation = installation
+        self._urls = urls
+        self._access = access.Access(self._settings, environ)
+        self._api = reach(self._access, self._settings)
+        self._reflector = watch.Reflector(self._api, installation)
+        self._turns = trio.Semaphore(self._settings.active_runs)
+        self._lives: dict[int, life.Life] = {}
+        self._cleaning: dict[int, trio.Lock] = {}
+        self._asked: tuple[float, str | None] = (-ASKED_SECONDS, None)
+        self._allowed = False
+        self._nursery: trio.Nursery | None = None
+
+    @property
+    def traits(self) -> base.Traits:
+        """See `base.Engine`: of a cluster whose pools nobody has named, all is thought possible."""
+        pools = self._settings.node_pools
+        return base.Traits(
+            name="kubernetes",
+            workers=True,
+            sockets=True,
+            gpu=not pools or any(pool.has_gpu for pool in pools),
+            replicas=True,
+            limits=True,
+            pull=True,
+            node_pools=True,
+            kubernetes=True,
+        )
+
+    async def unavailable(self) -> str | None:
+        """See `base.Engine`."""
+        when, said = self._asked
+        if trio.current_time() >= when + ASKED_SECONDS:
+            said = await self._ask()
+            self._asked = trio.current_time(), said
+        return said
+
+    async def _ask(self) -> str | None:
+        """Whether the cluster is there, and once whether it lets us do all that we need."""
+        try:
+            await self._api.version()
+            if not self._allowed:
+                if (said := await rights.lacking(self._api)) is not None:
+                    return said
+                self._allowed = True
+        except refusals.Transient as trouble:
+            return str(trouble) if trouble.status is None else None  # what answers is there
+        except refusals.Trouble as trouble:
+            return str(trouble)
+        return None
+
+    async def check(
+        self,
+        codespec: model.JobCodespec,
+        worker: model.WorkerCodespec | None = None,
+        *,
+        pull: bool = False,  # noqa: ARG002 - the cluster pulls, as it is configured
+    ) -> None:
+        """See `base.Engine`. Whether there is such an image only its pods' nodes find out."""
+        for each in filter(None, (codespec, worker)):
+            objects.check(each, self._settings)
+        if (said := await self.unavailable()) is not None:
+            raise errors.Problem(errors.UNAVAILABLE, said)
+
+    async def prepare(self, image: str, progress: base.Progress, *, pull: bool = False) -> None:
+        """See `base.Engine`. The nodes pull it."""
+
+    # --- a run -------------------------------------------------------------------------------------------
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """See `base.Engine`. A cluster that cannot be reached is waited for in the background."""
+        os.makedirs(self._directory, mode=0o700, exist_ok=True)
+        try:
+            async with trio.open_nursery() as self._nursery:
+                self._nursery.start_soon(self._reflector.run)
+                self._nursery.start_soon(self._keep_swept)
+                task_status.started()
+                await trio.sleep_forever()
+        finally:
+            self._nursery = None
+            self._access.close()
+
+    async def start(self, job: base.Job) -> None:
+        """See `base.Engine`."""
+
+        def remember() -> None:
+            place = self._place()
+            made = objects.compose(job, place)
+            record = rundir.Record(
+                namespace=place.namespace, installation=self._installation, job=job, objects=made
+            )
+            self._of(job.run).start(record)
+
+        with _disk():
+            await trio.to_thread.run_sync(remember)
+
+    async def knows(self, run: int) -> bool:
+        """See `base.Engine`."""
+        return self._of(run).was_started
+
+    def has(self, run: int) -> bool:
+        """See `base.Engine`."""
+        return self._of(run).exists
+
+    async def follow(self, run: int, report: base.Report) -> base.Observation:
+        """See `base.Engine`."""
+        directory = self._of(run)
+        with _disk():
+            record, end = await trio.to_thread.run_sync(lambda: (directory.record(), directory.end()))
+        if end is None:
+            tools = life.Tools(
+                self._api,
+                self._reflector,
+                await trio.to_thread.run_sync(self._place),
+                self._urls,
+                self._turns,
+            )
+            if record.namespace != tools.place.namespace:
+                raise errors.Problem(
+                    errors.CONFIG,
+                    f"its pods are in the namespace {record.namespace}, and the configuration says"
+                    f" {tools.place.namespace} now",
+                )
+            await self._reflector.synced.wait()
+            living = self._lives[run] = life.Life(tools, directory, record, report)
+            try:
+                with _disk():
+                    end = await living.to_its_end()
+            finally:
+                if self._lives.get(run) is living:
+                    del self._lives[run]
+        if self._nursery is not None:
+            self._nursery.start_soon(self._clean, run)
+        return end
+
+    async def cancel(self, run: int, reason: str) -> None:
+        """See `base.Engine`."""
+        with _disk():
+            await trio.to_thread.run_sync(self._of(run).cancel, reason)
+        if (living := self._lives.get(run)) is not None:
+            living.wake()
+
+    def log_path(self, run: int) -> str:
+        """See `base.Engine`."""
+        return self._of(run).log
+
+    async def remove(self, run: int) -> None:
+        """See `base.Engine`. Waits until the cluster has been told."""
+        await self._clean(run)
+        await trio.to_thread.run_sync(self._of(run).remove)
+
+    async def _clean(self, run: int) -> None:
+        """Take what an ended run has left out of the cluster; once, whoever asks for it."""
+        directory = self._of(run)
+        lock = self._cleaning.setdefault(run, trio.Lock())
+        try:
+            async with lock:
+                try:
+                    record = await trio.to_thread.run_sync(directory.record)
+                except (base.NeverStarted, ValueError):
+                    return
+                if await trio.to_thread.run_sync(lambda: directory.was_cleaned):
+                    return
+                remover = making.Remover(self._api, record, self._settings.cancel_grace)
+                await remover.clean(self._reflector.pods(run))
+                await trio.to_thread.run_sync(directory.note_cleaned)
+        finally:
+            if not lock.locked() and self._cleaning.get(run) is lock:
+                del self._cleaning[run]
+
+    async def _keep_swept(self) -> None:
+        await self._reflector.synced.wait()
+        await sweep.keep_swept(self._api, self._installation, self.has)
+
+    # --- places ------------------------------------------------------------------------------------------
+
+    def _of(self, run: int) -> rundir.RunDirectory:
+        return rundir.RunDirectory(os.path.join(self._directory, str(run)), sync=self._sync)
+
+    def _place(self) -> objects.Place:
+        """What all objects depend on. Blocks."""
+        return objects.Place(self._installation, self._access.namespace, self._settings)
+
+
+@contextlib.contextmanager
+def _disk() -> Iterator[None]:
+    """Say in a line what is wrong with our own files."""
+    try:
+        yield
+    except* OSError as group:
+        error = making.first(group)
+        raise errors.Problem(errors.IO_ERROR, f"cannot keep the run's files: {error}") from error
+    except* ValueError as group:
+        raise errors.Problem(errors.CORRUPT, str(making.first(group))) from group
