@@ -87,6 +87,12 @@ class Site:
                 await trio.lowlevel.checkpoint()
         assert self.spooled() == []
 
+    async def spools(self, producer):
+        """One daemon's life, in which it takes a whole stream and sends nothing of it."""
+        async with self.daemon() as registry, writing(registry, producer, paused=True) as entry:
+            await write_all(entry, producer)
+            await producer.heard("spooled")
+
 
 class Producer:
     """A pipe and the events that its client has heard."""
@@ -136,6 +142,16 @@ async def attached(entry, producer):
         yield
         nursery.cancel_scope.cancel()
     pipe.close()
+
+
+@contextlib.asynccontextmanager
+async def writing(registry, producer, *, paused=False, **options):
+    """A write that is new, and its client. `paused`: nothing is sent."""
+    entry = await registry.create_write(request(**options), 1)
+    if paused:
+        await registry.pause(ID)
+    async with attached(entry, producer):
+        yield entry
 
 
 async def write_all(entry, producer, data=DATA):

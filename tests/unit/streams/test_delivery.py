@@ -15,8 +15,7 @@ DATA = delivering.DATA
 
 async def test_a_whole_write_and_its_read(site, producer, server):
     async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        async with delivering.attached(entry, producer):
+        async with delivering.writing(registry, producer) as entry:
             await delivering.write_all(entry, producer)
             assert (await producer.heard("spooled"))["bytes"] == len(DATA)
             await producer.heard("complete")
@@ -39,8 +38,7 @@ async def test_a_whole_write_and_its_read(site, producer, server):
 )
 async def test_any_part_of_it_can_be_read(site, producer, offset, length):
     async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        async with delivering.attached(entry, producer):
+        async with delivering.writing(registry, producer) as entry:
             await delivering.write_all(entry, producer)
             await producer.heard("complete")
         end = None if length is None else offset + length
@@ -52,8 +50,7 @@ async def test_any_part_of_it_can_be_read(site, producer, offset, length):
 
 async def test_nothing_is_asked_for_beyond_what_is_wanted(site, producer, server):
     async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(block_size=1000), 1)
-        async with delivering.attached(entry, producer):
+        async with delivering.writing(registry, producer, block_size=1000) as entry:
             await delivering.write_all(entry, producer)
             await producer.heard("complete")
         assert await delivering.read_back(site, offset=1500, length=5000) == DATA[1500:6500]
@@ -64,8 +61,7 @@ async def test_nothing_is_asked_for_beyond_what_is_wanted(site, producer, server
 async def test_what_is_there_now(site, producer):
     async with site.daemon() as registry:
         assert await delivering.read_back(site, follow=False) == b""
-        entry = await registry.create_write(delivering.request(flush_interval=0), 1)
-        async with delivering.attached(entry, producer):
+        async with delivering.writing(registry, producer, flush_interval=0):
             await producer.give(DATA[:60_000])
             await site.shows(shipped=60_000)
             assert await delivering.read_back(site, follow=False) == DATA[:60_000]
@@ -73,9 +69,7 @@ async def test_what_is_there_now(site, producer):
 
 async def test_a_detached_client_is_not_needed_any_more(site, producer):
     async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        await registry.pause(ID)
-        async with delivering.attached(entry, producer):
+        async with delivering.writing(registry, producer, paused=True) as entry:
             await delivering.write_all(entry, producer)
             await producer.heard("spooled")
         await entry.abandon(producer.passed())
@@ -87,9 +81,7 @@ async def test_a_detached_client_is_not_needed_any_more(site, producer):
 
 async def test_a_full_spool_holds_the_producer_back(site, producer, server):
     async with site.daemon(spool_limit=60_000) as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        await registry.pause(ID)
-        async with delivering.attached(entry, producer):
+        async with delivering.writing(registry, producer, paused=True) as entry:
             for start in range(0, 100_000, 50_000):
                 await producer.give(DATA[start : start + 50_000])
             await site.waits("paused; the spool is full")
@@ -105,9 +97,7 @@ async def test_a_full_spool_holds_the_producer_back(site, producer, server):
 async def test_a_client_that_goes_while_the_spool_is_full(site, producer):
     """Its rest is taken all the same: nobody waits for room that may never come."""
     async with site.daemon(spool_limit=60_000) as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        await registry.pause(ID)
-        async with delivering.attached(entry, producer):
+        async with delivering.writing(registry, producer, paused=True) as entry:
             for start in range(0, 100_000, 50_000):
                 await producer.give(DATA[start : start + 50_000])
             await site.waits("paused; the spool is full")
@@ -120,11 +110,9 @@ async def test_a_client_that_goes_while_the_spool_is_full(site, producer):
 async def test_an_account_may_have_any_name(tmp_path, server, producer):
     site = delivering.Site(tmp_path, server)
     site.store = remotestore.RemoteStore(server, name="url")
-    async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        async with delivering.attached(entry, producer):
-            await delivering.write_all(entry, producer)
-            await producer.heard("complete")
+    async with site.daemon() as registry, delivering.writing(registry, producer) as entry:
+        await delivering.write_all(entry, producer)
+        await producer.heard("complete")
     site.catalog.close()
 
 
@@ -138,11 +126,9 @@ async def test_only_what_is_shipped_can_be_paused(site):
 
 
 async def test_rows_of_transfers_that_are_over_are_shown(site, producer):
-    async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(priority="bulk"), 1)
-        async with delivering.attached(entry, producer):
-            await delivering.write_all(entry, producer)
-            await producer.heard("complete")
+    async with site.daemon() as registry, delivering.writing(registry, producer, priority="bulk") as entry:
+        await delivering.write_all(entry, producer)
+        await producer.heard("complete")
     async with site.daemon() as registry:
         shown = await registry.show(ID)
         assert (shown.state, shown.priority, shown.bytes) == ("complete", "bulk", len(DATA))

@@ -15,8 +15,7 @@ async def test_a_cancelled_transfer_is_told_to_the_store_when_it_is_back(site, p
     """A reader must not wait for what will never come."""
     server.fault("HEAD", ".bufferstart", BUSY._replace(headers=(("Retry-After", "600"),)))
     async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        async with delivering.attached(entry, producer):
+        async with delivering.writing(registry, producer) as entry:
             await delivering.write_all(entry, producer)
             await site.waits("retrying .bufferstart")
             server.fault("HEAD", ".bufferstart", *[BUSY] * 2)
@@ -32,8 +31,7 @@ async def test_cancelled_when_the_store_has_all_of_it(site, producer, server):
     """What readers are told counts: the end marker got there, and only its reply did not come back."""
     server.fault("PUT", ".bufferend", blobserver.LOST_REPLY, BUSY._replace(headers=(("Retry-After", "600"),)))
     async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        async with delivering.attached(entry, producer):
+        async with delivering.writing(registry, producer) as entry:
             await delivering.write_all(entry, producer)
             await site.waits("retrying .bufferend after unexpected status code 503")
             assert (await registry.cancel(ID)).state == "failing"
@@ -46,8 +44,7 @@ async def test_cancelled_when_the_store_has_all_of_it(site, producer, server):
 async def test_cancelled_again_it_is_not_told_for_ever(site, producer, server):
     server.fault("HEAD", ".bufferstart", BUSY._replace(headers=(("Retry-After", "600"),)))
     async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        async with delivering.attached(entry, producer):
+        async with delivering.writing(registry, producer) as entry:
             await delivering.write_all(entry, producer)
             await site.waits("retrying .bufferstart")
             server.fault("HEAD", ".bufferstart", BUSY._replace(headers=(("Retry-After", "600"),)))
@@ -58,8 +55,7 @@ async def test_cancelled_again_it_is_not_told_for_ever(site, producer, server):
 
 async def test_cancelled_while_it_waits(site, producer, server):
     async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        async with delivering.attached(entry, producer):
+        async with delivering.writing(registry, producer) as entry:
             await producer.give(DATA[:30_000])
             await site.shows(shipped=30_000)
             await registry.pause(ID)
@@ -74,13 +70,10 @@ async def test_cancelled_while_it_waits(site, producer, server):
 
 
 async def test_a_cancelled_transfer_is_over_though_it_is_paused(site, producer, server):
-    async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        await registry.pause(ID)
-        async with delivering.attached(entry, producer):
-            await producer.give(DATA[:30_000])
-            await registry.cancel(ID)
-            assert (await producer.heard("failed"))["reason"] == "cancelled by user"
+    async with site.daemon() as registry, delivering.writing(registry, producer, paused=True):
+        await producer.give(DATA[:30_000])
+        await registry.cancel(ID)
+        assert (await producer.heard("failed"))["reason"] == "cancelled by user"
     assert server.stored(".bufferend") == container.END_MARKERS["failed"]
 
 

@@ -21,35 +21,34 @@ BUSY = delivering.BUSY
 async def test_why_it_waits(site, producer, server):
     server.fault("PUT", "00/004", BUSY._replace(headers=(("Retry-After", "1"),)))
     seen = set()
-    async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        async with delivering.attached(entry, producer), trio.open_nursery() as nursery:
 
-            async def note(transfer):
-                seen.add(transfer.waiting)
+    async def note(transfer):
+        seen.add(transfer.waiting)
 
-            nursery.start_soon(registry.watch, ID, note)
-            await delivering.write_all(entry, producer)
-            await producer.heard("complete")
+    async with (
+        site.daemon() as registry,
+        delivering.writing(registry, producer) as entry,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(registry.watch, ID, note)
+        await delivering.write_all(entry, producer)
+        await producer.heard("complete")
     assert "retrying block 4 after unexpected status code 503: ServerBusy" in seen
 
 
 async def test_whoever_knows_that_the_store_is_back_can_say_so(site, producer, server):
     server.fault("PUT", "00/004", BUSY._replace(headers=(("Retry-After", "600"),)))
-    async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        async with delivering.attached(entry, producer):
-            await delivering.write_all(entry, producer)
-            await site.waits("retrying block 4")
-            await registry.resume(ID)
-            await producer.heard("complete")
+    async with site.daemon() as registry, delivering.writing(registry, producer) as entry:
+        await delivering.write_all(entry, producer)
+        await site.waits("retrying block 4")
+        await registry.resume(ID)
+        await producer.heard("complete")
 
 
 async def test_a_store_that_refuses_at_the_beginning_ends_it(site, producer, server):
     site.store.signature = "reader"
     async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        async with delivering.attached(entry, producer):
+        async with delivering.writing(registry, producer):
             failed = await producer.heard("failed")
         assert failed["code"] == "Forbidden"
         assert "does not allow write access" in failed["reason"]
@@ -61,25 +60,22 @@ async def test_a_refusal_after_the_last_byte_is_told_who_waits_for_it(site, prod
     """Who has left, or will, was told that all is well: then the data stay."""
     site.store.signature = "reader"
     server.fault("HEAD", ".bufferstart", BUSY._replace(headers=(("Retry-After", "1"),)))
-    async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(detach=detach), 1)
-        async with delivering.attached(entry, producer):
-            await delivering.write_all(entry, producer)
-            await producer.heard("spooled")
-            if detach:
-                shown = await site.waits("stalled: ")
-                assert (shown.state, site.spooled()) == ("spooled", [ID])
-            else:
-                failed = await producer.heard("failed")
-                assert failed["code"] == "Forbidden"
-                assert "does not allow write access" in failed["reason"]
+    async with site.daemon() as registry, delivering.writing(registry, producer, detach=detach) as entry:
+        await delivering.write_all(entry, producer)
+        await producer.heard("spooled")
+        if detach:
+            shown = await site.waits("stalled: ")
+            assert (shown.state, site.spooled()) == ("spooled", [ID])
+        else:
+            failed = await producer.heard("failed")
+            assert failed["code"] == "Forbidden"
+            assert "does not allow write access" in failed["reason"]
 
 
 async def test_another_writers_buffer_is_not_touched(site, producer, server):
     server.put(".bufferstart", b'{"version":"0.3.0"}', tyger_writer="somebody else")
     async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        async with delivering.attached(entry, producer):
+        async with delivering.writing(registry, producer):
             failed = await producer.heard("failed")
         assert (failed["code"], failed["reason"]) == ("Conflict", "buffer cannot be overwritten")
     assert set(server.blobs) == {".bufferstart"}
@@ -115,8 +111,7 @@ async def test_a_refusal_counts_whatever_the_client_has_said(site, producer, ser
 async def test_a_block_that_never_gets_through_fails_the_buffer_for_readers_too(site, producer, server):
     server.fault("PUT", "00/001", *[Refusal(400, "Md5Mismatch")] * retrying.MISMATCHES)
     async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        async with delivering.attached(entry, producer):
+        async with delivering.writing(registry, producer):
             await producer.give(DATA[:60_000])
             failed = await producer.heard("failed")
         assert (failed["code"], failed["reason"]) == ("Corrupt", "cannot send block 1: MD5 mismatch")
@@ -126,16 +121,14 @@ async def test_a_block_that_never_gets_through_fails_the_buffer_for_readers_too(
 async def test_a_container_that_is_gone(site, producer, server):
     del server.containers[BUFFER]
     async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        async with delivering.attached(entry, producer):
+        async with delivering.writing(registry, producer):
             failed = await producer.heard("failed")
         assert (failed["code"], failed["reason"]) == ("NotFound", "the buffer does not exist")
 
 
 async def test_a_refusal_in_the_middle_stalls_it_until_somebody_resumes(site, producer, server):
     async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(flush_interval=0), 1)
-        async with delivering.attached(entry, producer):
+        async with delivering.writing(registry, producer, flush_interval=0) as entry:
             await producer.give(DATA[:30_000])
             await site.shows(shipped=30_000)
             server.signatures["good"] = "r"
@@ -153,8 +146,7 @@ async def test_a_refusal_in_the_middle_stalls_it_until_somebody_resumes(site, pr
 async def test_a_deadline_that_passes_stalls_it(site, producer, server):
     server.fault("PUT", "00/001", BUSY)
     async with site.daemon(deadline=0.0) as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        async with delivering.attached(entry, producer):
+        async with delivering.writing(registry, producer) as entry:
             await delivering.write_all(entry, producer)
             await site.shows(stalled="unexpected status code 503: ServerBusy")
             await registry.resume(ID)
@@ -164,8 +156,7 @@ async def test_a_deadline_that_passes_stalls_it(site, producer, server):
 
 async def test_a_stream_that_somebody_else_has_failed_is_not_complete(site, producer, server):
     async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(flush_interval=0), 1)
-        async with delivering.attached(entry, producer):
+        async with delivering.writing(registry, producer, flush_interval=0) as entry:
             await producer.give(DATA[:30_000])
             await site.shows(shipped=30_000)
             server.put(".bufferend", container.END_MARKERS["failed"])
@@ -179,8 +170,7 @@ async def test_a_store_that_is_away_at_the_beginning_is_waited_for(site, produce
     """To sign an access URL may take the network: a producer does not wait for that."""
     site.store.refusal = errors.Problem(errors.UNAVAILABLE, "it does not answer")
     async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        async with delivering.attached(entry, producer):
+        async with delivering.writing(registry, producer) as entry:
             await producer.give(DATA[:30_000])
             await site.waits("it does not answer")
             site.store.refusal = None
@@ -192,8 +182,7 @@ async def test_a_store_that_is_away_at_the_beginning_is_waited_for(site, produce
 async def test_a_defect_stalls_its_transfer_and_no_other(site, producer):
     site.store.refusal = ZeroDivisionError("nobody thought of that")
     async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        async with delivering.attached(entry, producer):
+        async with delivering.writing(registry, producer) as entry:
             await site.waits("stalled: a defect of ours, see the daemon's log: ZeroDivisionError")
             site.store.refusal = None
             await registry.resume(ID)

@@ -15,11 +15,9 @@ DATA = delivering.DATA
 
 
 async def test_a_restart_goes_on_where_it_was(site, producer):
-    async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        async with delivering.attached(entry, producer):
-            await producer.give(DATA[:60_000])
-            await site.shows(shipped=60_000)
+    async with site.daemon() as registry, delivering.writing(registry, producer) as entry:
+        await producer.give(DATA[:60_000])
+        await site.shows(shipped=60_000)
     async with site.daemon() as registry:
         assert (await registry.show(ID)).state == "suspended"
         entry = await registry.find_write(ID)
@@ -31,12 +29,7 @@ async def test_a_restart_goes_on_where_it_was(site, producer):
 
 
 async def test_a_spooled_stream_survives_its_daemon(site, producer):
-    async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        await registry.pause(ID)
-        async with delivering.attached(entry, producer):
-            await delivering.write_all(entry, producer)
-            await producer.heard("spooled")
+    await site.spools(producer)
     async with site.daemon() as registry:
         shown = await registry.show(ID)
         assert (shown.state, shown.paused, shown.waiting) == ("spooled", True, "paused")
@@ -46,27 +39,21 @@ async def test_a_spooled_stream_survives_its_daemon(site, producer):
 
 
 async def test_a_failure_that_could_not_be_told_is_told_later(site, producer, server):
+    server.fault("HEAD", ".bufferstart", delivering.BUSY._replace(headers=(("Retry-After", "600"),)))
     async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        await registry.pause(ID)
-        async with delivering.attached(entry, producer):
+        async with delivering.writing(registry, producer) as entry:
             await producer.give(b"some")
+            await site.waits("retrying .bufferstart")
             await entry.say("failed", "interrupted")
         assert (await registry.show(ID)).state == "failing"
-    async with site.daemon() as registry:
-        await registry.resume(ID)
+    async with site.daemon():
         shown = await site.shows(state="failed")
         assert shown.reason == "interrupted"
     assert server.stored(".bufferend") == b'{"status":"failed"}'
 
 
 async def test_what_a_loss_of_power_took_is_named(site, producer, server):
-    async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        await registry.pause(ID)
-        async with delivering.attached(entry, producer):
-            await delivering.write_all(entry, producer)
-            await producer.heard("spooled")
+    await site.spools(producer)
     spool = site.path / "spool" / ID
     (spool / "boot").write_text("another boot\n")
     (spool / "blocks/00/001").write_bytes(bytes(30_000))
@@ -84,11 +71,7 @@ async def test_what_no_transfer_needs_is_swept_from_the_spool(site):
 
 
 async def test_an_account_that_is_not_configured_any_more_stalls_it(site, producer):
-    async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        await registry.pause(ID)
-        async with delivering.attached(entry, producer):
-            await delivering.write_all(entry, producer)
+    await site.spools(producer)
     store, site.store = site.store, remotestore.RemoteStore(site.server, name="another")
     async with site.daemon() as registry:
         await registry.resume(ID)
@@ -100,11 +83,7 @@ async def test_an_account_that_is_not_configured_any_more_stalls_it(site, produc
 
 
 async def test_a_spool_that_is_gone_fails_the_write(site, producer):
-    async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        await registry.pause(ID)
-        async with delivering.attached(entry, producer):
-            await delivering.write_all(entry, producer)
+    await site.spools(producer)
     os.rename(site.path / "spool" / ID, site.path / "elsewhere")
     async with site.daemon() as registry:
         shown = await registry.show(ID)
@@ -113,12 +92,9 @@ async def test_a_spool_that_is_gone_fails_the_write(site, producer):
 
 async def test_a_refusal_after_a_restart_throws_nothing_away(site, producer):
     """A daemon may come back to a secret that has expired: what it holds cannot be sent again."""
-    async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        await registry.pause(ID)
-        async with delivering.attached(entry, producer):
-            await producer.give(DATA[:60_000])
-            await site.shows(bytes=60_000)
+    async with site.daemon() as registry, delivering.writing(registry, producer, paused=True):
+        await producer.give(DATA[:60_000])
+        await site.shows(bytes=60_000)
     site.store.refusal = errors.Problem(errors.CONFIG, "its secret has expired")
     async with site.daemon() as registry:
         await registry.resume(ID)
@@ -132,12 +108,7 @@ async def test_a_refusal_after_a_restart_throws_nothing_away(site, producer):
 
 
 async def test_what_is_in_the_spool_counts_after_a_restart(site, producer):
-    async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        await registry.pause(ID)
-        async with delivering.attached(entry, producer):
-            await delivering.write_all(entry, producer)
-            await producer.heard("spooled")
+    await site.spools(producer)
     async with site.daemon() as registry:
         shown = await registry.show(ID)
         assert (shown.bytes, shown.blocks, shown.shipped) == (len(DATA), 5, 0)
@@ -163,8 +134,7 @@ async def test_a_row_without_its_write_is_no_write(site):
 
 async def test_a_spool_that_cannot_be_cleaned_up_does_not_end_the_daemon(site, producer):
     async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        async with delivering.attached(entry, producer):
+        async with delivering.writing(registry, producer) as entry:
             os.rmdir(site.path / "trash")
             (site.path / "trash").write_text("no directory")
             await delivering.write_all(entry, producer)
@@ -179,11 +149,7 @@ async def test_a_spool_that_cannot_be_cleaned_up_does_not_end_the_daemon(site, p
 
 
 async def test_a_disk_that_fails_stalls_the_write_and_not_the_daemon(site, producer):
-    async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(), 1)
-        await registry.pause(ID)
-        async with delivering.attached(entry, producer):
-            await delivering.write_all(entry, producer)
+    await site.spools(producer)
     mark = site.path / "spool" / ID / "shipped"
     os.unlink(mark)
     mark.mkdir()

@@ -24,18 +24,6 @@ def read(peer, fd, stop, **options):
     return reading.read(client.Client(peer.path), BUF, fd, stop=stop, **options)
 
 
-@pytest.fixture(params=["pipe", "file", "append"])
-def destination(request, tmp_path, pipe):
-    if request.param == "pipe":
-        yield pipe[1], lambda: os.read(pipe[0], 1 << 20)
-        return
-    path = tmp_path / "out"
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if request.param == "append" else 0)
-    fd = os.open(path, flags)
-    yield fd, path.read_bytes
-    os.close(fd)
-
-
 def test_bytes_arrive_whatever_the_destination(destination, stop):
     fd, content = destination
     pieces = [b"one", os.urandom(40_000), b"x"]

@@ -34,18 +34,6 @@ def delivering(*pieces, end=None, before=()):
     return script
 
 
-@pytest.fixture(params=["pipe", "file", "append"])
-def destination(request, tmp_path, pipe):
-    if request.param == "pipe":
-        yield pipe[1], lambda: os.read(pipe[0], 1 << 20)
-        return
-    path = tmp_path / "out"
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if request.param == "append" else 0)
-    fd = os.open(path, flags)
-    yield fd, path.read_bytes
-    os.close(fd)
-
-
 def test_bytes_arrive_whatever_the_destination(destination, stop):
     fd, content = destination
     progress = []
