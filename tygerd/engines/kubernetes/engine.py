@@ -33,6 +33,9 @@ from tygerd.engines.kubernetes import (
 ASKED_SECONDS = 5.0
 """For so long it counts what was found out about the cluster being there."""
 
+GONE_SECONDS = 30.0
+"""Beyond the grace, for pods to be gone: a node that is away has not heard that they are to go."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -198,8 +201,12 @@ class KubernetesEngine:
         return self._of(run).log
 
     async def remove(self, run: int) -> None:
-        """See `base.Engine`. Waits until the cluster has been told."""
+        """See `base.Engine`. Waits until the cluster has been told, and a while for its pods to be gone."""
         await self._clean(run)
+        with trio.move_on_after(self._settings.cancel_grace + GONE_SECONDS):
+            seen = -1
+            while self._reflector.pods(run):
+                seen = await self._reflector.changed(run, seen)
         await trio.to_thread.run_sync(self._of(run).remove)
 
     async def _clean(self, run: int) -> None:
