@@ -83,6 +83,8 @@ class Caretaker:
                 changes = {"status": seen.status, "status_reason": seen.reason}
                 if seen.finished_at is not None:
                     changes["finished_at"] = seen.finished_at
+            elif seen.status == row.status == "Pending" and seen.reason != row.status_reason:
+                changes = {"status_reason": seen.reason}  # what it waits for
             # Of what has ended nothing changes: whoever saw the end, and its ETag, has seen all of it.
             if seen.started_at is not None and row.started_at is None and not states.is_terminal(row.status):
                 changes["started_at"] = seen.started_at
@@ -111,7 +113,7 @@ class Caretaker:
         async def report(seen: base.Observation) -> None:
             nonlocal known
             # All that `record` looks at of a run that goes on.
-            told = (seen.status, seen.started_at, seen.running_count, seen.image_digest)
+            told = (seen.status, seen.reason, seen.started_at, seen.running_count, seen.image_digest)
             if told != known:
                 known = told
                 await self.record(run_id, seen, bells)

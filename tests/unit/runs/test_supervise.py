@@ -185,14 +185,43 @@ async def test_what_is_learnt_of_image_and_replicas(shop):
     ]
 
 
+async def test_a_pending_run_says_what_it_waits_for(shop):
+    async with shop.open() as runs:
+        made = (await runs.create(wanted(), 0)).run
+        await shop.engine.wait_started(made.id)
+        seen = []
+        reasons = iter(["Unschedulable: no node", "Unschedulable: two nodes", None])
+
+        async def note(run):
+            seen.append((run.status, run.status_reason))
+            if (reason := next(reasons, "")) != "":
+                shop.engine.tell(made.id, "Pending" if reason else "Running", reason=reason)
+            else:
+                shop.engine.end(made.id)
+
+        with trio.fail_after(30):
+            await runs.watch(made.id, note)
+    assert seen == [
+        ("Pending", None),
+        ("Pending", "Unschedulable: no node"),
+        ("Pending", "Unschedulable: two nodes"),
+        ("Running", None),
+        ("Succeeded", None),
+    ]
+
+
 async def test_a_job_is_all_that_was_asked_for(shop):
     shop.engine.traits = base.Traits("fake", workers=True, replicas=True)
-    worker = model.WorkerTarget(codespec=model.WorkerCodespec(image="w", endpoints={"a": 1}), replicas=2)
+    worker = model.WorkerTarget(
+        codespec=model.WorkerCodespec(image="w", endpoints={"a": 1}), replicas=2, node_pool="w"
+    )
+    asked = {"job": {"replicas": 3, "node_pool": "j"}, "timeout_seconds": 7, "buffer_access_ttl": "00:02:00"}
     async with shop.open() as runs:
-        made = (await runs.create(wanted(worker=worker, job={"replicas": 3}, timeout_seconds=7), 0)).run
+        made = (await runs.create(wanted(worker=worker, **asked), 0)).run
         await shop.engine.wait_started(made.id)
         found = shop.engine.jobs[made.id]
         shop.engine.end(made.id)
     assert (found.replicas, found.engine, found.timeout_seconds) == (3, "fake", 7)
-    assert found.worker == base.Worker(codespec=worker.codespec, replicas=2)
+    assert found.worker == base.Worker(codespec=worker.codespec, replicas=2, node_pool="w")
+    assert (found.node_pool, found.access_ttl) == ("j", 120.0)
     assert found.created_at == units.to_micros(units.parse_timestamp(made.created_at))
