@@ -29,8 +29,11 @@ PATIENCE = 60.0
 """Seconds after a run's end until we go without the rest of a log that the cluster answers for with errors:
 its node may be gone for good."""
 
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
-"""Seconds between two attempts, doubled each time. A container's end comes to be known within the first."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0
+"""Seconds between two attempts, doubled each time."""
+
+END_PAUSE = 1.0
+"""Seconds in which a container's end comes to be known after its log has ended."""
 
 _follows = trio.CapacityLimiter(5000)
 """A thread a container that runs: one that waits costs some 50 kB. Runs are limited elsewhere."""
@@ -183,13 +186,15 @@ class Source:
                     if finishing and not state.ended and self._instance == state.restarts:
                         break
                     continue
+                least = END_PAUSE
             except refusals.Transient as trouble:
+                least = 0.0
                 if self._is_hopeless(trouble):
                     self._warn(str(trouble))
                     break
             if self._gained:
                 pause, self._gained = FIRST_PAUSE, False
-            with trio.move_on_after(pause):
+            with trio.move_on_after(max(pause, least)):
                 await changed.wait()
             pause = min(2 * pause, LONGEST_PAUSE)
         self.over.set()

@@ -66,6 +66,7 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(logsource, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(logsource, "END_PAUSE", 0.01)
     monkeypatch.setattr(logsource, "LAST_WORDS", 0.1)
     return Bench(tmp_path)
 
