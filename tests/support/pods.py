@@ -68,6 +68,12 @@ class Witness:
         with self._lock:
             return [uid for name, uids in self.seen.items() for uid in uids if name.split("-")[1] == str(run)]
 
+    def name(self, run: int) -> str:
+        """The name of a run's one pod."""
+        with self._lock:
+            (name,) = [name for name in self.seen if name.split("-")[1] == str(run)]
+        return name
+
     def close(self) -> None:
         """Look no more."""
         self._closed = True

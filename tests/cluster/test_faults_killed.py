@@ -1,0 +1,93 @@
+"""The daemon is killed between any two calls of a run's life: each run has its pods once, ends, leaves
+nothing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support import cluster as cluster_support
+from tests.support import pods
+
+PATIENCE = 5
+"""Seconds without another call after which a run's life has no more of them."""
+
+LIVES = {
+    "ends": "echo out",
+    "fails": "echo out; exit 3",
+    "is-cancelled": "echo out; exec sleep 600",
+}
+
+
+@pytest.fixture(scope="module")
+def host(cluster: cluster_support.Cluster, namespace: str) -> Iterator[pods.Host]:
+    with pods.host(cluster, namespace) as made:
+        yield made
+
+
+def begin(host: pods.Host, life: str) -> int:
+    """A run that lives so, whatever becomes of the daemon."""
+    run = host.create(LIVES[life])
+    if life == "is-cancelled":
+        host.cancel(run)
+    return run
+
+
+def check(host: pods.Host, run: int, life: str) -> None:
+    """It has ended as it should, and nothing is left."""
+    if life == "is-cancelled":
+        host.ends(run, "Canceled", "Canceled by user")
+    elif life == "fails":
+        host.ends(run, "Failed", "Main exited with code 3")
+    else:
+        host.ends(run)
+    assert host.log(run) in (["out"], *([[]] if life == "is-cancelled" else []))
+    pods_it_had = host.witness.pods(run)
+    assert len(pods_it_had) <= 1, pods_it_had
+    assert pods_it_had or life == "is-cancelled"
+
+
+def kill_after(host: pods.Host, calls: int, life: str, *, arrives: bool) -> bool:
+    """Kill the daemon when it has made so many calls for a run; False: it makes no more than that.
+
+    With `arrives` the last call is carried out, but nobody hears of it.
+    """
+    host.gate.close_after(calls, arrives=arrives)
+    run = begin(host, life)
+    came = host.gate.closed.wait(PATIENCE)
+    host.daemon.kill()
+    host.gate.forget()
+    host.daemon.start()
+    check(host, run, life)
+    host.clean()
+    return came
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("arrives", [False, True], ids=["before", "behind"])
+@pytest.mark.parametrize("life", LIVES)
+def test_between_each_two_calls(host: pods.Host, life: str, *, arrives: bool) -> None:
+    """Before the call arrives, and when it was carried out and the answer is not heard."""
+    calls = 0
+    while kill_after(host, calls, life, arrives=arrives):
+        calls += 1
+    assert calls > 5
+
+
+def test_at_random_moments(host: pods.Host) -> None:
+    """Several runs are at different points of their lives each time."""
+    chance = random.Random(1)
+    runs = {begin(host, life): life for life in [*LIVES] * 2}
+    for _ in range(6):
+        host.gate.close_after(chance.randrange(12), arrives=chance.random() < 0.5)
+        host.gate.closed.wait(1)
+        host.daemon.kill()
+        host.gate.forget()
+        host.daemon.start()
+        life = chance.choice([*LIVES])
+        runs[begin(host, life)] = life
+    for run, life in runs.items():
+        check(host, run, life)
+    host.clean()
