@@ -1,4 +1,4 @@
-"""A fake daemon and a way to supervise real jobs beside it."""
+"""A fake daemon and a way to supervise real jobs beside it; container engines, and mains in them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from tests.support import transferdaemon
+from tests.support import fakedocker, transferdaemon, watched
+from tests.support import podman as podman_support
 from tygerd.supervisor import control, spec
 
 
@@ -137,3 +139,51 @@ def supervise(tmp_path, daemon):
     yield start
     for beside in started:
         beside.close()
+
+
+@pytest.fixture(params=["podman", "docker"])
+def engine(request):
+    """An engine that is left without containers."""
+    if request.param == "podman":
+        yield request.getfixturevalue("podman")
+        return
+    with fakedocker.docker() as fake:
+        yield fake
+
+
+@pytest.fixture(params=["podman", "docker"])
+def restarting(request):
+    """An engine, and how it goes away and comes back."""
+    if request.param == "podman":
+        own = request.getfixturevalue("restarted")
+        yield own, own.kill, own.start
+        return
+    with fakedocker.docker() as fake:
+        yield fake, fake.stop, fake.start
+
+
+@pytest.fixture(scope="module")
+def restarted():
+    """A Podman whose service may be killed, and is running again afterwards."""
+    with podman_support.service() as own:
+        yield own
+
+
+@pytest.fixture
+def docker():
+    with fakedocker.docker() as fake:
+        yield fake
+
+
+@pytest.fixture
+def run():
+    """`run(engine.socket, "shell text")`: a main that was started, closed afterwards."""
+    made: list[watched.Watched] = []
+
+    def start(*arguments: Any, **more: Any) -> watched.Watched:
+        made.append(watched.start(*arguments, **more))
+        return made[-1]
+
+    yield start
+    for each in made:
+        watched.stop(each)
