@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.support import fakedocker, transferdaemon, watched
+from tests.support import fakedocker, joined, transferdaemon, watched
 from tests.support import podman as podman_support
-from tygerd.supervisor import control, spec
+from tygerd.supervisor import control, ending, sockets, spec
 
 
 class Beside:
@@ -187,3 +187,31 @@ def run():
     yield start
     for each in made:
         watched.stop(each)
+
+
+@pytest.fixture
+def listener():
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        sock.settimeout(joined.PATIENCE)
+        yield sock
+
+
+@pytest.fixture
+def join(tmp_path, listener, monkeypatch):
+    """`join()` starts an adapter that connects to `listener`, or to a `place`.
+
+    `life` is a descriptor that tells when main's network goes; `proxied` is of the listener's address.
+    """
+    monkeypatch.setattr(ending, "SETTLE", 0.05)
+    made: list[joined.Joined] = []
+
+    def start(place=None, *, life=-1, proxied=False, **more) -> joined.Joined:
+        if place is None:
+            address = sockets.Address(*listener.getsockname(), proxied=proxied)
+            place = joined.Fixed(address, ends=life)
+        made.append(joined.Joined(tmp_path, place, **more))
+        return made[-1]
+
+    yield start
+    for each in made:
+        each.close()
