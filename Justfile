@@ -32,6 +32,7 @@ check: setup
     @ruff format --check
     @mypy
     @mypy examples/*.py packaging/*.py bench/*.py
+    @mypy packaging/container/*.py
     @python packaging/man.py --check
     @python packaging/compatibility.py --check
     @python packaging/engines.py --check
@@ -61,6 +62,10 @@ man: setup
 # dist/tyger/: tyger, tygerd and tyger-proxy in one directory that needs no Python
 build: setup
     @pyinstaller --noconfirm --log-level WARN --distpath dist --workpath build packaging/bundle/tyger.spec
+
+# dist/tyger-pump.tar: the container image of the pump in the pods of a cluster (--name REGISTRY/NAME)
+container *args: setup
+    @python packaging/container/image.py "$@"
 
 # .venv and Debian packages; does nothing when nothing is missing
 setup:

@@ -150,12 +150,7 @@ class Pump:
 
     async def _prepare(self) -> None:
         options = self._options
-        pinned: str | None = os.path.join(options.access, CERTIFICATES)
-        if not os.path.exists(pinned or ""):  # noqa: ASYNC240 - of a volume in memory
-            pinned = None
-        settings = await trio.to_thread.run_sync(
-            functools.partial(network.settings, self._environ, pinned=pinned)
-        )
+        settings = await _network(options, self._environ)
         scene = podpipes.Scene(
             end=self._end,
             over=self._over,
@@ -243,6 +238,13 @@ class Pump:
         return podlife.Life("done" if self._over.is_set() else "served")
 
 
+async def _network(options: argparse.Namespace, environ: Mapping[str, str]) -> network.Network:
+    pinned: str | None = os.path.join(options.access, CERTIFICATES)
+    if not os.path.exists(pinned or ""):  # noqa: ASYNC240 - of a volume in memory
+        pinned = None
+    return await trio.to_thread.run_sync(functools.partial(network.settings, environ, pinned=pinned))
+
+
 async def _opened(options: argparse.Namespace, name: str) -> access.Access:
     path = os.path.join(options.access, name)
     try:
@@ -262,7 +264,7 @@ async def bury(options: argparse.Namespace, reason: str) -> None:
                 return  # it was not begun
             opened = await _opened(options, name)
             policy = retrying.Policy(deadline=LAST_WORDS)
-            settings = await trio.to_thread.run_sync(network.settings, os.environ)
+            settings = await _network(options, os.environ)
             remote = pumpmoves.reach(opened, settings, policy, hasher, dop=1)
             await trio.to_thread.run_sync(target.mark_failed, reason)
             await ship.Ship(target, remote, dop=1, last_words=None).tell_failure()

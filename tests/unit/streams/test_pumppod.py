@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pathlib
 import signal
 import socket
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 import trio
 
 from tests.house import sources
-from tests.support import podapi
+from tests.support import blobserver, certificates, podapi
 from tyger import errors
 from tygerd.streams import podlife, pumpoptions, pumppod
 
@@ -338,6 +339,26 @@ async def test_a_pump_that_was_killed_fails_the_run_in_its_next_life(pod):
     assert (code, (pod.path / "last-words").read_text()) == (1, podlife.LOST)
     assert podlife.LOST in err
     assert [pod.stored(name)[1] for name in ("out", "never")] == [FAILED, FAILED]
+
+
+async def test_a_second_life_trusts_whom_the_first_did(tmp_path):
+    """A store whose certificate is in the pod's secret."""
+    for name in ("api", "tls"):
+        (tmp_path / name).mkdir()
+    certificate = pathlib.Path(certificates.make(tmp_path / "tls"))
+    tls = certificates.server_context(str(certificate))
+    with podapi.PodApi(tmp_path / "api") as api, blobserver.BlobServer(tls=tls, tcp=True) as server:
+        pod = Pod(tmp_path, server, api)
+        (tmp_path / "access/ca.pem").write_bytes(certificate.read_bytes())
+        pipe = pod.buffer("out", "out")
+        for _ in range(2):
+            with pod.start("--output=out", "-f", "1ms") as process:
+                if ".bufferstart" not in server.containers["out"]:
+                    write(pipe, b"half")
+                    begun(pod, "out")
+                    process.kill()
+                finish(process)
+        assert pod.stored("out")[1] == FAILED
 
 
 async def test_a_failure_is_its_last_word_in_every_life(pod):
