@@ -86,6 +86,7 @@ async def _go_on(
 ) -> podlife.Life:
     """What is left to do for a second life."""
     if earlier.stage == "served":
+        _log.info("all sockets have been served: waiting for the pod's end")
         await anext(signals)
     elif earlier.stage == "failed":
         await bury(options, earlier.reason or podlife.LOST)
