@@ -103,6 +103,18 @@ def test_a_state_directory_one_may_not_enter(nobody):
     assert f"cannot use the state directory {nobody.state}: Permission denied" in complaint(done)
 
 
+def test_a_state_directory_that_is_removed_under_its_daemon():
+    """It ends within seconds, and its log says why in one line."""
+    with daemon.daemon(config=support.HOST) as it:
+        ended = os.pidfd_open(it.pid)
+        shutil.rmtree(it.state)
+        assert select.select([ended], [], [], 30)[0]
+        os.close(ended)
+        said = (it.path / "log").read_text()
+        assert f"the state directory {it.state} was removed" in said
+        assert "Traceback" not in said
+
+
 def test_a_user_without_a_name(nobody):
     """As in a container that is started with a bare number."""
     if os.geteuid() != 0 or shutil.which("setpriv") is None:

@@ -100,11 +100,21 @@ class StateDirectory:
         """Give the reserve's room to the catalog and the journals when the disk is full, take it back after.
 
         Returns whether there is a reserve now. Blocks on the disk.
+
+        Raises:
+            Problem: CONFIG: the directory was removed, or cannot be used any more.
         """
-        if room(self.path) < RESERVE // 4:
-            self.make_room()
-        elif has_room(self.path):
-            self._restore()
+        if os.fstat(self._lock).st_nlink == 0:
+            raise self._removed()
+        try:
+            if room(self.path) < RESERVE // 4:
+                self.make_room()
+            elif has_room(self.path):
+                self._restore()
+        except FileNotFoundError:
+            raise self._removed() from None
+        except OSError as error:
+            raise _unusable(self.path, error) from None
         with contextlib.suppress(FileNotFoundError):
             return os.path.getsize(self._reserve) > 0
         return False
@@ -121,6 +131,13 @@ class StateDirectory:
         except FileNotFoundError:
             return False
         return True
+
+    def _removed(self) -> errors.Problem:
+        return errors.Problem(
+            errors.CONFIG,
+            f"the state directory {self.path} was removed, with all buffers and runs in it, while this daemon"
+            " used it; another start makes a new one",
+        )
 
     def _restore(self) -> None:
         with contextlib.suppress(OSError):

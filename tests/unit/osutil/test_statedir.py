@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -141,6 +142,29 @@ def test_the_reserve_is_given_up_at_once_when_a_write_needs_it(tmp_path):
     assert state.make_room()
     assert (tmp_path / "reserve").stat().st_size == 0
     assert not state.make_room()
+    state.close()
+
+
+@pytest.mark.parametrize("remade", [False, True])
+def test_one_that_was_removed_is_noticed(tmp_path, remade):
+    """Also where there is another in its place, which another daemon may hold."""
+    path = tmp_path / "state"
+    state = statedir.StateDirectory.open(str(path))
+    assert state.tend_reserve()
+    shutil.rmtree(path)
+    if remade:
+        statedir.StateDirectory.open(str(path)).close()
+    with pytest.raises(errors.Problem, match=f"the state directory {path} was removed") as caught:
+        state.tend_reserve()
+    assert caught.value.kind is errors.CONFIG
+    state.close()
+
+
+def test_one_that_was_moved_away_is_noticed(tmp_path):
+    state = statedir.StateDirectory.open(str(tmp_path / "state"))
+    (tmp_path / "state").rename(tmp_path / "elsewhere")
+    with pytest.raises(errors.Problem, match="was removed"):
+        state.tend_reserve()
     state.close()
 
 
