@@ -14,12 +14,14 @@ from typing import Literal, NamedTuple, Protocol
 import trio
 
 from tyger import model
+from tygerd.engines import site
 
 
 class Traits(NamedTuple):
     """What an engine can do, as data; `MEANINGS` says what each is.
 
-    What a run asks for and is False is refused when it is created.
+    What a run asks for and is False is refused when it is created; so is a place that `site` does not have,
+    where the engine has places at all.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Traits(NamedTuple):
     node_pools: bool = False
     docker: bool = False
     kubernetes: bool = False
+    site: site.Site | None = None
 
 
 class Meaning(NamedTuple):

@@ -7,6 +7,7 @@ job from then on. What was started is found again by asking each engine what it 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import trio
 
@@ -50,8 +51,8 @@ class Engines:
     async def traits(self) -> base.Traits:
         """What a run that names no engine can have at present: what any can that might execute it."""
         able = [engine.traits for engine in self.offered() if await engine.unavailable() is None]
-        together = (any(traits[1:][place] for traits in able) for place in range(len(base.MEANINGS)))
-        return base.Traits(self._use, *together)
+        together: Any = {name: any(getattr(traits, name) for traits in able) for name in base.MEANINGS}
+        return base.Traits(self._use)._replace(**together)
 
     async def state(self) -> list[dict[str, str | None]]:
         """Each of the users' engines by name, and why it is unavailable, for people."""

@@ -115,6 +115,7 @@ class Creator:
             worker = submit.worker_codespec(await self._codespecs.resolve(wanted.worker.codespec))
         submit.check_replicas(wanted, codespec)
         candidates.require(lambda traits: submit.check_codespecs(codespec, worker, traits))
+        candidates.require(lambda traits: submit.check_pools(wanted, codespec, worker, traits))
 
         async def check(engine: base.Engine) -> None:
             await engine.check(codespec, worker, pull=wish.pull)
@@ -147,8 +148,10 @@ class Creator:
             expires_at = None if ttl is None else _after(ttl)
             new = await self._buffers.create_many(tags, owner_uid, expires_at)
             made = {name: str(buffer.id) for name, buffer in zip(missing, new, strict=True)}
-        run = resource.normalized(wanted, codespec, {**submit.started(given), **made}, worker)
-        engine = chosen.engine.traits.name
+        traits = chosen.engine.traits
+        cluster = traits.site.cluster(wanted.cluster) if traits.site is not None else None
+        run = resource.normalized(wanted, codespec, {**submit.started(given), **made}, worker, cluster)
+        engine = traits.name
         return Created(await self._insert(run, wanted, owner_uid, key, engine), engine, chosen.reason)
 
     async def _insert(

@@ -36,8 +36,12 @@ def normalized(
     codespec: model.JobCodespec,
     buffers: Mapping[str, str],
     worker: model.WorkerCodespec | None = None,
+    cluster: str | None = None,
 ) -> model.Run:
-    """The run that is kept and shown, without its tags: resolved, defaults filled in, nothing of ours."""
+    """The run that is kept and shown, without its tags: resolved, defaults filled in, nothing of ours.
+
+    `cluster` is the one that it is for, where its engine has such.
+    """
     job = model.JobTarget(
         codespec=codespec,
         buffers=dict(buffers) or None,
@@ -55,6 +59,7 @@ def normalized(
     return model.Run(
         job=job,
         worker=target,
+        cluster=cluster,
         timeout_seconds=DEFAULT_TIMEOUT if wanted.timeout_seconds is None else wanted.timeout_seconds,
         buffer_access_ttl=access_ttl or units.format_timespan(DEFAULT_ACCESS_TTL),
     )

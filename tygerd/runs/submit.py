@@ -66,6 +66,10 @@ def check(run: model.Run, traits: base.Traits) -> None:
     """
     if run.worker is not None and not traits.workers:
         raise _refused("Runs with workers are only supported on Kubernetes")
+    if traits.site is not None:
+        traits.site.cluster(run.cluster)
+        traits.site.pool(run.job.node_pool)
+        traits.site.pool(run.worker.node_pool if run.worker else None)
     for replicas, of in ((run.job.replicas, "job"), (run.worker and run.worker.replicas, "worker")):
         if replicas not in (None, 1) and not traits.replicas:
             raise _refused(f"replicas: the {traits.name} engine runs one replica of a {of}, not {replicas}")
@@ -126,6 +130,21 @@ def check_codespecs(
                 " support."
             )
         raise _refused(f"gpu: the {traits.name} engine gives no GPU to a job; leave resources.gpu out")
+
+
+def check_pools(
+    run: model.Run, codespec: model.JobCodespec, worker: model.WorkerCodespec | None, traits: base.Traits
+) -> None:
+    """Refuse a pool of nodes that has not what a codespec needs.
+
+    Raises:
+        Problem: INVALID_INPUT, naming both.
+    """
+    if traits.site is None:
+        return
+    for target, each in ((run.job, codespec), (run.worker, worker)):
+        if target is not None and each is not None and each.resources is not None:
+            traits.site.pool(target.node_pool, each.resources.gpu)
 
 
 def check_replicas(run: model.Run, codespec: model.JobCodespec) -> None:

@@ -24,4 +24,4 @@ def test_parameters(buffers, expected):
 
 
 def test_each_trait_has_a_meaning():
-    assert ("name", *base.MEANINGS) == base.Traits._fields
+    assert ("name", *base.MEANINGS, "site") == base.Traits._fields

@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.runs.conftest import wanted
 from tyger import errors, model
-from tygerd.engines import base
+from tygerd.engines import base, site
 from tygerd.runs import submit
 
 NOTHING = base.Traits(name="process")
@@ -19,6 +19,37 @@ def refusal(run: model.Run) -> str:
         submit.check(run, NOTHING)
     assert caught.value.kind is errors.INVALID_INPUT
     return caught.value.message
+
+
+SITE = site.Site(("lab",), (site.Pool("cpunp", gpu=False), site.Pool("gpunp", gpu=True)))
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ({"cluster": "x"}, "Unknown cluster 'x'. Valid options are: 'lab'."),
+        ({"job": {"node_pool": "x"}}, "Unknown nodepool 'x'. Valid options are: 'cpunp', 'gpunp'."),
+        ({"worker": "x"}, "Unknown nodepool 'x'. Valid options are: 'cpunp', 'gpunp'."),
+    ],
+)
+def test_places_that_an_engine_does_not_have(where, said):
+    if "worker" in where:
+        target = model.WorkerTarget(codespec=model.WorkerCodespec(image="w"), node_pool=where["worker"])
+        where = {"worker": target}
+    run = wanted(**where)
+    with pytest.raises(errors.Problem) as caught:
+        submit.check(run, base.Traits("kubernetes", workers=True, site=SITE))
+    assert caught.value.message == said
+    submit.check(run, base.Traits("container", workers=True))
+
+
+def test_a_pool_without_gpus():
+    traits = base.Traits("kubernetes", gpu=True, site=SITE)
+    codespec = model.JobCodespec(image="i", resources=model.Resources(gpu="1"))
+    submit.check_pools(wanted(job={"node_pool": "GpuNP"}), codespec, None, traits)
+    with pytest.raises(errors.Problem, match="Nodepool 'CPUnp' does not have GPUs"):
+        submit.check_pools(wanted(job={"node_pool": "CPUnp"}), codespec, None, traits)
+    submit.check_pools(wanted(job={"node_pool": "x"}), codespec, None, base.Traits("container"))
 
 
 def test_what_is_refused_by_name():

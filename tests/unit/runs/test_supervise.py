@@ -12,7 +12,7 @@ from tests.unit.runs.conftest import ended, wanted
 from tyger import model, units
 from tygerd import clock
 from tygerd.catalog import runs as queries
-from tygerd.engines import base
+from tygerd.engines import base, site
 from tygerd.runs import logs, supervise
 
 NOW = units.to_micros(clock.now())
@@ -211,11 +211,17 @@ async def test_a_pending_run_says_what_it_waits_for(shop):
 
 
 async def test_a_job_is_all_that_was_asked_for(shop):
-    shop.engine.traits = base.Traits("fake", workers=True, replicas=True)
+    where = site.Site(("Lab",), (site.Pool("j", gpu=False), site.Pool("w", gpu=False)))
+    shop.engine.traits = base.Traits("fake", workers=True, replicas=True, site=where)
     worker = model.WorkerTarget(
         codespec=model.WorkerCodespec(image="w", endpoints={"a": 1}), replicas=2, node_pool="w"
     )
-    asked = {"job": {"replicas": 3, "node_pool": "j"}, "timeout_seconds": 7, "buffer_access_ttl": "00:02:00"}
+    asked = {
+        "cluster": "lab",
+        "job": {"replicas": 3, "node_pool": "j"},
+        "timeout_seconds": 7,
+        "buffer_access_ttl": "00:02:00",
+    }
     async with shop.open() as runs:
         made = (await runs.create(wanted(worker=worker, **asked), 0)).run
         await shop.engine.wait_started(made.id)
@@ -223,5 +229,6 @@ async def test_a_job_is_all_that_was_asked_for(shop):
         shop.engine.end(made.id)
     assert (found.replicas, found.engine, found.timeout_seconds) == (3, "fake", 7)
     assert found.worker == base.Worker(codespec=worker.codespec, replicas=2, node_pool="w")
+    assert (made.cluster, (await row(shop, made.id)).body.count('"cluster":"Lab"')) == ("Lab", 1)
     assert (found.node_pool, found.access_ttl) == ("j", 120.0)
     assert found.created_at == units.to_micros(units.parse_timestamp(made.created_at))

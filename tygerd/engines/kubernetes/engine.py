@@ -22,6 +22,7 @@ from tygerd.engines.kubernetes import (
     life,
     making,
     objects,
+    placement,
     refusals,
     rights,
     rundir,
@@ -81,6 +82,7 @@ class KubernetesEngine:
             pull=True,
             node_pools=True,
             kubernetes=True,
+            site=placement.site_of(self._settings),
         )
 
     async def unavailable(self) -> str | None:
