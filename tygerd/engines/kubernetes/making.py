@@ -7,7 +7,7 @@ that may pass is waited out, what the cluster refuses is raised.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Protocol, TypeVar
 
 import trio
@@ -178,19 +178,20 @@ class Remover:
         Returns those that may still run for a while. Repeated, it changes nothing.
         """
         if self._record.objects.stateful_set is not None:
-            name = self._record.objects.stateful_set["metadata"]["name"]
-            await insist(lambda: self._cluster.delete("StatefulSet", name))
+            await self._delete(self._record.objects.stateful_set)
         left: dict[str, Mapping[str, Any]] = {}
+        bodies = self._pods
 
         async def stop_pod(name: str) -> None:
             # One that was just created may not have been seen yet.
-            pod = pods.get(name) or await insist(lambda: self._find(name))
+            pod = pods.get(name) or await self._find(bodies[name])
             if pod is not None and not podstatus.read(pod).stopped:
-                await insist(lambda: self._cluster.delete("Pod", name, grace=self._grace))
+                uid = pod["metadata"]["uid"]
+                await insist(lambda: self._cluster.delete("Pod", name, grace=self._grace, uid=uid))
                 left[name] = pod
 
         async with trio.open_nursery() as nursery:
-            for name in self._names:
+            for name in bodies:
                 nursery.start_soon(stop_pod, name)
         return left
 
@@ -198,34 +199,49 @@ class Remover:
         """Take away all of it; what still runs of it is ended with the grace."""
         await self.stop(pods)
         async with trio.open_nursery() as nursery:
-            for name in self._names:
-                nursery.start_soon(self._let_go, name, pods.get(name))
-        secret = self._record.objects.secret["metadata"]["name"]
-        await insist(lambda: self._cluster.delete("Secret", secret))
+            for name, body in self._pods.items():
+                nursery.start_soon(self._let_go, body, pods.get(name))
+        await self._delete(self._record.objects.secret, _owner(pods, self._pods))
 
-    async def _find(self, name: str) -> Object | None:
-        try:
-            return await self._cluster.get("Pod", name)
-        except refusals.NotFound:
-            return None
+    async def _find(self, body: Object) -> Object | None:
+        """What is there of an object that is ours; what others have under its name is none of ours."""
+
+        async def look() -> Object | None:
+            try:
+                there = await self._cluster.get(body["kind"], body["metadata"]["name"])
+            except refusals.NotFound:
+                return None
+            return there if _is_ours(there, body) else None
+
+        return await insist(look)
+
+    async def _delete(self, body: Object, uid: str | None = None) -> None:
+        """Delete an object that is ours; `uid` where it is known."""
+        if uid is None:
+            there = await self._find(body)
+            if there is None:
+                return
+            uid = there["metadata"]["uid"]
+        await insist(lambda: self._cluster.delete(body["kind"], body["metadata"]["name"], uid=uid))
 
     @property
-    def _names(self) -> list[str]:
-        return [str(pod["metadata"]["name"]) for pod in self._record.objects.pods]
+    def _pods(self) -> dict[str, Object]:
+        return {str(pod["metadata"]["name"]): pod for pod in self._record.objects.pods}
 
-    async def _let_go(self, name: str, pod: Mapping[str, Any] | None) -> None:
-        await insist(lambda: let_go(self._cluster, name, pod))
+    async def _let_go(self, body: Object, pod: Mapping[str, Any] | None) -> None:
+        there = pod or await self._find(body)
+        if there is not None:
+            await insist(lambda: let_go(self._cluster, there))
 
 
-async def let_go(cluster: Cluster, name: str, pod: Mapping[str, Any] | None) -> None:
-    """Take our finalizer from a pod, as it was last seen, if it was; others' stay."""
+async def let_go(cluster: Cluster, pod: Mapping[str, Any]) -> None:
+    """Take our finalizer from a pod, as it was last seen; others' stay."""
+    finalizers = pod["metadata"].get("finalizers") or []
+    if objects.FINALIZER not in finalizers:
+        return
+    left = [each for each in finalizers if each != objects.FINALIZER]
     try:
-        there = pod if pod is not None else await cluster.get("Pod", name)
-        finalizers = there["metadata"].get("finalizers") or []
-        if objects.FINALIZER not in finalizers:
-            return
-        left = [each for each in finalizers if each != objects.FINALIZER]
-        await cluster.patch("Pod", name, {"metadata": {"finalizers": left}})
+        await cluster.patch("Pod", pod["metadata"]["name"], {"metadata": {"finalizers": left}})
     except refusals.NotFound:
         return
 
@@ -243,6 +259,15 @@ def problem(error: BaseException) -> str:
     if isinstance(error, errors.Problem):
         return error.message
     return str(error)
+
+
+def _owner(seen: Pods, names: Collection[str]) -> str | None:
+    """The uid of the run's Secret, which each of its pods names."""
+    for name in names:
+        for owner in seen.get(name, {}).get("metadata", {}).get("ownerReferences") or ():
+            if owner["kind"] == "Secret":
+                return str(owner["uid"])
+    return None
 
 
 def _is_ours(there: Object, body: Object) -> bool:

@@ -64,6 +64,6 @@ async def sweep(cluster: Cluster, installation: str, has: Callable[[int], bool])
             uid = each["metadata"]["uid"]
             await cluster.delete(kind, name, grace=FORGOTTEN_GRACE if kind == "Pod" else None, uid=uid)
             if kind == "Pod":
-                await making.let_go(cluster, name, each)
+                await making.let_go(cluster, each)
             count += 1
     return count

@@ -210,9 +210,25 @@ async def test_the_finalizers_of_others_stay(cluster):
     run = record()
     await make(cluster, run)
     cluster.objects["Pod", JOB0]["metadata"]["finalizers"].append("other/one")
-    await making.let_go(cluster, JOB0, None)
+    await making.let_go(cluster, cluster.objects["Pod", JOB0])
     assert cluster.objects["Pod", JOB0]["metadata"]["finalizers"] == ["other/one"]
     calls = len(cluster.calls)
-    await making.let_go(cluster, JOB0, cluster.objects["Pod", JOB0])
+    await making.let_go(cluster, cluster.objects["Pod", JOB0])
     assert len(cluster.calls) == calls
-    await making.let_go(cluster, JOB1, None)
+    await making.let_go(
+        cluster, run.objects.pods[0] | {"metadata": {"name": JOB1, "finalizers": [objects.FINALIZER]}}
+    )
+
+
+async def test_what_others_have_under_our_names_stays(cluster):
+    run = record(worker=pods.worker())
+    made = run.objects
+    for body in (made.secret, made.stateful_set, *made.pods):
+        metadata = {"name": body["metadata"]["name"], "labels": {"tyger-run": "7"}}
+        await cluster.create({**body, "metadata": metadata | {"finalizers": [objects.FINALIZER]}})
+    before = dict(cluster.objects)
+    remover = making.Remover(cluster, run, 3.0)
+    assert await remover.stop({}) == {}
+    await remover.clean({})
+    assert cluster.objects == before
+    assert {call[0] for call in cluster.calls} == {"create", "get"}
