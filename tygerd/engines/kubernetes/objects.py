@@ -146,8 +146,9 @@ def _job_pod(job: base.Job, place: Place, number: int, labels: dict[str, str]) -
         told |= endpoints.variables(job.worker.codespec, workers)
     volumes, mounts = containers.volumes(codespec)
     first: list[Object] = []
-    if piped or workers:
-        first.append(containers.prepare(settings, piped, workers))
+    # The pumps need pipes of their own between the buffers and the ports of a job.
+    if (fifos := [*job.inputs, *job.outputs]) or workers:
+        first.append(containers.prepare(settings, fifos, workers))
     if pumped:
         first.append(containers.pumps(job, settings))
         volumes += containers.pump_volumes(name_of(place.installation, job.run, "job"))

@@ -61,7 +61,7 @@ def test_buffers_bring_pipes_and_pumps():
 def test_buffers_of_ports_are_no_pipes():
     sockets = [model.Socket(port=80, input_buffer="IN", output_buffer="out")]
     (pod,) = compose(inputs=["in"], outputs=["out"], sockets=sockets).pods
-    assert [each["name"] for each in pod["spec"]["initContainers"]] == ["pumps"]
+    assert [each["name"] for each in pod["spec"]["initContainers"]] == ["prepare", "pumps"]
     assert pod["metadata"]["annotations"]["tyger-has-socket"] == "true"
     (main,) = pod["spec"]["containers"]
     assert [mount["name"] for mount in main["volumeMounts"]] == ["home"]
