@@ -64,12 +64,11 @@ class Scene:
 class Transfer(abc.ABC):
     """One buffer. `state` may be read at any time; `end.report` is called when it may have changed."""
 
-    def __init__(self, name: str, path: str, remote: retrying.Retrying, scene: Scene) -> None:
+    def __init__(self, name: str, path: str, scene: Scene) -> None:
         self.name = name
         self.state: State = "waiting"
         self.ended = False
         self._path = path
-        self._remote = remote
         self._scene = scene
 
     async def run(self) -> None:
@@ -96,8 +95,8 @@ class Transfer(abc.ABC):
             self._scene.end.fail(f"buffer '{self.name}': {message}")
 
 
-class Input(Transfer):
-    """From a buffer into main."""
+class Filling(Transfer):
+    """Into main, from wherever."""
 
     async def _move(self) -> State:
         scene = self._scene
@@ -115,6 +114,24 @@ class Input(Transfer):
             finally:
                 os.close(reader)
 
+    @abc.abstractmethod
+    async def _fill(self, fd: int) -> None:
+        """Fill main's pipe, and wait until main has taken it all. Raises Problem, OSError."""
+
+    async def _drained(self, fd: int) -> None:
+        pause = FIRST_LOOK
+        while capture.pending(fd):
+            await trio.sleep(pause)
+            pause = min(2 * pause, LAST_LOOK)
+
+
+class Input(Filling):
+    """From a buffer into main."""
+
+    def __init__(self, name: str, path: str, remote: retrying.Retrying, scene: Scene) -> None:
+        super().__init__(name, path, scene)
+        self._remote = remote
+
     async def _fill(self, fd: int) -> None:
         async def deliver(data: memoryview) -> None:
             await pumpmoves.write_all(fd, data)
@@ -122,28 +139,27 @@ class Input(Transfer):
         options = download.Options(width=lambda: self._scene.dop, memory=MEMORY)
         taking = download.Download(self._remote, deliver, options)
         await taking.run()
-        pause = FIRST_LOOK
-        while capture.pending(fd):
-            await trio.sleep(pause)
-            pause = min(2 * pause, LAST_LOOK)
+        await self._drained(fd)
         _log.info("read %d bytes of buffer %s", taking.bytes, self.name)
 
 
-class Output(Transfer):
-    """From main into a buffer. `spool` is a directory that is to be made; it stays."""
+class Draining(Transfer):
+    """Out of main, to wherever."""
 
-    def __init__(self, name: str, path: str, remote: retrying.Retrying, scene: Scene, spool: str) -> None:
-        super().__init__(name, path, remote, scene)
-        self._spool = spool
+    def __init__(self, name: str, path: str, scene: Scene) -> None:
+        super().__init__(name, path, scene)
         self._place = -1
         self._second = -1
 
+    @abc.abstractmethod
+    async def _drain(self, first: int) -> State:
+        """Take all that comes out of main's pipe to where it goes. Raises Problem, OSError."""
+
     async def _move(self) -> State:
-        self._place = _locate(self._path)
+        self._place = locate(self._path)
         try:
-            os.mkdir(self._spool)
             with _Fd(self._open()) as first:
-                state = await self._capture_and_ship(first.number)
+                state = await self._drain(first.number)
             self.state = state
             self._scene.end.report()
             if state == "complete":
@@ -158,7 +174,55 @@ class Output(Transfer):
     def _open(self) -> int:
         return os.open(f"/proc/self/fd/{self._place}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
-    async def _capture_and_ship(self, first: int) -> State:
+    async def _verdict(self) -> tuple[container.End, str | None]:
+        """At end of file: the buffer is whole if main then ends well, or goes on for a while."""
+        end = self._scene.end
+        left = end.settle
+        deadline = trio.current_time() + left
+        while not end.wanted and not await self._is_written_again(left):
+            left = deadline - trio.current_time()
+            if left <= 0 and end.doubtful():
+                left = ending.DOUBT
+            if left <= 0:
+                break
+        return ("failed", end.result()[1]) if end.failed else ("complete", None)
+
+    async def _is_written_again(self, seconds: float | None) -> bool:
+        """Watch for a second writer, at most so long; True once main has ended, or the run fails by it."""
+        if self._second < 0:
+            # A fresh read end gives no event until somebody comes; the first one stays at end of file.
+            self._second = self._open()
+        with trio.move_on_after(float("inf") if seconds is None else seconds):
+            came = await readable(self._second, self._scene.over)
+            if capture.look(self._second) == "bytes":
+                self._fail(AGAIN)
+                return True
+            if not came:
+                return True
+            os.close(self._second)  # opened and closed, nothing was written
+            self._second = -1
+        return False
+
+    def _check_place(self) -> None:
+        """Raises Problem: something else has the pipe's name by now. Nothing there is no loss."""
+        try:
+            same = os.path.samestat(os.lstat(self._path), os.fstat(self._place))
+        except OSError:
+            return
+        if not same:
+            raise errors.Problem(errors.CONFLICT, REPLACED)
+
+
+class Output(Draining):
+    """From main into a buffer. `spool` is a directory that is to be made; it stays."""
+
+    def __init__(self, name: str, path: str, remote: retrying.Retrying, scene: Scene, spool: str) -> None:
+        super().__init__(name, path, scene)
+        self._remote = remote
+        self._spool = spool
+
+    async def _drain(self, first: int) -> State:
+        os.mkdir(self._spool)
         target = container.Container(self._spool)
         try:
             into = await trio.to_thread.run_sync(writer.Writer.create, target, self._scene.block_size)
@@ -179,7 +243,7 @@ class Output(Transfer):
     async def _take(self, first: int, into: writer.Writer, shipping: ship.Ship) -> None:
         """Capture the pipe to its end, and end the container accordingly. Raises Problem."""
         try:
-            if await _readable(first, self._scene.over):
+            if await readable(first, self._scene.over):
                 self.state = "open"
                 pipes.enlarge(first)
                 await self._capture(first, into, shipping)
@@ -213,44 +277,6 @@ class Output(Transfer):
             message = f"cannot store what the job wrote: {error.strerror}"
             raise errors.Problem(errors.IO_ERROR, message) from error
 
-    async def _verdict(self) -> tuple[container.End, str | None]:
-        """At end of file: the buffer is whole if main then ends well, or goes on for a while."""
-        end = self._scene.end
-        left = end.settle
-        deadline = trio.current_time() + left
-        while not end.wanted and not await self._is_written_again(left):
-            left = deadline - trio.current_time()
-            if left <= 0 and end.doubtful():
-                left = ending.DOUBT
-            if left <= 0:
-                break
-        return ("failed", end.result()[1]) if end.failed else ("complete", None)
-
-    async def _is_written_again(self, seconds: float | None) -> bool:
-        """Watch for a second writer, at most so long; True once main has ended, or the run fails by it."""
-        if self._second < 0:
-            # A fresh read end gives no event until somebody comes; the first one stays at end of file.
-            self._second = self._open()
-        with trio.move_on_after(float("inf") if seconds is None else seconds):
-            came = await _readable(self._second, self._scene.over)
-            if capture.look(self._second) == "bytes":
-                self._fail(AGAIN)
-                return True
-            if not came:
-                return True
-            os.close(self._second)  # opened and closed, nothing was written
-            self._second = -1
-        return False
-
-    def _check_place(self) -> None:
-        """Raises Problem: something else has the pipe's name by now. Nothing there is no loss."""
-        try:
-            same = os.path.samestat(os.lstat(self._path), os.fstat(self._place))
-        except OSError:
-            return
-        if not same:
-            raise errors.Problem(errors.CONFLICT, REPLACED)
-
 
 class _Fd:
     """A descriptor that is closed at the end of a block."""
@@ -265,7 +291,7 @@ class _Fd:
         os.close(self.number)
 
 
-def _locate(path: str) -> int:
+def locate(path: str) -> int:
     """The pipe itself, whatever becomes of its name. Raises Problem, OSError."""
     place = os.open(path, os.O_PATH | os.O_CLOEXEC)
     if not stat.S_ISFIFO(os.fstat(place).st_mode):
@@ -274,7 +300,7 @@ def _locate(path: str) -> int:
     return place
 
 
-async def _readable(fd: int, event: trio.Event) -> bool:
+async def readable(fd: int, event: trio.Event) -> bool:
     """Wait until somebody has written to a pipe, or left it; False where the event came, and nobody had."""
 
     async def wait() -> None:
