@@ -30,6 +30,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--memory", default="1GiB,8GiB", help="sizes for peak memory (default 1GiB,8GiB)")
     parser.add_argument("--messages", type=int, default=500, help="for the latency (default 500)")
+    parser.add_argument("--runs", type=int, default=1000, help="in a cluster at once (default 1000)")
     parser.add_argument(
         "--only", action="append", choices=sorted(figures.FIGURES), help="measure only this one"
     )
@@ -47,6 +48,7 @@ def main(arguments: list[str]) -> int:
         repeat=options.repeat,
         memory_sizes=tuple(units.parse_size(text) for text in options.memory.split(",")),
         messages=options.messages,
+        runs=options.runs,
         directory=options.directory,
     )
     rows: list[table.Row | table.Gap] = []

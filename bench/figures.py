@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import figures_catalog
+import figures_cluster
 import figures_local
 import figures_relay
 import figures_remote
@@ -19,4 +20,5 @@ FIGURES: dict[str, Callable[[table.Options], list[table.Row]]] = {
     **figures_catalog.FIGURES,
     **figures_remote.FIGURES,
     **figures_wait.FIGURES,
+    **figures_cluster.FIGURES,
 }

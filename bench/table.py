@@ -19,6 +19,7 @@ class Options:
     repeat: int
     memory_sizes: tuple[int, ...]
     messages: int
+    runs: int
     directory: str | None
 
 

@@ -132,6 +132,7 @@ class Gate:
         self.closed = threading.Event()
         self._left: int | None = None
         self._arrives = False
+        self._counted = ""
         self._open = threading.Event()
         self._open.set()
         self._is_shut = False
@@ -201,9 +202,10 @@ class Gate:
             with self._lock:
                 self._holds.remove(hold)
 
-    def close_after(self, requests: int, *, arrives: bool = False) -> None:
-        """Let so many requests pass, hold all others, set `closed`; with `arrives` the next one is done."""
+    def close_after(self, requests: int, *, arrives: bool = False, pattern: str = "") -> None:
+        """Let so many such requests pass, hold others, set `closed`; with `arrives` the next one is done."""
         with self._lock:
+            self._counted = pattern
             self._left = requests
             self._arrives = arrives
             self._open.clear()
@@ -282,7 +284,7 @@ class Gate:
             rule = next((one for one in self._rules if _matches(one, method, path)), None)
             if rule is not None:
                 self._rules.remove(rule)
-            left = self._left
+            left = self._left if re.search(self._counted, path) else None
             if left is not None:
                 self._left = left - 1
         waits_behind = left == 0 and self._arrives
