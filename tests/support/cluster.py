@@ -4,13 +4,12 @@ def test_it(cluster, namespace):                                # fixtures of te
     cluster.post(f"/api/v1/namespaces/{namespace}/pods", pod)   # raises urllib.error.HTTPError
     cluster.host                                                # this machine's address, as pods see it
 
-`tests/cluster/cluster with COMMAND` starts one and names it in the environment, as
-`./just test-cluster` does.
+`tests/cluster/cluster with COMMAND` starts one and names it in the environment, for `./just test-cluster`.
 Any other will do:
 
 TYGER_TEST_KUBECONFIG          its kubeconfig: contexts as usual; a token or a client certificate
 TYGER_TEST_CLUSTER_HOST        the address at which its pods reach this machine; needed
-TYGER_TEST_CLUSTER_REGISTRY    where it pulls `busybox:1` and `tyger-pump:latest` from, needed
+TYGER_TEST_CLUSTER_REGISTRY    where it pulls `busybox:1` and `tyger-pump:latest` from; needed
 """
 
 from __future__ import annotations
@@ -36,6 +35,8 @@ from tests.support import daemon, imagearchive
 from tests.support import podman as podman_support
 
 SCRIPT = daemon.ROOT / "tests/cluster/cluster"
+
+MANIFESTS = daemon.ROOT / "packaging/kubernetes"
 
 PATIENCE = 60
 """Seconds for one request, and for one command of the script."""
@@ -126,12 +127,14 @@ class Cluster:
 
     @contextlib.contextmanager
     def namespace(self, **labels: str) -> Iterator[str]:
-        """A namespace of a test's own whose service accounts are there; `_` in labels stands for `-`."""
+        """A namespace of a test's own, with the accounts that runs need; `_` in labels stands for `-`."""
         name = f"tyger-test-{secrets.token_hex(4)}"
         marks = {key.replace("_", "-"): value for key, value in labels.items()}
         self.post("/api/v1/namespaces", {"metadata": {"name": name, "labels": marks}})
         at = f"/api/v1/namespaces/{name}"
         try:
+            for manifest in ("daemon", "jobs"):
+                self.apply(MANIFESTS / f"base/{manifest}.yaml", name)
             # Pods are refused until the account is there, which somebody else makes.
             self.watch_for(f"{at}/serviceaccounts", "default")
             yield name
@@ -141,6 +144,16 @@ class Cluster:
                 if pod["metadata"].get("finalizers"):
                     with contextlib.suppress(urllib.error.HTTPError):
                         self.patch(f"{at}/pods/{pod['metadata']['name']}", {"metadata": {"finalizers": None}})
+
+    def apply(self, manifest: pathlib.Path, namespace: str) -> None:
+        """Create in this namespace what a file of packaging/kubernetes describes."""
+        for document in yaml.safe_load_all(manifest.read_text()):
+            document["metadata"]["namespace"] = namespace
+            for subject in document.get("subjects", ()):
+                subject["namespace"] = namespace
+            version = document["apiVersion"]
+            group = f"/apis/{version}" if "/" in version else f"/api/{version}"
+            self.post(f"{group}/namespaces/{namespace}/{document['kind'].lower()}s", document)
 
     def watch_for(self, path: str, name: str) -> None:
         """Until an object with this name is in a collection."""
@@ -172,7 +185,13 @@ class Cluster:
         """One of the script's commands on one's own cluster: `stop apiserver`. Skips with somebody else's."""
         if self.own is None:
             pytest.skip("this cluster is somebody else's, and must not be disturbed")
-        subprocess.run([str(SCRIPT), *arguments], check=True, stdin=subprocess.DEVNULL, timeout=PATIENCE)
+        subprocess.run(
+            [str(SCRIPT), *arguments],
+            check=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            timeout=PATIENCE,
+        )
 
 
 def named() -> Cluster:
