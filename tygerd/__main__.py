@@ -41,6 +41,10 @@ def main(argv: list[str] | None = None) -> int:
             from tygerd.streams import pumpprepare
 
             return pumpprepare.main(rest[1:])
+        case "pump" if rest[:1] == ["ready"]:
+            from tygerd.streams import pumpready
+
+            return pumpready.main(rest[1:])
         case "pump":
             from tygerd.streams import pump
 

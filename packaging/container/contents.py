@@ -20,7 +20,8 @@ from collections.abc import Iterable, Iterator
 
 from archive import Entry
 
-ROOTS = ["tygerd.__main__", "tygerd.streams.pump", "tygerd.streams.pumpprepare", "tygerd.supervisor.sockets"]
+ROOTS = ["tygerd.__main__", "tygerd.streams.pump", "tygerd.streams.pumpprepare"]
+ROOTS += ["tygerd.streams.pumpready", "tygerd.supervisor.sockets"]
 """All that the pump may import of ours, as late as it may; each with what it imports."""
 
 LATE = [

@@ -28,7 +28,12 @@ CONTAINERS = ("container", "dockerapi", "handle", "lifeline", "locallog", "memor
 NOT_FOR_PODS = {"tyger.relayhttp", *(f"tygerd.supervisor.{name}" for name in CONTAINERS)}
 """What modules that the pump shares with a supervisor import when they are to do other things."""
 
-ROOTS = ("tygerd.streams.pump", "tygerd.streams.pumpprepare", "tygerd.supervisor.sockets")
+ROOTS = (
+    "tygerd.streams.pump",
+    "tygerd.streams.pumpprepare",
+    "tygerd.streams.pumpready",
+    "tygerd.supervisor.sockets",
+)
 
 
 def make(place):

@@ -28,8 +28,8 @@ TIMEOUT = 10.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 """Seconds between looks: doubled each time, with this ceiling."""
 
-REFUSALS = 20
-"""Answers that we may not look until that is believed: rights and tokens may be on their way. Some 30 s."""
+REFUSALS = 8
+"""Answers that we may not look until that is believed: rights and tokens may be on their way. Some 7 s."""
 
 _log = logging.getLogger(__name__)
 

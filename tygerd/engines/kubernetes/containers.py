@@ -98,6 +98,8 @@ def pumps(job: base.Job, settings: enginesettings.Kubernetes) -> Object:
     command = pumpargs.pod(job.inputs, job.outputs, serving.sockets(job.codespec), relays)
     container = _ours(PUMPS, settings, command)
     container["restartPolicy"] = "Always"
+    # Main starts once this has ended: stopped before it takes notice, the pump would not know of main's end.
+    container["lifecycle"] = {"postStart": {"exec": {"command": pumpargs.ready()}}}
     container["env"] = [
         {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
         for name, path in ((pumpargs.POD, "metadata.name"), (pumpargs.NAMESPACE, "metadata.namespace"))

@@ -1,6 +1,6 @@
 """The command lines of `tygerd pump` in a job's pod, and the places that the pod has to give it.
 
-Pure; the programs are `tygerd.streams.pumppod` and `pumpprepare`. Nothing of what is said here is secret:
+Pure; the programs are `pumppod`, `pumpprepare` and `pumpready` of streams. Nothing of what is said here is secret:
 access URLs are in files.
 """
 
@@ -41,6 +41,11 @@ def prepare(fifos: Iterable[str], hosts: Iterable[str] = ()) -> list[str]:
         *(f"--fifo={name}" for name in fifos),
         *(f"--host={name}" for name in hosts),
     ]
+
+
+def ready() -> list[str]:
+    """Wait, in the pump's container, until it takes notice of a signal: main must not start before."""
+    return [PROGRAM, "pump", "ready"]
 
 
 def pod(

@@ -85,6 +85,7 @@ def test_the_pumps_know_their_buffers_their_pod_and_which_are_ephemeral():
     )
     assert made["command"] == pumpargs.pod(["in"], ["out"], (), ["out"])
     assert made["restartPolicy"] == "Always"
+    assert made["lifecycle"] == {"postStart": {"exec": {"command": pumpargs.ready()}}}
     assert [entry["name"] for entry in made["env"]] == [pumpargs.POD, pumpargs.NAMESPACE]
     assert made["resources"] == {"requests": {"cpu": "10m"}, "limits": {"memory": "64Mi"}}
     mounted = {mount["name"] for mount in made["volumeMounts"]}

@@ -20,3 +20,7 @@ def test_workers_sockets_and_relays():
         "--relay=out",
         "--relay-port=7",
     ]
+
+
+def test_main_is_held_back():
+    assert pumpargs.ready() == ["tygerd", "pump", "ready"]
