@@ -189,7 +189,8 @@ class Life:
                 return self._ended("Failed", self._refused, seen, now), True
             if now >= self._job.deadline:
                 if started is None:
-                    return self._ended("Canceled", TIMED_OUT_PENDING, seen, now), True
+                    reason = ": ".join(filter(None, (TIMED_OUT_PENDING, seen.observation.reason)))
+                    return self._ended("Canceled", reason, seen, now), True
                 return self._ended("Failed", states.timed_out(self._job), seen, now), True
             self._go.set()
             if seen.workers_ready:
