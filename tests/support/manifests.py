@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
+import urllib.error
 
 import yaml
 
@@ -60,9 +61,14 @@ def kustomized(overlay, namespace=None):
 
 
 def apply(cluster, namespace):
-    """Have the accounts and their rights in a namespace that is there."""
+    """Have the accounts and their rights in a namespace, which may have some of them already."""
     for item in base(namespace)[1:]:
-        cluster.post(PLACES[item["kind"]].format(namespace), item)
+        try:
+            cluster.post(PLACES[item["kind"]].format(namespace), item)
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code != 409:
+                raise
 
 
 def token(cluster, namespace, account, seconds=3600):

@@ -7,6 +7,7 @@ here made one of `refusals`. What is secret is handed to it in files that are in
 from __future__ import annotations
 
 import contextlib
+import http.client
 import logging
 import os
 import re
@@ -310,6 +311,10 @@ def _reason(error: BaseException) -> str:
         return "timed out"
     if isinstance(error, urllib3.exceptions.ReadTimeoutError):
         return "it kept silent for too long"
+    if isinstance(error, urllib3.exceptions.ProtocolError) and isinstance(
+        error.__cause__ or error.__context__, http.client.HTTPException
+    ):
+        return "the connection was closed before all had come"
     if isinstance(error, urllib3.exceptions.ProxyError):
         return f"its proxy does not let us through: {_reason(error.original_error)}"
     inner = error.__cause__ or error.__context__

@@ -148,12 +148,12 @@ def test_a_server_that_hangs_up(server, connect):
     server.answers["GET /version"] = None
     found = trouble(connect())
     assert isinstance(found, refusals.Transient)
-    assert "Remote end closed connection without response" in found.message
+    assert found.message.endswith("does not answer: the connection was closed before all had come")
 
 
 def test_an_answer_that_is_cut_short(server, connect):
     server.answers["GET /version"] = apiserver.Reply(200, [b'{"git'], cut=True)
-    with pytest.raises(refusals.Transient):
+    with pytest.raises(refusals.Transient, match="answer: the connection was closed before all had come"):
         ask(connect()).read()
 
 
@@ -226,7 +226,7 @@ def test_a_stream_that_breaks_off_is_not_at_its_end(server, connect):
     server.answers["GET /log"] = apiserver.Reply(200, [b"one"], cut=True)
     found = ask(connect(), "/log").pieces()
     assert next(found) == b"one"
-    with pytest.raises(refusals.Transient):
+    with pytest.raises(refusals.Transient, match="answer: the connection was closed before all had come"):
         next(found)
 
 
