@@ -4,6 +4,7 @@ nothing."""
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -21,19 +22,29 @@ LIVES = {
     "ends": "echo out",
     "fails": "echo out; exit 3",
     "is-cancelled": "echo out; exec sleep 600",
+    "has-workers": "echo out",
 }
+WORKERS = {"has-workers": 2}
 
 
 @pytest.fixture(scope="module")
-def host(cluster: cluster_support.Cluster, namespace: str) -> Iterator[pods.Host]:
+def host(
+    cluster: cluster_support.Cluster,
+    namespace: str,
+    pump_image: str,
+) -> Iterator[pods.Host]:
     with pods.host(cluster, namespace) as made:
         yield made
 
 
 def begin(host: pods.Host, life: str) -> int:
     """A run that lives so, whatever becomes of the daemon."""
-    run = host.create(LIVES[life])
+    worker = {"image": host.cluster.busybox, "command": ["sleep", "600"]}
+    more = {"worker": {"codespec": worker, "replicas": WORKERS[life]}} if life in WORKERS else {}
+    run = host.create(LIVES[life], **more)
     if life == "is-cancelled":
+        while host.show(run)["status"] == "Pending" and not host.gate.closed.is_set():
+            time.sleep(0.02)  # what becomes of it may be nothing, when the gate is closed
         host.cancel(run)
     return run
 
@@ -46,10 +57,10 @@ def check(host: pods.Host, run: int, life: str) -> None:
         host.ends(run, "Failed", "Main exited with code 3")
     else:
         host.ends(run)
-    assert host.log(run) in (["out"], *([[]] if life == "is-cancelled" else []))
-    pods_it_had = host.witness.pods(run)
-    assert len(pods_it_had) <= 1, pods_it_had
-    assert pods_it_had or life == "is-cancelled"
+    log = host.log(run)
+    assert [line.removeprefix("[job] ") for line in log] == ["out"] or (life == "is-cancelled" and not log)
+    had = len(host.witness.pods(run))
+    assert had == 1 + WORKERS.get(life, 0) or (life == "is-cancelled" and not had), host.witness.seen
 
 
 def kill_after(host: pods.Host, calls: int, life: str, *, arrives: bool) -> bool:

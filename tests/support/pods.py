@@ -38,7 +38,7 @@ namespace = "{namespace}"
 job_service_account = "default"
 node_selector = {{}}
 cancel_grace = 2
-pump_image = "{registry}/tyger-pump:test"
+pump_image = "{registry}/tyger-pump:latest"
 """
 
 KINDS = ("pods", "secrets", "services")
