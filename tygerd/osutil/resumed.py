@@ -11,7 +11,9 @@ from __future__ import annotations
 import enum
 import struct
 from collections.abc import Iterator
+from typing import Literal
 
+import msgspec
 import trio
 
 WINDOW = 1024 * 1024
@@ -78,6 +80,36 @@ class Frames:
             payload = bytes(self._rest[_HEAD.size : _HEAD.size + length])
             del self._rest[: _HEAD.size + length]
             yield kind, payload
+
+
+class Hello(msgspec.Struct, forbid_unknown_fields=True):
+    """What a daemon begins with; `session` tells one life of it from the next."""
+
+    relay: str
+    session: str
+    received: int = 0
+
+
+class Answer(msgspec.Struct):
+    """What it is told: how many bytes came from it, or that another one's stream cannot go on."""
+
+    received: int = 0
+    lost: bool = False
+
+
+class Ended(msgspec.Struct):
+    """How a producer ended, or why no more is taken."""
+
+    outcome: Literal["complete", "failed"] = "failed"
+    reason: str | None = None
+
+
+def ended(payload: bytes) -> Ended:
+    """Read one; what makes no sense is a failure."""
+    try:
+        return msgspec.json.decode(payload, type=Ended)
+    except msgspec.DecodeError:
+        return Ended(reason="the other side of the stream talks nonsense")
 
 
 class Session:

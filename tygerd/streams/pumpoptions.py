@@ -22,6 +22,9 @@ POD_DOP = 8
 FIFOS, ACCESS, STATE = "/etc/buffer-fifos", "/etc/buffer-sas-tokens", "/var/lib/tyger-pump"
 """Where things are in a pod (`engines.kubernetes.pumpargs`, which composes pods)."""
 
+RELAY_PORT = 52173
+"""Where the daemon comes in for ephemeral buffers (`engines.kubernetes.pumpargs`)."""
+
 LAST_WORDS = "/dev/termination-log"
 
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -71,6 +74,21 @@ def _add_pod(pod: argparse.ArgumentParser) -> None:
         default=[],
         dest="sockets",
         help=f"a port of main, and the buffers that are joined with it{buffers}",
+    )
+    pod.add_argument(
+        "--relay",
+        metavar="NAME",
+        action="append",
+        default=[],
+        dest="relays",
+        help=f"an input or output whose buffer is ephemeral{buffers}",
+    )
+    pod.add_argument(
+        "--relay-port",
+        metavar="PORT",
+        type=int,
+        default=RELAY_PORT,
+        help="where the daemon comes in for those (default: %(default)s)",
     )
     pod.add_argument("--fifos", metavar="DIRECTORY", default=FIFOS, help="pipes (default: %(default)s)")
     pod.add_argument(

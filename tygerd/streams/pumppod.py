@@ -24,7 +24,7 @@ import trio
 from tyger import errors
 from tygerd.blocks import container, journal
 from tygerd.stores import access, network, retrying
-from tygerd.streams import hashing, podfate, podlife, podpipes, pumpmoves, ship
+from tygerd.streams import hashing, podfate, podlife, podpipes, podrelay, pumpmoves, ship
 from tygerd.supervisor import ending
 
 if TYPE_CHECKING:
@@ -122,18 +122,21 @@ class Pump:
         self._own = podfate.Own(environ, options.service_account)
         self._end = ending.Ending(SETTLE)
         self._over = trio.Event()
-        self._stopped = False
+        self._stopped = self._gone = False
         self._theirs: str | None = None
         """A cause to end that is not the pump's, in words."""
         self._transfers: list[podpipes.Transfer] = []
         self._adapters: list[sockets.Adapter] = []
-        self._end.doubtful = lambda: self._stopped and not self._over.is_set()
+        self._relays = podrelay.Server(options.relay_port)
+        self._end.doubtful = lambda: self._stopped and not self._gone
 
     async def run(self, signals: AsyncIterator[int]) -> podlife.Life:
         """Live it. Raises Problem."""
         await self._prepare()
         try:
             async with trio.open_nursery() as nursery:
+                if self._options.relays:
+                    nursery.start_soon(self._relays.run)
                 nursery.start_soon(self._await_main, signals)
                 for transfer in self._transfers:
                     nursery.start_soon(transfer.run)
@@ -161,7 +164,12 @@ class Pump:
             block_size=options.block_size,
             flush_interval=options.flush_interval,
         )
+        self._transfers += podrelay.transfers(
+            options.relays, options.inputs, options.fifos, scene, self._relays
+        )
         for name in [*options.inputs, *options.outputs]:
+            if name in options.relays:
+                continue
             opened = await _opened(options, name)
             remote = pumpmoves.reach(opened, settings, PATIENCE, scene.hasher, dop=options.dop)
             path = os.path.join(options.fifos, name)
@@ -172,6 +180,8 @@ class Pump:
                 self._transfers.append(podpipes.Output(name, path, remote, scene, spool))
         if options.sockets:
             self._join()
+        if options.relays:
+            await self._relays.listen()
 
     def _join(self) -> None:
         from tygerd.supervisor import sockets
@@ -188,7 +198,7 @@ class Pump:
                 raise errors.Problem(errors.IO_ERROR, message) from None
 
     async def _await_main(self, signals: AsyncIterator[int]) -> None:
-        """Learn that main has ended, and how; then nobody writes to the pipes any more."""
+        """Learn that main has ended, and how; then only adapters write to the pipes."""
         await anext(signals)
         self._stopped = True
         try:
@@ -204,8 +214,7 @@ class Pump:
             self._end.exited(fate.code, self._theirs)
         else:
             self._end.exited(fate.code)
-        self._over.set()
-        self._end.finish()
+        self._gone = True
         for adapter in self._adapters:
             adapter.release()
         self._end.report()
@@ -217,10 +226,14 @@ class Pump:
             self._end.acknowledge()
             if self._end.wanted:
                 return
-            adapters = [adapter.ended for adapter in self._adapters]
             if self._over.is_set():
-                if all(adapters) and all(transfer.ended for transfer in self._transfers):
+                if all(transfer.ended for transfer in self._transfers):
                     return
+            elif self._gone:
+                if all(adapter.ended for adapter in self._adapters):  # what they took is in the pipes
+                    self._over.set()
+                    self._end.finish()
+                    self._end.report()
             elif not self._end.doubtful() and self._is_served():
                 self._end.serve()
 
@@ -236,7 +249,7 @@ class Pump:
             return podlife.Life("failed", reason)
         if reason is not None:
             _log.warning("%s: outputs that were not whole by then have failed", reason)
-        return podlife.Life("done" if self._over.is_set() else "served")
+        return podlife.Life("done" if self._gone else "served")
 
 
 async def _network(options: argparse.Namespace, environ: Mapping[str, str]) -> network.Network:
@@ -277,4 +290,5 @@ async def bury(options: argparse.Namespace, reason: str) -> None:
     with trio.move_on_after(LAST_WORDS):
         async with trio.open_nursery() as nursery:
             for name in options.outputs:
-                nursery.start_soon(mark, name)
+                if name not in options.relays:
+                    nursery.start_soon(mark, name)
