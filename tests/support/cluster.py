@@ -187,6 +187,7 @@ class Cluster:
             pytest.skip("this cluster is somebody else's, and must not be disturbed")
         subprocess.run(
             [str(SCRIPT), *arguments],
+            env=os.environ | {"CLUSTER_DIR": str(self.own), "CLUSTER_NUMBER": self.host.split(".")[2]},
             check=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
