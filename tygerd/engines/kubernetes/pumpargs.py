@@ -1,7 +1,7 @@
 """The command lines of `tygerd pump` in a job's pod, and the places that the pod has to give it.
 
-Pure; the programs are `pumppod`, `pumpprepare` and `pumpready` of streams. Nothing of what is said here is secret:
-access URLs are in files.
+Pure; the programs are `pumppod`, `pumpprepare` and `pumpready` of streams. Nothing of what is said here is
+secret: access URLs are in files.
 """
 
 from __future__ import annotations
