@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         "tygerd pump", description="Move one buffer to or from a named pipe, beside a job."
     )
-    ways = top.add_subparsers(dest="way", metavar="input|output|pod|prepare", required=True)
+    ways = top.add_subparsers(dest="way", metavar="input|output|pod|prepare|ready", required=True)
     into = ways.add_parser("input", parents=[common], help="read a buffer into the job's pipe")
     into.add_argument("-o", "--output", metavar="PIPE", required=True, dest="pipe", help="the named pipe")
     _add_dop(into, INPUT_DOP)
@@ -55,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_pod(ways.add_parser("pod", help="move all buffers of a pod of the Kubernetes engine"))
     ways.add_parser("prepare", add_help=False, help="make a pod's named pipes, and wait for its workers")
+    ways.add_parser("ready", add_help=False, help="wait until a pod's pump has begun")
     return top
 
 

@@ -326,7 +326,7 @@ def test_an_error_is_one_line_and_its_exit_code(pipe):
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        ([], "required: input|output|pod|prepare"),
+        ([], "required: input|output|pod|prepare|ready"),
         (["sideways"], "invalid choice: 'sideways'"),
         (["input", "b"], "required: -o/--output"),
         (["output", "b", "-i", "p", "-p", "0"], "the degree of parallelism (dop) must be at least 1"),
