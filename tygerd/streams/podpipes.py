@@ -224,9 +224,9 @@ class Output(Draining):
     async def _drain(self, first: int) -> State:
         os.mkdir(self._spool)
         target = container.Container(self._spool)
+        shipping = ship.Ship(target, self._remote, dop=self._scene.dop)
         try:
             into = await trio.to_thread.run_sync(writer.Writer.create, target, self._scene.block_size)
-            shipping = ship.Ship(target, self._remote, dop=self._scene.dop)
             ended: container.End = "failed"
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._take, first, into, shipping)
@@ -235,10 +235,20 @@ class Output(Draining):
         except BaseExceptionGroup as group:
             raise nurseries.outcome(group) from None
         finally:
+            if not shipping.begun.is_set():  # what was begun has had its last words
+                await self._say_failed(shipping)
             target.close()
         if ended == "complete":
             _log.info("wrote %d bytes to buffer %s", shipping.accepted_bytes, self.name)
         return ended
+
+    async def _say_failed(self, shipping: ship.Ship) -> None:
+        """Whoever reads a buffer that was not even begun must not wait for it. Best effort: never raises."""
+        with trio.move_on_after(ship.LAST_WORDS, shield=True):
+            try:
+                await shipping.tell_failure()
+            except errors.Problem as problem:
+                _log.warning("buffer %s could not be marked as failed: %s", self.name, problem)
 
     async def _take(self, first: int, into: writer.Writer, shipping: ship.Ship) -> None:
         """Capture the pipe to its end, and end the container accordingly. Raises Problem."""

@@ -4,6 +4,7 @@ import os
 
 import pytest
 import trio
+import trio.testing
 
 from tygerd.streams import hashing, podpipes
 from tygerd.supervisor import ending
@@ -71,6 +72,18 @@ async def test_inputs_that_are_never_opened_take_nobodys_threads(server, remote,
         scene.over.set()
     assert ({each.state for each in idle}, read.state) == ({"skipped"}, "complete")
     assert not scene.end.wanted
+
+
+async def test_cancelled_what_was_not_begun_has_failed(server, remote, scene, tmp_path):
+    """Main ended at once, and what a port was to give never came."""
+    out = podpipes.Output("out", fifo(tmp_path, "out"), remote, scene, str(tmp_path / "spool"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(out.run)
+        await trio.testing.wait_all_tasks_blocked()
+        assert ".bufferstart" not in server.blobs
+        nursery.cancel_scope.cancel()
+    assert (out.state, out.ended) == ("failed", True)
+    assert server.stored(".bufferend") == b'{"status":"failed"}'
 
 
 async def test_cancelled_what_is_not_whole_has_failed(server, remote, scene, tmp_path):
