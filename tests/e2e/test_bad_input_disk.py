@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import select
 import subprocess
 import threading
 import time
@@ -123,11 +124,7 @@ def test_the_catalog_is_written_on_a_full_disk(place, commands):
     """It has the reserve; when that is used up, too, it is one clear line, and room cures it."""
     with full(place):
         kept = commands.buffer()
-        disks.fill(place.disk / "more")
-        for _ in range(100):
-            done = commands.run("codespec", "create", "x" * 90, "--image", os.urandom(20_000).hex())
-            if done.returncode:
-                break
+        done = exhaust(place, commands)
         assert done.returncode == 74
         assert complaint(done).startswith("Error: InsufficientStorage: cannot write the catalog: ")
     (place.disk / "more").unlink()
@@ -150,6 +147,61 @@ def test_a_run_with_more_output_than_there_is_room(place, commands, tmp_path):
     assert commands.run("buffer", "delete", buffer).returncode == 0
     commands.run("buffer", "purge", buffer, "--force")
     assert commands.buffer(b"room again")
+
+
+def test_a_job_that_fills_the_disk_with_its_log(place, commands, tmp_path):
+    """It is held up while the catalog still has room, and so it can be cancelled."""
+    run = int(commands.run("run", "create", "-f", run_file(tmp_path, "yes", (), ())).stdout)
+    log = pathlib.Path(place.state, "runs", str(run), "log")
+    deadline = time.monotonic() + PATIENCE
+    before, size = 0, 0
+    while size < 4_000_000 or size > before:
+        assert time.monotonic() < deadline, size
+        time.sleep(0.2)  # nothing tells that a log grows no more
+        before, size = size, log.stat().st_size if log.exists() else 0
+    assert pathlib.Path(place.state, "reserve").stat().st_size
+    assert commands.run("run", "cancel", run).returncode == 0
+    assert commands.ended(run)["status"] == "Canceled"
+
+
+def test_a_run_is_cancelled_where_not_even_the_catalog_has_room(place, commands, tmp_path):
+    """Its job ends; that it was cancelled is shown when there is room."""
+    seconds = f"600.{os.getpid()}"
+    run = int(commands.run("run", "create", "-f", run_file(tmp_path, f"exec sleep {seconds}", (), ())).stdout)
+    deadline = time.monotonic() + PATIENCE
+    while not (found := executing(seconds)):
+        assert time.monotonic() < deadline
+    ended = os.pidfd_open(found[0])
+    with full(place):
+        exhaust(place, commands)
+        done = commands.run("run", "cancel", run)
+        assert done.stdout == f"Job {run} has been canceled\n".encode(), done.stderr
+        assert select.select([ended], [], [], PATIENCE)[0]
+        os.close(ended)
+    (place.disk / "more").unlink()
+    last = commands.ended(run)
+    assert (last["status"], last["statusReason"]) == ("Canceled", "Canceled by user")
+
+
+def executing(word):
+    """The processes that have this word on their command line; a job's /tmp and numbers are its own."""
+    found = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if word.encode() in (entry / "cmdline").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+    return found
+
+
+def exhaust(place, commands):
+    """Leave no room on a full disk, not even that of the reserve; how the last command was refused."""
+    disks.fill(place.disk / "more")
+    for _ in range(100):
+        done = commands.run("codespec", "create", "x" * 90, "--image", os.urandom(20_000).hex())
+        if done.returncode:
+            disks.fill(place.disk / "more")
+            return done
+    raise AssertionError("there is room without end")
 
 
 def until_full(place):

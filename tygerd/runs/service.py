@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 import trio
 
@@ -205,7 +206,14 @@ class Runs:
         return resource.shown(row)
 
     async def cancel(self, run_id: int) -> model.Run:
-        """Cancel a run: its status says so at once, its job has a grace. An end is never changed."""
+        """Cancel a run: its status says so at once, its job has a grace. An end is never changed.
+
+        Where the disk has no room for the status, a job that was started ends all the same: its engine keeps
+        that, and the status follows once there is room.
+
+        Raises:
+            Problem: NOT_FOUND; STORAGE_FULL, and it was not started.
+        """
         # Whole seconds, as the original has it.
         now = clock.now().replace(microsecond=0)
 
@@ -224,7 +232,15 @@ class Runs:
             )
             return _existing(connection, run_id), True
 
-        row, changed = await self._catalog.write(apply)
+        try:
+            row, changed = await self._catalog.write(apply)
+        except errors.Problem as problem:
+            if problem.kind is not errors.STORAGE_FULL or not await self._engines.knows(run_id):
+                raise
+            row = await self._row(run_id)
+            changed = not states.is_terminal(row.status)
+            if changed:
+                row = _canceled(row, now)
         if changed:
             if bells := self._live.get(run_id):
                 bells.changed.ring()
@@ -289,6 +305,12 @@ class Runs:
         if row is None:
             raise errors.not_found()
         return row
+
+
+def _canceled(row: queries.RunRow, at: datetime) -> queries.RunRow:
+    """The row as it will be."""
+    micros = units.to_micros(at)
+    return msgspec.structs.replace(row, status="Canceled", status_reason=CANCELED_BY_USER, finished_at=micros)
 
 
 def _existing(connection: sa.Connection, run_id: int) -> queries.RunRow:

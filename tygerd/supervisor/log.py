@@ -17,6 +17,13 @@ several lines, because a job that never prints a newline must not exhaust our me
 
 _READ = 256 * 1024
 
+KEPT_FREE = 4 * 1024 * 1024
+"""Bytes of the disk that a log leaves for the daemon's catalog and journals, as streams do. Otherwise a job
+that prints without end would take the last of them, and could not even be cancelled."""
+
+_AT_ONCE = 256 * 1024
+"""Bytes written between two looks at the room on the disk."""
+
 _SECOND = 1_000_000_000
 """In nanoseconds."""
 
@@ -154,10 +161,14 @@ class LogFile:
     def _write(self, data: bytes | bytearray) -> int:
         written = 0
         with memoryview(data) as view:
-            while written < len(view):
+            while written < len(view) and self._has_room():
                 try:
-                    written += os.write(self._fd, view[written:])
+                    written += os.write(self._fd, view[written : written + _AT_ONCE])
                 except OSError:  # ENOSPC, EDQUOT, EIO: the job must not die of it, back-pressure is enough
                     break
         self.size += written
         return written
+
+    def _has_room(self) -> bool:
+        free = os.fstatvfs(self._fd)
+        return not free.f_blocks or free.f_bavail * free.f_frsize > KEPT_FREE

@@ -7,6 +7,7 @@ import os
 import hypothesis
 import hypothesis.strategies as st
 
+from tests.support import disks
 from tygerd.supervisor import log
 
 MOMENT = 1_706_206_849_951_262_003
@@ -74,6 +75,21 @@ def test_a_source_ends_with_its_unfinished_line():
     assert source.read().endswith(b" e b\n")
     assert source.fileno() == -1
     assert source.close() == b""
+
+
+def test_the_last_of_the_disk_is_not_for_logs(tmp_path):
+    with disks.mounted(tmp_path / "disk", "-o", "size=8m") as disk:
+        file = log.LogFile(str(disk / "log"))
+        file.append(b"x" * 10_000_000)
+        assert file.blocked
+        assert 3_500_000 < file.size < 4_500_000
+        (disk / "log").write_bytes(b"")
+        file.flush()
+        (disk / "log").write_bytes(b"")
+        file.flush()
+        assert not file.blocked
+        assert file.size == 10_000_000
+        file.close()
 
 
 def test_what_the_disk_has_no_room_for_is_kept(tmp_path):
