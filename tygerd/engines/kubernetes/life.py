@@ -20,7 +20,7 @@ from tygerd.engines.kubernetes import api, logs, making, objects, podstatus, ref
 from tygerd.engines.supervised import parts
 
 TIMED_OUT_PENDING = "Run exceeded its timeout while pending"
-"""As for a run whose engine has not been asked yet (`runs.supervise`)."""
+"""As for a run whose engine was not asked yet (`runs.supervise`); behind it stands what it waited for."""
 
 LAST_PAUSE = 30.0
 """Seconds beyond the grace until a pod that does not end is given up: its node may be gone."""

@@ -157,6 +157,15 @@ async def test_a_run_that_is_too_late_is_never_created(bench):
     assert (end.started_at, ran.cluster.objects) == (None, {})
 
 
+async def test_a_run_that_no_node_ever_took_says_why(bench):
+    ran = bench(created_at=now() - 598_500_000)
+    async with ran.alive():
+        await ran.created()
+        condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1"}
+        ran.cluster.shows(pods.pod(phase="Pending", conditions=[condition], node=None))
+    assert told(ran.end) == ("Canceled", f"{life.TIMED_OUT_PENDING}: Unschedulable: 0/1")
+
+
 async def test_a_run_that_takes_too_long(bench):
     ran = bench(created_at=now() - 599_500_000)
     async with ran.alive():
