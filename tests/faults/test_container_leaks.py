@@ -146,8 +146,7 @@ def test_a_supervisor_killed_with_its_daemon(podman, path):
             run = host.create("echo ran; exec sleep 600", inputs=(), outputs=())
             held.arrived()
             host.daemon.kill()
-            for pid in host.supervisors():
-                os.kill(pid, 9)
+            host.kill_supervisors()
         host.daemon.start()
         last = host.commands.ended(run)
         assert last["status"] == "Failed"
@@ -161,8 +160,7 @@ def test_a_supervisor_killed_while_its_job_runs(podman):
         run = host.create("echo up; exec sleep 600", inputs=(), outputs=())
         host.logged(run, "up")
         assert len(host.containers()) == 1
-        for pid in host.supervisors():
-            os.kill(pid, 9)
+        host.kill_supervisors()
         last = host.commands.ended(run)
         assert (last["status"], "supervisor" in last["statusReason"]) == ("Failed", True)
         host.clean()
@@ -174,8 +172,7 @@ def test_an_orphan_of_a_killed_daemon_and_supervisor(podman):
         run = host.create("echo up; exec sleep 600", inputs=(), outputs=())
         host.logged(run, "up")
         host.daemon.kill()
-        for pid in host.supervisors():
-            os.kill(pid, 9)
+        host.kill_supervisors()
         assert len(host.containers()) == 1
         host.daemon.start()
         host.clean()

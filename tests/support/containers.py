@@ -133,6 +133,12 @@ class Host:
                     found.append(int(entry.name))
         return found
 
+    def kill_supervisors(self) -> None:
+        """Kill all of them; the one on standby leaves by itself when its daemon was killed."""
+        for pid in self.supervisors():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, 9)
+
 
 @contextlib.contextmanager
 def host(podman: podman_support.Podman, socket: str | None = None, config: str = "") -> Iterator[Host]:
