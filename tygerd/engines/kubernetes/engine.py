@@ -179,7 +179,6 @@ class KubernetesEngine:
                     f"its pods are in the namespace {record.namespace}, and the configuration says"
                     f" {tools.place.namespace} now",
                 )
-            await self._reflector.synced.wait()
             living = self._lives[run] = life.Life(tools, directory, record, report)
             try:
                 with _disk():
@@ -196,7 +195,7 @@ class KubernetesEngine:
         with _disk():
             await trio.to_thread.run_sync(self._of(run).cancel, reason)
         if (living := self._lives.get(run)) is not None:
-            living.wake()
+            living.cancel(reason)
 
     def log_path(self, run: int) -> str:
         """See `base.Engine`."""
@@ -221,7 +220,8 @@ class KubernetesEngine:
                     record = await trio.to_thread.run_sync(directory.record)
                 except (base.NeverStarted, ValueError):
                     return
-                if await trio.to_thread.run_sync(lambda: directory.was_cleaned):
+                done = await trio.to_thread.run_sync(lambda: directory.was_cleaned or not directory.was_begun)
+                if done:
                     return
                 remover = making.Remover(self._api, record, self._settings.cancel_grace)
                 await remover.clean(self._reflector.pods(run))

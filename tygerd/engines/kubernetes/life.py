@@ -33,6 +33,11 @@ class Pods(Protocol):
         """By name."""
         ...
 
+    @property
+    def synced(self) -> trio.Event:
+        """Set once all pods were listed."""
+        ...
+
     async def changed(self, run: int, seen: int) -> int:
         """Wait for news after those that were `seen`."""
         ...
@@ -66,11 +71,19 @@ class Life:
         self._creation = trio.Event()
         self._has_turn = False
         self._workers_ready = trio.Event()
+        self._begun = False
+        self._cancelled: str | None = None
         self._refused: str | None = None
+        self._hindered: str | None = None
         self._known: set[str] = set()
         self._gone: set[str] = set()
         self._told = base.Observation(status="Pending")
         self._remover = making.Remover(tools.api, record, tools.place.settings.cancel_grace)
+
+    def cancel(self, reason: str) -> None:
+        """It was cancelled, which is remembered already."""
+        self._cancelled = self._cancelled or reason
+        self.wake()
 
     def wake(self) -> None:
         """Something has happened."""
@@ -100,7 +113,7 @@ class Life:
         ):
             nursery.start_soon(self._watch)
             nursery.start_soon(self._tell_growth, collector)
-            verdict, must_stop = await trio.to_thread.run_sync(self._directory.verdict), True
+            verdict, must_stop = await trio.to_thread.run_sync(self._recall), True
             if verdict is None:
                 nursery.start_soon(self._create, nursery)
                 verdict, must_stop = await self._verdict(collector)
@@ -116,6 +129,13 @@ class Life:
             await trio.to_thread.run_sync(self._directory.note_end, verdict)
             nursery.cancel_scope.cancel()
         return verdict
+
+    def _recall(self) -> base.Observation | None:
+        """Read what other daemons have left; the verdict, if there is one. Blocks."""
+        self._begun = self._directory.was_begun
+        if (reason := self._directory.cancelled()) is not None:
+            self._cancelled = reason
+        return self._directory.verdict()
 
     # --- tasks -------------------------------------------------------------------------------------------
 
@@ -141,10 +161,12 @@ class Life:
             self._tools.urls.of,
             self._stop,
             self._workers_ready,
+            self._note,
         )
         try:
             await making.first_of(self._go.wait, self._stop.wait)
             if await trio.to_thread.run_sync(lambda: self._directory.was_created):
+                await making.first_of(self._tools.reflector.synced.wait, self._stop.wait)
                 self._known |= set(self._expected.pods)
                 maker.adopted = True
                 maker.owner_is_there.set()
@@ -152,6 +174,10 @@ class Life:
                 return
             nursery.start_soon(self._keep_fresh, maker)
             await making.first_of(self._take_turn, self._stop.wait)
+            if self._stop.is_set():
+                return
+            self._begun = True
+            await trio.to_thread.run_sync(self._directory.note_begun)
             await maker.make()
             await trio.to_thread.run_sync(self._directory.note_created)
             self._known |= set(self._expected.pods)
@@ -162,6 +188,10 @@ class Life:
         finally:
             self._creation.set()
             self.wake()
+
+    def _note(self, hindered: str | None) -> None:
+        self._hindered = hindered
+        self.wake()
 
     async def _keep_fresh(self, maker: making.Maker) -> None:
         await maker.owner_is_there.wait()
@@ -181,26 +211,33 @@ class Life:
             collector.observe(pods)
             seen = states.observe(self._expected, pods, now, self._gone)
             started = seen.observation.started_at
-            if (reason := await trio.to_thread.run_sync(self._directory.cancelled)) is not None:
-                return self._ended("Canceled", reason, seen, now), True
+            if self._cancelled is not None:
+                return self._ended("Canceled", self._cancelled, seen, now), self._begun
             if seen.over:
                 return seen.observation, seen.observation.status == "Failed" and self._runs(pods)
             if self._refused is not None:
-                return self._ended("Failed", self._refused, seen, now), True
+                return self._ended("Failed", self._refused, seen, now), self._begun
+            told = self._with_hindrance(seen.observation)
             if now >= self._job.deadline:
                 if started is None:
-                    reason = ": ".join(filter(None, (TIMED_OUT_PENDING, seen.observation.reason)))
-                    return self._ended("Canceled", reason, seen, now), True
+                    reason = ": ".join(filter(None, (TIMED_OUT_PENDING, told.reason)))
+                    return self._ended("Canceled", reason, seen, now), self._begun
                 return self._ended("Failed", states.timed_out(self._job), seen, now), True
             self._go.set()
             if seen.workers_ready:
                 self._workers_ready.set()
-            await self._tell(seen.observation)
+            await self._tell(told)
             if await self._miss(pods):
                 continue
             wake_at = min(filter(None, (seen.again_at, self._job.deadline)))
             with trio.move_on_after(max(0.0, (wake_at - now) / 1e6)):
                 await news.wait()
+
+    def _with_hindrance(self, observation: base.Observation) -> base.Observation:
+        """A pending run says what it waits for, be it only the cluster's answer."""
+        if observation.status != "Pending" or observation.reason is not None or self._hindered is None:
+            return observation
+        return dataclasses.replace(observation, reason=self._hindered)
 
     def _ended(self, status: Any, reason: str, seen: states.Seen, now: int) -> base.Observation:
         return base.Observation(

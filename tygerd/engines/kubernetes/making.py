@@ -54,9 +54,15 @@ class GivenUp(Exception):  # noqa: N818 - nobody wants it any more
 
 
 async def insist(
-    call: Callable[[], Awaitable[T]], stop: trio.Event | None = None, *, access: bool = True
+    call: Callable[[], Awaitable[T]],
+    stop: trio.Event | None = None,
+    *,
+    access: bool = True,
+    note: Callable[[str | None], None] = lambda _: None,
 ) -> T:
     """Make a call until it succeeds. `access`: also where we are not let in, as that can be put right.
+
+    `note` is told what hinders, and None once nothing does.
 
     Raises:
         GivenUp: `stop` was set before it has succeeded.
@@ -67,13 +73,17 @@ async def insist(
         if stop is not None and stop.is_set():
             raise GivenUp
         try:
-            return await call()
+            done = await call()
         except refusals.NoAccess as trouble:
             if not access:
                 raise
             wait, told = pause, str(trouble)
         except refusals.Transient as trouble:
             wait, told = max(pause, trouble.retry_after or 0.0), str(trouble)
+        else:
+            note(None)
+            return done
+        note(told)
         logger.log(logging.WARNING if pause >= 1 else logging.DEBUG, "%s; trying again", told)
         with trio.move_on_after(wait):
             await (trio.Event() if stop is None else stop).wait()
@@ -95,7 +105,8 @@ async def first_of(*calls: Callable[[], Awaitable[object]]) -> None:
 class Maker:
     """Creates a run. `urls` gives what its Secret has; `stop` is set when it is not wanted any more.
 
-    `owner_is_there` is set once the Secret is; `adopted`, where it was there before.
+    `owner_is_there` is set once the Secret is; `adopted`, where it was there before. `note` is told what
+    hinders.
     """
 
     def __init__(
@@ -105,12 +116,14 @@ class Maker:
         urls: Callable[[base.Job], Awaitable[Mapping[str, str]]],
         stop: trio.Event,
         workers_ready: trio.Event,
+        note: Callable[[str | None], None] = lambda _: None,
     ) -> None:
         self._cluster = cluster
         self._record = record
         self._urls = urls
         self._stop = stop
         self._workers_ready = workers_ready
+        self._note = note
         self.owner_is_there = trio.Event()
         self.adopted = False
 
@@ -133,7 +146,7 @@ class Maker:
                 raise
             return await self._create({**made.secret, "stringData": dict(files)})
 
-        owner = await insist(secret, self._stop, access=False)
+        owner = await insist(secret, self._stop, access=False, note=self._note)
         self.owner_is_there.set()
         for each in (made.service, made.stateful_set):
             if each is not None:
@@ -145,7 +158,7 @@ class Maker:
                 nursery.start_soon(self._insist_on, objects.owned(pod, owner))
 
     async def _insist_on(self, body: Object) -> None:
-        await insist(lambda: self._create(body), self._stop, access=False)
+        await insist(lambda: self._create(body), self._stop, access=False, note=self._note)
 
     async def _create(self, body: Object) -> Object:
         try:

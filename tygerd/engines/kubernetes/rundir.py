@@ -2,6 +2,7 @@
 
     job.json       the job, and what is created for it; written by `start`, then never changed
     cancel.json    why the run is to end; the first one counts
+    begun          something of it may have been created
     created        all of it was created: what is missing from now on was taken away
     verdict.json   how the run will have ended, once what still runs of it is stopped
     log            what it printed, and `logged.json`, how far that is (`logs`)
@@ -26,9 +27,10 @@ from tygerd.osutil import durable
 
 VERSION = 1
 
-JOB, CANCEL, CREATED, VERDICT, LOG, END, CLEANED = (
+JOB, CANCEL, BEGUN, CREATED, VERDICT, LOG, END, CLEANED = (
     "job.json",
     "cancel.json",
+    "begun",
     "created",
     "verdict.json",
     "log",
@@ -110,6 +112,15 @@ class RunDirectory:
         """Why it is to end, if it is."""
         found = self._read(CANCEL, _Cancel)
         return None if found is None else found.reason
+
+    def note_begun(self) -> None:
+        """Remember that something may be in the cluster from now on."""
+        durable.replace(self._at(BEGUN), b"", sync=self._sync)
+
+    @property
+    def was_begun(self) -> bool:
+        """Whether something may be in the cluster."""
+        return os.path.exists(self._at(BEGUN))
 
     def note_created(self) -> None:
         """Remember that all was created."""

@@ -138,6 +138,16 @@ async def test_what_cannot_be_composed_is_never_started(make):
     assert not make().has(7)
 
 
+async def test_a_run_that_never_got_into_the_cluster_needs_none(make, cluster):
+    made = make()
+    cluster.reflector.synced = trio.Event()
+    await made.start(pods.job(created_at=test_life.now()))
+    await made.cancel(7, "Canceled by user")
+    end = await made.follow(7, nothing)
+    await made.remove(7)
+    assert ((end.status, end.reason), cluster.calls) == (("Canceled", "Canceled by user"), [])
+
+
 async def test_another_namespace_is_not_looked_into(make):
     await make().start(pods.job())
     with pytest.raises(errors.Problem, match="its pods are in the namespace ns, and"):

@@ -135,7 +135,7 @@ async def test_cancelling_stops_it_and_takes_its_last_words(bench):
         await ran.created()
         ran.shows(pods.running())
         ran.directory.cancel("Canceled by user")
-        ran.living.wake()
+        ran.living.cancel("Canceled by user")
         await ran.cluster.until(lambda: JOB0 in ran.cluster.graces)
         ran.exits(0)
     assert (*told(ran.end), ran.end.incomplete) == ("Canceled", "Canceled by user", ("out",))
@@ -154,7 +154,17 @@ async def test_a_run_that_is_too_late_is_never_created(bench):
     ran = bench(created_at=now() - 601_000_000)
     end = await ran.live()
     assert told(end) == ("Canceled", life.TIMED_OUT_PENDING)
-    assert (end.started_at, ran.cluster.objects) == (None, {})
+    assert (end.started_at, ran.cluster.calls) == (None, [])
+
+
+async def test_a_pending_run_says_what_hinders_the_cluster(bench):
+    ran = bench(created_at=now() - 598_500_000)
+    away = refusals.Transient("connection refused", what="create the secret x")
+    ran.cluster.trouble += [away] * 9
+    end = await ran.live()
+    said = "cannot create the secret x: connection refused"
+    assert ("Pending", said) in [told(each) for each in ran.reported]
+    assert told(end) == ("Canceled", f"{life.TIMED_OUT_PENDING}: {said}")
 
 
 async def test_a_run_that_no_node_ever_took_says_why(bench):
@@ -273,7 +283,7 @@ async def test_a_verdict_stays_whatever_the_pods_show_then(bench):
         await ran.created()
         ran.shows(pods.running())
         ran.directory.cancel("Canceled by user")
-        ran.living.wake()
+        ran.living.cancel("Canceled by user")
         await ran.cluster.until(lambda: JOB0 in ran.cluster.graces)
         nursery.cancel_scope.cancel()
     assert ran.directory.end() is None

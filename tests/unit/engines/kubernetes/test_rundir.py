@@ -60,7 +60,9 @@ def test_what_has_ended_is_not_cancelled(directory):
 
 def test_verdicts_and_marks(directory):
     directory.start(record())
-    assert (directory.verdict(), directory.was_created) == (None, False)
+    assert (directory.verdict(), directory.was_begun, directory.was_created) == (None, False, False)
+    directory.note_begun()
+    assert directory.was_begun
     directory.note_verdict(END)
     directory.note_created()
     assert (directory.verdict(), directory.was_created, directory.end()) == (END, True, None)
