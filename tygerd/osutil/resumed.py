@@ -190,6 +190,11 @@ class Session:
         moved = self.received or self.sent_in_all or self._end is not None
         return not (moved or self.heard.keys() & {Kind.JOINED, Kind.END, Kind.CLOSED})
 
+    @property
+    def arrived_in_all(self) -> int:
+        """Bytes that are known to have arrived, either way: it grows while a connection works."""
+        return self.received + self.sent_in_all - len(self._kept)
+
     # --- for who has the connection ------------------------------------------------------------------------
 
     async def serve(self, stream: trio.abc.Stream, frames: Frames, received: int) -> None:

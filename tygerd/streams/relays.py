@@ -6,7 +6,7 @@ back to them (`relay`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ import trio
 from tyger import errors
 from tygerd.buffers import ids
 from tygerd.stores import localurls
-from tygerd.streams import relay
+from tygerd.streams import relay, reporting
 
 LINGER = 60.0
 """Seconds that the buffers of a run that has ended still answer (contract buffers.md 10.2)."""
@@ -87,6 +87,34 @@ class Relays:
         if found is None:
             raise errors.Problem(errors.NOT_FOUND, "buffer relay server does not exist")
         return found
+
+    async def hold(
+        self,
+        buffer_id: str,
+        role: relay.Role,
+        pipe: int,
+        report: reporting.Report,
+        gone: Callable[[], bool],
+    ) -> None:
+        """Be the job's end of a stream until that is over, with a pipe that the caller closes afterwards.
+
+        Cancelled, `gone` says whether the job takes or gives no more; else only this daemon goes.
+
+        Raises:
+            Problem: NOT_FOUND; CONFLICT or BUFFER_FAILED, it cannot be had.
+        """
+        found = self.find(buffer_id)
+        end = relay.End(role, pipe, of_job=True)
+        found.claim(end)
+        try:
+            await found.follow(end, report)
+        finally:
+            with trio.CancelScope(shield=True):
+                await found.leave(end, gone=gone())
+
+    def say(self, buffer_id: str, outcome: relay.Outcome, reason: str | None) -> None:
+        """The job, as a writer, says how its output ended. Raises as `relay.Relay.say`, and NOT_FOUND."""
+        self.find(buffer_id).say(outcome, reason)
 
     def url(self, buffer_id: str, ttl: timedelta, writeable: bool) -> str:
         """The access URL of an ephemeral buffer. Raises as `find`, in the words of every missing buffer."""
