@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from tyger import units
 from tygerd.engines.kubernetes import containers, podstatus
 
 OURS_GRACE = 30 * 60.0
@@ -36,6 +37,10 @@ _THROTTLED = ("toomanyrequests", "429 Too Many Requests", "rate limit")
 """A registry does; it has the longer grace."""
 
 
+SLOW = 5_000_000
+"""Microseconds after which the start of a container is worth a word: a node is mostly pulling its image."""
+
+
 class Hindrance(NamedTuple):
     """Why a container does not start, in words; `fails_at` is when that fails its run: None, never."""
 
@@ -58,10 +63,34 @@ def hindrance(pod: podstatus.Pod, container: podstatus.Container, grace: float) 
         reason = f"Failed to create the container '{container.name}': {detail}"
     if any(words in message for words in _PATIENCE):
         return Hindrance(reason, None)
-    condition = pod.conditions.get("PodScheduled" if container.initial else "Initialized")
-    since = condition.since if condition is not None and condition.holds else None
+    since = _could_start(pod, container)
     if since is None or waiting in _NEVER or any(words in message for words in _DEFINITE):
         return Hindrance(reason, 0)
     patient = container.name != containers.MAIN or any(words in message for words in _THROTTLED)
     seconds = max(grace, OURS_GRACE) if patient else grace
     return Hindrance(reason, since + int(seconds * 1_000_000))
+
+
+class Slowness(NamedTuple):
+    """That a container takes long to start, in words; worth a word from `from_` on."""
+
+    reason: str
+    from_: int
+
+
+def slowness(pod: podstatus.Pod, container: podstatus.Container) -> Slowness | None:
+    """What a node is busy with, as far as its kubelet tells: it does not tell pulling from creating."""
+    since = _could_start(pod, container)
+    if container.waiting != "ContainerCreating" or since is None:
+        return None
+    moment = units.format_timestamp(units.from_micros(since)).replace("+00:00", "Z")
+    reason = (
+        f"the node {pod.node} pulls the image '{container.image}', or makes its container, since {moment}"
+    )
+    return Slowness(reason, since + SLOW)
+
+
+def _could_start(pod: podstatus.Pod, container: podstatus.Container) -> int | None:
+    """Since when nothing but its node holds a container up; None where something does."""
+    condition = pod.conditions.get("PodScheduled" if container.initial else "Initialized")
+    return condition.since if condition is not None and condition.holds else None

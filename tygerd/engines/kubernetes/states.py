@@ -151,7 +151,19 @@ def observe(
             ),
             again_at=again_at,
         )
-    why = next((each.reason for each in hindrances), None) or _unschedulable((*jobs, *workers))
+    slow = [
+        slowness
+        for pod in (*jobs, *workers)
+        for container in pod.containers.values()
+        if (slowness := pulling.slowness(pod, container)) is not None
+    ]
+    later = [each.from_ for each in slow if each.from_ > now]
+    why = (
+        next((each.reason for each in hindrances), None)
+        or _unschedulable((*jobs, *workers))
+        or next((each.reason for each in slow if each.from_ <= now), None)
+    )
+    again_at = min((*later, again_at) if again_at is not None else later, default=None)
     return seen(base.Observation(status="Pending", reason=why), again_at=again_at)
 
 

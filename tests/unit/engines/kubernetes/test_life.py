@@ -160,7 +160,7 @@ async def test_a_run_that_is_too_late_is_never_created(bench):
 async def test_a_pending_run_says_what_hinders_the_cluster(bench):
     ran = bench(created_at=now() - 598_500_000)
     away = refusals.Transient("connection refused", what="create the secret x")
-    ran.cluster.trouble += [away] * 9
+    ran.cluster.trouble += [away] * 3
     end = await ran.live()
     said = "cannot create the secret x: connection refused"
     assert ("Pending", said) in [told(each) for each in ran.reported]

@@ -59,6 +59,16 @@ def test_a_node_may_ask_for_patience_for_ever():
     assert hindrance("ErrImagePull", "pull QPS exceeded").fails_at is None
 
 
+def test_a_start_that_takes_long_is_worth_a_word():
+    pod = podstatus.read(pods.pod("job-0", pods.status("main", pods.waiting("ContainerCreating"), image="i")))
+    slow = pulling.slowness(pod, pod.containers["main"])
+    moment = "2023-11-14T22:13:20Z"
+    assert slow.reason == f"the node node pulls the image 'i', or makes its container, since {moment}"
+    assert slow.from_ == pods.T0 + pulling.SLOW
+    pod = podstatus.read(pods.pod("job-0", pods.status("main", pods.waiting("PodInitializing"))))
+    assert pulling.slowness(pod, pod.containers["main"]) is None
+
+
 def test_without_a_moment_there_is_no_grace():
     conditions = [{"type": "Initialized", "status": "False"}]
     assert hindrance("ErrImagePull", "connection refused", conditions=conditions).fails_at == 0

@@ -55,6 +55,15 @@ def test_a_pod_that_no_node_takes_says_why():
     assert seen.observation.status == "Pending"
 
 
+def test_a_start_that_takes_long_says_so_after_a_while():
+    pod = pods.pod("job-0", main(pods.waiting("ContainerCreating")), phase="Pending")
+    early = observe(pod, now=second(4))
+    assert (early.observation.reason, early.again_at) == (None, second(5))
+    late = observe(pod, now=second(5))
+    assert "pulls the image 'busybox'" in late.observation.reason
+    assert late.again_at is None
+
+
 def test_a_pod_runs_once_main_does():
     pod = pods.pod("job-0", main(pods.waiting()), init=[pumps(pods.running())], phase="Pending")
     assert observe(pod, inputs=["in"]).observation.status == "Pending"
@@ -254,7 +263,7 @@ STATE = st.one_of(
         st.integers(0, 20),
         st.sampled_from(["Completed", "Error", "OOMKilled", "StartError"]),
     ),
-    st.builds(pods.waiting, st.sampled_from(["PodInitializing", "ErrImagePull", "CrashLoopBackOff"])),
+    st.builds(pods.waiting, st.sampled_from(["PodInitializing", "ContainerCreating", "ErrImagePull"])),
 )
 BEFORE = st.none() | st.builds(pods.ended, st.sampled_from([0, 1]), st.integers(0, 9))
 
