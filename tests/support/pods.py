@@ -35,7 +35,6 @@ use = "kubernetes"
 [engine.kubernetes]
 kubeconfig = "{kubeconfig}"
 namespace = "{namespace}"
-job_service_account = "default"
 node_selector = {{}}
 cancel_grace = 2
 pump_image = "{registry}/tyger-pump:latest"
