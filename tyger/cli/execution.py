@@ -111,6 +111,7 @@ class Execution:
         self._input_comes = settings.source is not None  # its end has not been seen
         self._run_id = 0
         self._status = ""
+        self._waits_for = ""
         self._failure: tuple[str, errors.Problem] | None = None
         terminal = any(fd is not None and os.isatty(fd) for fd in (settings.source, settings.sink))
         self._board = progress.Board(self._console, drawn=not terminal)
@@ -280,6 +281,9 @@ class Execution:
             count = {"runningCount": run["runningCount"]} if run.get("runningCount") else {}
             self._console.log("info", "Run status changed", runId=self._run_id, status=status, **count)
             self._board.set("run", f"run {self._run_id} {status}")
+        if status == "Pending" and reason and reason != self._waits_for:
+            self._waits_for = reason
+            self._console.log("info", "Run is waiting", runId=self._run_id, reason=reason)
         if status in runfollow.TERMINAL and not self._over.is_set():
             self._over.set()
             if status == "Succeeded" and self._input_comes:

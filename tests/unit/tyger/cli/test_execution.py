@@ -1,5 +1,6 @@
 """A run seen through: streams, states, logs, failures, signals."""
 
+import json
 import os
 import select
 import signal
@@ -52,6 +53,17 @@ def test_a_run_that_fails(daemon):
     assert done.err.endswith(
         'FTL Run failed error="run failed with status Failed (Main exited with code 3)"\n'
     )
+
+
+def test_a_pending_run_says_once_what_it_waits_for(daemon):
+    states = [("Pending", None), ("Pending", "no node"), ("Pending", "no node"), ("Pending", "slow")]
+    run = {"id": 1, "job": {"codespec": {"kind": "job", "image": "x"}}}
+    snapshots = [run | {"status": status, "statusReason": reason} for status, reason in states]
+    lines = [json.dumps(each).encode() + b"\n" for each in (*snapshots, run | {"status": "Succeeded"})]
+    daemon.answers["GET", "/runs/1"] = (200, b"".join(lines), {"Content-Type": "application/json"})
+    done = execute(daemon, "-c", "none")
+    said = [line.partition(" INF ")[2] for line in done.err.splitlines() if "waiting" in line]
+    assert said == ['Run is waiting reason="no node" runId=1', "Run is waiting reason=slow runId=1"]
 
 
 def test_a_run_that_somebody_cancels(daemon):
