@@ -243,7 +243,7 @@ async def _parts(
         run_service = runs.Runs(
             catalog,
             several.Engines(
-                _engines(where, settings, catalog.installation, buffer_service, tcp),
+                _engines(where, settings, catalog.installation, buffer_service, relay_service, tcp),
                 copier.CopyEngine(
                     where.state,
                     copying.Copying(
@@ -302,6 +302,7 @@ def _engines(
     settings: config.Config,
     installation: str,
     buffer_service: buffers.Buffers,
+    relay_service: relays.Relays,
     tcp: outside.Outside | None,
 ) -> list[base.Engine]:
     """Those for what users submit, the preferred first: on this host before elsewhere."""
@@ -316,7 +317,11 @@ def _engines(
             return await buffer_service.access_url(buffer, writeable=writeable, ttl=ttl, over_tcp=True)
 
         urls = pod_secrets.AccessUrls(sign, (lambda: None) if tcp is None else tcp.trusted)
-        every.append(kubernetes.KubernetesEngine(where, settings, installation=installation, urls=urls))
+        every.append(
+            kubernetes.KubernetesEngine(
+                where, settings, installation=installation, urls=urls, ends=relay_service
+            )
+        )
     return every
 
 

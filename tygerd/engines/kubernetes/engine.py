@@ -19,6 +19,7 @@ from tygerd.engines import base
 from tygerd.engines.kubernetes import (
     access,
     api,
+    forward,
     life,
     making,
     objects,
@@ -41,7 +42,10 @@ logger = logging.getLogger(__name__)
 
 
 class KubernetesEngine:
-    """See `base.Engine`; `installation` is in the labels of all that is made, `urls` make its Secrets."""
+    """See `base.Engine`; `installation` is in the labels of all that is made, `urls` make its Secrets.
+
+    `ends` are the daemon's of ephemeral buffers; without them there are none of those.
+    """
 
     def __init__(
         self,
@@ -50,6 +54,7 @@ class KubernetesEngine:
         *,
         installation: str,
         urls: secrets.AccessUrls,
+        ends: forward.Ends | None = None,
         environ: Mapping[str, str] = os.environ,
         reach: Callable[[access.Access, enginesettings.Kubernetes], api.Api] = api.Api,
     ) -> None:
@@ -58,6 +63,7 @@ class KubernetesEngine:
         self._sync = settings.store.durability == "power"
         self._installation = installation
         self._urls = urls
+        self._ends = ends
         self._access = access.Access(self._settings, environ)
         self._api = reach(self._access, self._settings)
         self._reflector = watch.Reflector(self._api, installation)
@@ -78,6 +84,7 @@ class KubernetesEngine:
             sockets=True,
             gpu=not pools or any(pool.has_gpu for pool in pools),
             replicas=True,
+            ephemeral_buffers=self._ends is not None,
             limits=True,
             pull=True,
             node_pools=True,
@@ -172,6 +179,7 @@ class KubernetesEngine:
                 await trio.to_thread.run_sync(self._place),
                 self._urls,
                 self._turns,
+                self._ends,
             )
             if record.namespace != tools.place.namespace:
                 raise errors.Problem(

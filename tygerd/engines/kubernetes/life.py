@@ -16,7 +16,18 @@ import trio
 from tyger import errors, units
 from tygerd import clock
 from tygerd.engines import base
-from tygerd.engines.kubernetes import api, logs, making, objects, podstatus, refusals, rundir, secrets, states
+from tygerd.engines.kubernetes import (
+    api,
+    forward,
+    logs,
+    making,
+    objects,
+    podstatus,
+    refusals,
+    rundir,
+    secrets,
+    states,
+)
 from tygerd.engines.supervised import parts
 
 TIMED_OUT_PENDING = "Run exceeded its timeout while pending"
@@ -51,6 +62,8 @@ class Tools(NamedTuple):
     place: objects.Place
     urls: secrets.AccessUrls
     turns: trio.Semaphore
+    ends: forward.Ends | None = None
+    """The daemon's ends of ephemeral buffers."""
 
 
 class Life:
@@ -116,6 +129,9 @@ class Life:
             verdict, must_stop = await trio.to_thread.run_sync(self._recall), True
             if verdict is None:
                 nursery.start_soon(self._create, nursery)
+                if (ends := self._tools.ends) is not None:
+                    reached, reflector = self._tools.api.access, self._tools.reflector
+                    nursery.start_soon(forward.join, reached, self._record, reflector, ends)
                 verdict, must_stop = await self._verdict(collector)
                 if must_stop:
                     await trio.to_thread.run_sync(self._directory.note_verdict, verdict)

@@ -1,4 +1,4 @@
-"""What is said to an API server for a port-forward, and what its refusals mean; `tests/cluster` has a real one."""
+"""What an API server is told for a port-forward, and what refusals mean; `tests/cluster` has a real one."""
 
 import contextlib
 import ssl
@@ -36,7 +36,7 @@ async def test_a_refusal_in_the_clusters_words(server, reach, code, kind, words)
 
 async def test_nobody_answers(reach):
     reached = reach(cluster={"server": "https://127.0.0.1:1"})
-    with pytest.raises(refusals.Transient, match="does not answer: .*refused"):
+    with pytest.raises(refusals.Transient, match=r"does not answer: .*refused"):
         await trio.to_thread.run_sync(portforward.dial, reached, "p", 1)
 
 
