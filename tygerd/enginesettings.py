@@ -241,6 +241,10 @@ class Kubernetes(Table, frozen=True):
             " says and gains no privileges, `restricted` is no root and has no capabilities either."
         ),
     ] = "baseline"
+    user: Annotated[
+        str | None,
+        Help(description='User of the programs, as "uid" or "uid:gid". Unset: the image\'s.'),
+    ] = None
     cancel_grace: Annotated[
         Seconds, Help(description="Time between SIGTERM and SIGKILL when a run is cancelled or timed out.")
     ] = Seconds(10)
@@ -263,6 +267,8 @@ class Kubernetes(Table, frozen=True):
         ]:
             if name is not None and not _OBJECT_NAME.fullmatch(name):
                 raise ValueError(f"{key} must be a name in Kubernetes, such as tyger-job, not {name!r}")
+        if self.user is not None and not re.fullmatch(r"[0-9]{1,9}(:[0-9]{1,9})?", self.user):
+            raise ValueError(f"user must be like 1000 or 1000:1000, not {self.user}")
         if not self.cluster:
             raise ValueError("cluster must not be empty")
         if not self.pump_image:

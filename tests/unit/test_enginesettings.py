@@ -120,6 +120,7 @@ def test_node_pools_with_and_without_gpus():
         ('pump_image = ""', "pump_image must not be empty"),
         ('node_pools = [{ name = "a b" }]', "which 'a b' cannot be"),
         ('node_pools = [{ name = "a" }, { name = "A" }]', "node_pools has two with the name a"),
+        ('user = "root"', "user must be like 1000 or 1000:1000, not root"),
         ("active_runs = 0", "engine.kubernetes.active_runs"),
         ('main_security = "none"', "engine.kubernetes.main_security"),
     ],

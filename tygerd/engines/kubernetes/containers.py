@@ -66,9 +66,7 @@ def main(
         "name": MAIN,
         "image": codespec.image,
         "env": [{"name": name, "value": value} for name, value in (*first.items(), *own.items())],
-        "securityContext": _RESTRICTED
-        if settings.main_security == "restricted"
-        else {"allowPrivilegeEscalation": False},
+        "securityContext": _security(settings),
         "volumeMounts": list(mounts),
     }
     for key, value in (
@@ -81,6 +79,18 @@ def main(
         if value:
             container[key] = value
     return container
+
+
+def _security(settings: enginesettings.Kubernetes) -> Object:
+    """Of a job's own container, and a worker's."""
+    restricted = settings.main_security == "restricted"
+    context: Object = dict(_RESTRICTED) if restricted else {"allowPrivilegeEscalation": False}
+    if settings.user is not None:
+        user, _, group = settings.user.partition(":")
+        context["runAsUser"] = int(user)
+        if group:
+            context["runAsGroup"] = int(group)
+    return context
 
 
 def prepare(settings: enginesettings.Kubernetes, piped: Sequence[str], hosts: Sequence[str]) -> Object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,11 +63,21 @@ def test_every_variable_stands_once(own):
     assert [name for name in own if name != "IN_PIPE"] == [n for n in names if n in own and n != "IN_PIPE"]
 
 
+@pytest.mark.parametrize(
+    ("user", "numbers"),
+    [("1000", {"runAsUser": 1000}), ("0:100", {"runAsUser": 0, "runAsGroup": 100})],
+)
+def test_a_user(user, numbers):
+    made = main(enginesettings.Kubernetes(user=user))
+    assert made["securityContext"] == {"allowPrivilegeEscalation": False, **numbers}
+
+
 def test_settings_of_images_and_security():
     made = main(enginesettings.Kubernetes(pull="missing", main_security="restricted"))
     assert made["imagePullPolicy"] == "IfNotPresent"
     assert made["securityContext"]["runAsNonRoot"] is True
     assert made["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert "runAsUser" not in made["securityContext"]
 
 
 def test_preparing_pipes_and_workers():
