@@ -20,23 +20,18 @@ from tygerd.engines.kubernetes import access, api, kubeconfig, refusals
 
 V1 = "client.authentication.k8s.io/v1"
 
-
-@pytest.fixture(scope="module")
-def prepared(cluster, namespace):
-    """A namespace with the accounts of the manifests."""
-    manifests.apply(cluster, namespace)
-    return namespace
+BINDINGS = "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings"
 
 
 @pytest.fixture
-def reach(cluster, prepared, tmp_path):
+def reach(cluster, namespace, tmp_path):
     """The engine's way to the cluster as a kubeconfig's user."""
     with contextlib.ExitStack() as stack:
 
         def reach(user, *, environ=None, **more):
             path = tmp_path / "kubeconfig"
             path.write_text(manifests.kubeconfig(cluster, user))
-            settings = {"kubeconfig": str(path), "namespace": prepared, **more}
+            settings = {"kubeconfig": str(path), "namespace": namespace, **more}
             chosen = enginesettings.Kubernetes(**{key: value for key, value in settings.items() if value})
             reached = access.Access(chosen, {"PATH": "/usr/bin:/bin", **(environ or {})})
             stack.callback(reached.close)
@@ -59,8 +54,8 @@ async def trouble(reached, kind):
 
 
 @pytest.fixture
-def token(cluster, prepared):
-    return manifests.token(cluster, prepared, "tygerd")
+def token(cluster, namespace):
+    return manifests.token(cluster, namespace, "tygerd")
 
 
 # --- tokens ------------------------------------------------------------------------------------------------
@@ -70,19 +65,19 @@ async def test_a_token(reach, token):
     assert await can_list(reach({"token": token}))
 
 
-async def test_a_tokens_file_that_is_renewed(cluster, reach, prepared, tmp_path):
+async def test_a_tokens_file_that_is_renewed(cluster, reach, namespace, tmp_path):
     """The account was made anew, so its first token counts no more; a new one is read at once."""
     account = {"kind": "ServiceAccount", "metadata": {"name": "passing"}}
-    place = f"/api/v1/namespaces/{prepared}/serviceaccounts"
-    _may_list(cluster, prepared, "passing")
+    place = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+    _may_list(cluster, namespace, "passing")
     cluster.post(place, account)
-    (tmp_path / "token").write_text(manifests.token(cluster, prepared, "passing"))
+    (tmp_path / "token").write_text(manifests.token(cluster, namespace, "passing"))
     cluster.delete(f"{place}/passing")
     cluster.post(place, account)
     reached = reach({"tokenFile": "token"})
     said = await trouble(reached, refusals.NoAccess)
     assert "does not accept who we are (Unauthorized); renew the credentials in " in said
-    (tmp_path / "token").write_text(manifests.token(cluster, prepared, "passing"))
+    (tmp_path / "token").write_text(manifests.token(cluster, namespace, "passing"))
     assert await can_list(reached)
 
 
@@ -93,28 +88,28 @@ def _may_list(cluster, namespace, account):
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "tygerd"},
         "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
     }
-    cluster.post(manifests.PLACES["RoleBinding"].format(namespace), binding)
+    cluster.post(BINDINGS.format(namespace), binding)
 
 
-async def test_a_pods_service_account(cluster, prepared, token, tmp_path):
+async def test_a_pods_service_account(cluster, namespace, token, tmp_path):
     """As in a pod of this cluster: what the kubelet mounts, and the address that it tells the pod."""
     target = kubeconfig.load(enginesettings.Kubernetes(kubeconfig=cluster.kubeconfig), {})
     service = cluster.get("/api/v1/namespaces/default/services/kubernetes")["spec"]["clusterIP"]
     if not target.server.startswith(f"https://{service}"):
         pytest.skip("this cluster's own address for its pods is not reached from here")
-    files = {"token": token.encode(), "ca.crt": target.authority, "namespace": prepared.encode()}
+    files = {"token": token.encode(), "ca.crt": target.authority, "namespace": namespace.encode()}
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     settings = enginesettings.Kubernetes()
     environ = {"KUBERNETES_SERVICE_HOST": service, "KUBERNETES_SERVICE_PORT": "443", "HOME": "/nowhere"}
     reached = access.Access(settings, environ, service_account=str(tmp_path))
-    assert reached.namespace == prepared
+    assert reached.namespace == namespace
     assert await can_list(api.Api(reached, settings))
     reached.close()
 
 
-async def test_kubeconfigs_that_are_joined(cluster, prepared, token, tmp_path):
-    whole = json.loads(manifests.kubeconfig(cluster, {"token": token}, namespace=prepared))
+async def test_kubeconfigs_that_are_joined(cluster, namespace, token, tmp_path):
+    whole = json.loads(manifests.kubeconfig(cluster, {"token": token}, namespace=namespace))
     parts = [{"current-context": "test"}, {"users": whole["users"]}]
     parts.append({key: whole[key] for key in ("clusters", "contexts")})
     paths = []
@@ -124,7 +119,7 @@ async def test_kubeconfigs_that_are_joined(cluster, prepared, token, tmp_path):
     settings = enginesettings.Kubernetes()
     reached = access.Access(settings, {"KUBECONFIG": ":".join(map(str, paths))})
     assert await can_list(api.Api(reached, settings))
-    assert reached.namespace == prepared
+    assert reached.namespace == namespace
     reached.close()
 
 
@@ -151,9 +146,9 @@ async def test_a_plugin_with_a_token(reach, token, tmp_path):
     assert (tmp_path / "asked").read_text() == "\n\n\n"
 
 
-async def test_a_plugin_with_a_certificate(cluster, reach, tmp_path, prepared):
+async def test_a_plugin_with_a_certificate(cluster, reach, tmp_path, namespace):
     certificate, key = issue(cluster, "plugged")
-    user_may_list(cluster, prepared, "plugged")
+    user_may_list(cluster, namespace, "plugged")
     status = {"clientCertificateData": certificate.decode(), "clientKeyData": key.decode()}
     assert await can_list(reach(plugin(tmp_path, status)))
 
@@ -199,7 +194,7 @@ def user_may_list(cluster, namespace, name):
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "tygerd"},
         "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": name}],
     }
-    cluster.post(manifests.PLACES["RoleBinding"].format(namespace), binding)
+    cluster.post(BINDINGS.format(namespace), binding)
 
 
 def entry(certificate, key):
@@ -209,14 +204,14 @@ def entry(certificate, key):
     }
 
 
-async def test_a_client_certificate(cluster, reach, prepared):
+async def test_a_client_certificate(cluster, reach, namespace):
     user = entry(*issue(cluster, "certified"))
     said = await trouble(reach(user), refusals.Refused)
     assert said == (
         'cannot list pods: pods is forbidden: User "certified" cannot list resource "pods" in API group ""'
-        f' in the namespace "{prepared}"'
+        f' in the namespace "{namespace}"'
     )
-    user_may_list(cluster, prepared, "certified")
+    user_may_list(cluster, namespace, "certified")
     assert await can_list(reach(user))
 
 
@@ -225,9 +220,9 @@ async def test_a_client_certificate_that_has_expired(cluster, reach):
     assert "does not accept who we are (Unauthorized); renew the credentials in " in said
 
 
-async def test_standing_for_somebody_else(cluster, reach, prepared):
+async def test_standing_for_somebody_else(cluster, reach, namespace):
     target = kubeconfig.load(enginesettings.Kubernetes(kubeconfig=cluster.kubeconfig), {})
-    account = f"system:serviceaccount:{prepared}:tyger-job"
+    account = f"system:serviceaccount:{namespace}:tyger-job"
     said = await trouble(reach({**target.user, "as": account}), refusals.Refused)
     assert f'User "{account}" cannot list resource "pods"' in said
 

@@ -18,13 +18,6 @@ from tests.support.commands import complaint
 JOB = {"job": {"codespec": {"image": "localhost/busybox:1", "command": ["true"]}}}
 
 
-@pytest.fixture(scope="module")
-def prepared(cluster: cluster_support.Cluster, namespace: str) -> str:
-    """A namespace with the accounts of the manifests."""
-    manifests.apply(cluster, namespace)
-    return namespace
-
-
 def attempt(commands: commands_support.Commands, place: pathlib.Path) -> commands_support.Done:
     """Create a run."""
     path = place / "run.yml"
@@ -50,60 +43,60 @@ def refused(text: str, namespace: str, *, more: str = "") -> tuple[int, str]:
     return done.returncode, said
 
 
-def test_there_is_no_kubeconfig(prepared: str) -> None:
+def test_there_is_no_kubeconfig(namespace: str) -> None:
     with daemon.directory() as place:
         config = pods.CONFIG.format(
-            host="127.0.0.1", kubeconfig=place / "gone", namespace=prepared, registry="localhost"
+            host="127.0.0.1", kubeconfig=place / "gone", namespace=namespace, registry="localhost"
         )
         with daemon.daemon(config=config) as it, commands_support.commands(it) as commands:
             done = attempt(commands, place)
     assert f"cannot read the kubeconfig {place}/gone: No such file or directory" in complaint(done)
 
 
-def test_a_kubeconfig_that_is_none(prepared: str) -> None:
-    _code, said = refused("- nonsense", prepared)
+def test_a_kubeconfig_that_is_none(namespace: str) -> None:
+    _code, said = refused("- nonsense", namespace)
     assert "cannot reach the cluster: KUBECONFIG is no kubeconfig: it is not a table" in said
 
 
-def test_the_wrong_context(cluster: cluster_support.Cluster, prepared: str) -> None:
+def test_the_wrong_context(cluster: cluster_support.Cluster, namespace: str) -> None:
     text = manifests.kubeconfig(cluster, {"token": "x"})
-    _code, said = refused(text, prepared, more='context = "prod"\n')
+    _code, said = refused(text, namespace, more='context = "prod"\n')
     assert "cannot reach the cluster: KUBECONFIG does not have the context 'prod'; there are test" in said
 
 
-def test_nobody_is_there(cluster: cluster_support.Cluster, prepared: str) -> None:
+def test_nobody_is_there(cluster: cluster_support.Cluster, namespace: str) -> None:
     said = json.loads(manifests.kubeconfig(cluster, {"token": "x"}))
     said["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"
-    code, words = refused(json.dumps(said), prepared)
+    code, words = refused(json.dumps(said), namespace)
     assert "the API server https://127.0.0.1:1 does not answer: Connection refused" in words
     assert code == 69
 
 
-def test_another_cluster_is_there(cluster: cluster_support.Cluster, prepared: str) -> None:
+def test_another_cluster_is_there(cluster: cluster_support.Cluster, namespace: str) -> None:
     said = json.loads(manifests.kubeconfig(cluster, {"token": "x"}))
     del said["clusters"][0]["cluster"]["certificate-authority-data"]
-    _code, words = refused(json.dumps(said), prepared)
+    _code, words = refused(json.dumps(said), namespace)
     assert "is not to be trusted: certificate verify failed: " in words
 
 
-def test_credentials_that_have_expired(cluster: cluster_support.Cluster, prepared: str) -> None:
-    _code, said = refused(manifests.kubeconfig(cluster, {"token": "expired"}), prepared)
+def test_credentials_that_have_expired(cluster: cluster_support.Cluster, namespace: str) -> None:
+    _code, said = refused(manifests.kubeconfig(cluster, {"token": "expired"}), namespace)
     assert "does not accept who we are (Unauthorized); renew the credentials in KUBECONFIG" in said
 
 
-def test_rights_that_lack(cluster: cluster_support.Cluster, prepared: str) -> None:
-    token = manifests.token(cluster, prepared, "tyger-job")
-    _code, said = refused(manifests.kubeconfig(cluster, {"token": token}), prepared)
+def test_rights_that_lack(cluster: cluster_support.Cluster, namespace: str) -> None:
+    token = manifests.token(cluster, namespace, "tyger-job")
+    _code, said = refused(manifests.kubeconfig(cluster, {"token": token}), namespace)
     assert "does not let us create and delete and list and patch and watch pods" in said
-    assert f"in the namespace {prepared}; apply packaging/kubernetes/base" in said
+    assert f"in the namespace {namespace}; apply packaging/kubernetes/base" in said
 
 
 # --- credentials that end while a run is there -------------------------------------------------------------
 
 
 @pytest.fixture
-def host(cluster: cluster_support.Cluster, prepared: str) -> Iterator[pods.Host]:
-    with pods.host(cluster, prepared) as made:
+def host(cluster: cluster_support.Cluster, namespace: str) -> Iterator[pods.Host]:
+    with pods.host(cluster, namespace) as made:
         yield made
 
 
@@ -136,10 +129,10 @@ gpu = true
 
 @pytest.fixture(scope="module")
 def create(
-    cluster: cluster_support.Cluster, prepared: str
+    cluster: cluster_support.Cluster, namespace: str
 ) -> Iterator[Callable[..., tuple[commands_support.Commands, commands_support.Done]]]:
     """Create a run from what a run file says."""
-    with pods.host(cluster, prepared, POOLS) as host, contextlib.ExitStack() as stack:
+    with pods.host(cluster, namespace, POOLS) as host, contextlib.ExitStack() as stack:
         directory = stack.enter_context(daemon.directory())
 
         def create(codespec, **target):

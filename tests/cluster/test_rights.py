@@ -15,23 +15,16 @@ from tygerd import enginesettings
 from tygerd.engines.kubernetes import access, api, refusals, rights
 
 
-@pytest.fixture(scope="module")
-def prepared(cluster: cluster_support.Cluster, namespace: str) -> str:
-    """A namespace in which the manifests are."""
-    manifests.apply(cluster, namespace)
-    return namespace
-
-
 @pytest.fixture(name="reach")
-def reach_of(cluster: cluster_support.Cluster, prepared: str, tmp_path: pathlib.Path) -> Iterator[object]:
+def reach_of(cluster: cluster_support.Cluster, namespace: str, tmp_path: pathlib.Path) -> Iterator[object]:
     """The engine's access as one of the accounts."""
     with contextlib.ExitStack() as stack:
 
         def reach(account: str) -> api.Api:
             path = tmp_path / account
-            user = {"token": manifests.token(cluster, prepared, account)}
+            user = {"token": manifests.token(cluster, namespace, account)}
             path.write_text(manifests.kubeconfig(cluster, user))
-            settings = enginesettings.Kubernetes(kubeconfig=str(path), namespace=prepared)
+            settings = enginesettings.Kubernetes(kubeconfig=str(path), namespace=namespace)
             reached = access.Access(settings, {})
             stack.callback(reached.close)
             return api.Api(reached, settings)
@@ -43,9 +36,9 @@ async def test_the_daemons_account_has_all_that_it_needs(reach):
     assert await rights.lacking(reach("tygerd")) is None
 
 
-async def test_the_account_of_jobs_has_next_to_nothing(reach, prepared):
+async def test_the_account_of_jobs_has_next_to_nothing(reach, namespace):
     said = await rights.lacking(reach("tyger-job"))
-    assert f"in the namespace {prepared}; {rights.ADVICE}" in said
+    assert f"in the namespace {namespace}; {rights.ADVICE}" in said
     assert "create and delete and list and patch and watch pods, get pods/log" in said
 
 
@@ -68,23 +61,24 @@ async def test_the_account_of_jobs_has_next_to_nothing(reach, prepared):
         ("POST", "/apis/batch/v1/namespaces/{}/jobs"),
     ],
 )
-def test_the_daemons_account_may_do_nothing_else(cluster, prepared, method, path):
-    token = manifests.token(cluster, prepared, "tygerd")
+def test_the_daemons_account_may_do_nothing_else(cluster, namespace, method, path):
+    token = manifests.token(cluster, namespace, "tygerd")
     kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
     body = None if method in {"GET", "DELETE"} else {}
     with pytest.raises(urllib.error.HTTPError) as caught:
-        cluster.ask(method, path.format(prepared), body, kind=kind, token=token)
+        cluster.ask(method, path.format(namespace), body, kind=kind, token=token)
     caught.value.close()
     assert caught.value.code == 403
 
 
-async def test_who_may_not_is_told_in_the_clusters_words(reach, prepared):
+async def test_who_may_not_is_told_in_the_clusters_words(reach, namespace):
     cluster = reach("tyger-job")
     with pytest.raises(refusals.Refused) as caught:
         await cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"}})
+    who = f"system:serviceaccount:{namespace}:tyger-job"
     assert str(caught.value) == (
-        f'cannot create the secret x: secrets is forbidden: User "system:serviceaccount:{prepared}:tyger-job"'
-        f' cannot create resource "secrets" in API group "" in the namespace "{prepared}"'
+        f'cannot create the secret x: secrets is forbidden: User "{who}"'
+        f' cannot create resource "secrets" in API group "" in the namespace "{namespace}"'
     )
 
 

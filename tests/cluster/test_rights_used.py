@@ -26,16 +26,12 @@ FORWARDS = {("", "pods/portforward", verb) for verb in ("create", "get")}
 @pytest.fixture
 def host(cluster: cluster_support.Cluster, namespace: str, pump_image: str) -> Iterator[pods.Host]:
     """A daemon that is the account of the manifests, whose jobs are the other one."""
-    manifests.apply(cluster, namespace)
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(daemon.directory())
         gate = stack.enter_context(apigate.gate(cluster, place))
         config = pods.CONFIG.format(
             host=cluster.host, kubeconfig=gate.kubeconfig, namespace=namespace, registry=cluster.registry
         )
-        for key, value in {"job_service_account": "tyger-job", "pump_image": pump_image}.items():
-            config, found = re.subn(f"(?m)^{key} = .*$", f'{key} = "{value}"', config)
-            assert found == 1
         witness = pods.Witness(gate, namespace)
         stack.callback(witness.close)
         it = stack.enter_context(daemon.daemon(config=config, start=False))

@@ -6,7 +6,6 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
-import urllib.error
 
 import yaml
 
@@ -15,13 +14,6 @@ from tygerd import enginesettings
 from tygerd.engines.kubernetes import kubeconfig as kubeconfigs
 
 DIRECTORY = daemon.ROOT / "packaging/kubernetes"
-
-PLACES = {
-    "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles",
-    "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
-    "Secret": "/api/v1/namespaces/{}/secrets",
-    "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
-}
 
 
 def base(namespace):
@@ -58,17 +50,6 @@ def kustomized(overlay, namespace=None):
             [kubectl, "kustomize", chosen], cwd=place, capture_output=True, check=True, timeout=60
         )
     return list(yaml.safe_load_all(made.stdout))
-
-
-def apply(cluster, namespace):
-    """Have the accounts and their rights in a namespace, which may have some of them already."""
-    for item in base(namespace)[1:]:
-        try:
-            cluster.post(PLACES[item["kind"]].format(namespace), item)
-        except urllib.error.HTTPError as error:
-            error.close()
-            if error.code != 409:
-                raise
 
 
 def token(cluster, namespace, account, seconds=3600):
