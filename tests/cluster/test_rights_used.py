@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import pathlib
+import random
 import re
 from collections.abc import Iterator
 
@@ -10,6 +13,7 @@ import pytest
 
 from tests.support import apigate, daemon, manifests, pods
 from tests.support import cluster as cluster_support
+from tests.support import commands as commands_support
 from tygerd.engines.kubernetes import rights
 
 REQUEST = re.compile(
@@ -78,3 +82,26 @@ def test_each_right_is_used_and_no_other(host: pods.Host) -> None:
     host.clean()
     given = {(right.group, right.resource, verb) for right in rights.REQUIRED for verb in right.verbs}
     assert used(host.gate.requests) | FORWARDS == given
+
+
+def test_ephemeral_buffers(
+    cluster: cluster_support.Cluster, namespace: str, pump_image: str, tmp_path: pathlib.Path
+) -> None:
+    """They go by a way that cannot lead through the gate: which verb counts is the cluster's affair."""
+    kubeconfig = tmp_path / "kubeconfig"
+    token = manifests.token(cluster, namespace, "tygerd")
+    kubeconfig.write_text(manifests.kubeconfig(cluster, {"token": token}))
+    config = pods.CONFIG.format(
+        host=cluster.host, kubeconfig=kubeconfig, namespace=namespace, registry=cluster.registry
+    )
+    data = random.Random(7).randbytes(1_000_000)
+    codespec = {
+        "image": cluster.busybox,
+        "buffers": {"inputs": ["in"], "outputs": ["out"]},
+        "command": ["sh", "-c", "cat <$IN_PIPE >$OUT_PIPE"],
+    }
+    file = tmp_path / "run.yml"
+    file.write_text(json.dumps({"job": {"codespec": codespec, "buffers": {"in": "_", "out": "_"}}}))
+    with daemon.daemon(config=config) as it, commands_support.commands(it) as commands:
+        done = commands.run("run", "exec", "-f", file, data=data)
+    assert (done.returncode, done.stdout) == (0, data), done.stderr
