@@ -38,13 +38,12 @@ class Lives:
         self._directory = directory
         self._last_words = last_words
 
-    def begin(self) -> Life | None:
-        """Begin a life; what became of an earlier one, None where this is the first. Raises OSError."""
+    def earlier(self) -> Life | None:
+        """What became of an earlier life; None where there was none. Raises OSError."""
         try:
             with open(os.path.join(self._directory, STATE), encoding="utf-8") as file:
                 stage, _, reason = file.read().partition(" ")
         except FileNotFoundError:
-            self._put(Life("running"))
             return None
         match stage:
             case "served":
@@ -53,6 +52,10 @@ class Lives:
                 return Life("done")
             case _:
                 return Life("failed", reason or LOST)
+
+    def begin(self) -> None:
+        """Begin a life, the first: main may start (`pumpready`). Raises OSError."""
+        self._put(Life("running"))
 
     def end(self, life: Life) -> None:
         """Say how it ended, to the cluster and to the next life. Raises OSError."""

@@ -24,7 +24,7 @@ import trio
 from tyger import errors
 from tygerd.blocks import container, journal
 from tygerd.stores import access, network, retrying
-from tygerd.streams import hashing, podfate, podlife, podpipes, podrelay, pumpmoves, ship
+from tygerd.streams import hashing, podfate, podlife, podpipes, podrelay, pumpmoves, pumpprepare, ship
 from tygerd.supervisor import ending
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ async def run(options: argparse.Namespace) -> int:
     lives = podlife.Lives(options.state, options.last_words)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         try:
-            earlier = await trio.to_thread.run_sync(lives.begin)
-            life = (
-                await _live(options, signals) if earlier is None else await _go_on(options, signals, earlier)
+            earlier = await trio.to_thread.run_sync(lives.earlier)
+            life = await (
+                _live(options, signals, lives) if earlier is None else _go_on(options, signals, earlier)
             )
             if life.reason is not None:
                 _log.error("%s", life.reason)
@@ -70,15 +70,30 @@ async def run(options: argparse.Namespace) -> int:
     return DONE if life.reason is None else FAILED
 
 
-async def _live(options: argparse.Namespace, signals: AsyncIterator[int]) -> podlife.Life:
+async def _live(
+    options: argparse.Namespace, signals: AsyncIterator[int], lives: podlife.Lives
+) -> podlife.Life:
+    """The first life. Raises OSError."""
     pump = Pump(options)
     try:
+        for name in [*options.inputs, *options.outputs]:
+            _make_pipe(os.path.join(options.fifos, name))
+        await trio.to_thread.run_sync(lives.begin)  # and main may start
         return await pump.run(signals)
     except errors.Problem as problem:
         return podlife.Life("failed", problem.message)
     except Exception as error:  # noqa: BLE001 - a program's last line of defence: the run must not hang
         _log.critical("a defect of tygerd pump; please report it with these lines", exc_info=True)
         return podlife.Life("failed", f"a defect of tygerd pump: {error!r}")
+
+
+def _make_pipe(path: str) -> None:
+    """Make one of the named pipes, unless it is there. Raises Problem."""
+    try:
+        pumpprepare.make(path)
+    except OSError as error:
+        message = f"cannot make the named pipe {path}: {error.strerror}"
+        raise errors.Problem(errors.CONFIG, message) from None
 
 
 async def _go_on(

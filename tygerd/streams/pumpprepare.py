@@ -1,7 +1,7 @@
 """`tygerd pump prepare`: what has to be there before the containers of a pod start.
 
 It makes the named pipes, which any user may open, and waits until the names of the run's workers resolve.
-Every pod waits for it, so it loads next to nothing.
+Pods wait for it, so it loads next to nothing. The pump makes the pipes, too, where nobody has.
 """
 
 from __future__ import annotations

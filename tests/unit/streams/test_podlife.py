@@ -11,23 +11,23 @@ def lives(tmp_path):
 
 
 def test_the_first_life_has_no_past(lives):
-    assert lives.begin() is None
+    assert lives.earlier() is None
 
 
 def test_a_life_that_was_cut_has_failed(lives, tmp_path):
     lives.begin()
-    again = lives.begin()
+    again = lives.earlier()
     assert (again.stage, again.reason) == ("failed", podlife.LOST)
     lives.end(again)
     assert (tmp_path / "last-words").read_text() == podlife.LOST
-    assert lives.begin() == again
+    assert lives.earlier() == again
 
 
 @pytest.mark.parametrize("stage", ["served", "done"])
 def test_a_life_that_had_done_its_work(lives, tmp_path, stage):
     lives.begin()
     lives.end(podlife.Life(stage))
-    assert lives.begin() == podlife.Life(stage)
+    assert lives.earlier() == podlife.Life(stage)
     assert not (tmp_path / "last-words").exists()
 
 
@@ -38,11 +38,11 @@ def test_words_are_kept_and_cut_to_what_comes_through(lives, tmp_path):
     said = (tmp_path / "last-words").read_bytes()
     assert 4090 < len(said) <= podlife.MOST
     assert reason.startswith(said.decode())
-    assert lives.begin() == podlife.Life("failed", reason)
+    assert lives.earlier() == podlife.Life("failed", reason)
 
 
 def test_nobody_need_hear_the_last_words(tmp_path):
     lives = podlife.Lives(str(tmp_path), "/dev/nowhere/log")
     lives.begin()
     lives.end(podlife.Life("failed", "x"))
-    assert lives.begin() == podlife.Life("failed", "x")
+    assert lives.earlier() == podlife.Life("failed", "x")

@@ -379,6 +379,25 @@ async def test_one_that_has_served_waits_for_the_end_of_its_pod(pod):
         assert finish(process) == (0, "")
 
 
+async def test_it_makes_its_pipes(pod):
+    pipe = pathlib.Path(pod.buffer("out", "out"))
+    pipe.unlink()
+    with pod.start("--output=out") as process:
+        begun(pod, "out")
+        assert (pipe.is_fifo(), pipe.stat().st_mode & 0o777) == (True, 0o666)
+        pod.api.main = 0
+        process.terminate()
+        assert finish(process)[0] == 0
+
+
+async def test_pipes_that_cannot_be_made(pod):
+    (pod.path / "fifos").rmdir()
+    with pod.start("--output=out") as process:
+        assert finish(process)[0] == 1
+    said = f"cannot make the named pipe {pod.path}/fifos/out: No such file or directory"
+    assert (pod.path / "last-words").read_text() == said
+
+
 async def test_a_state_that_cannot_be_kept(pod):
     (pod.path / "state").rmdir()
     with pod.start() as process:
