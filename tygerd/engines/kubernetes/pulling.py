@@ -6,6 +6,7 @@ grace, counted from when the container could have started.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from tyger import units
@@ -37,6 +38,8 @@ _THROTTLED = ("toomanyrequests", "429 Too Many Requests", "rate limit")
 """A registry does; it has the longer grace."""
 
 
+_BACKING_OFF = re.compile(r'Back-off pulling image ".*?": (?P<why>\w+: .*)', re.DOTALL)
+
 SLOW = 5_000_000
 """Microseconds after which the start of a container is worth a word: a node is mostly pulling its image."""
 
@@ -57,6 +60,8 @@ def hindrance(pod: podstatus.Pod, container: podstatus.Container, grace: float) 
     if waiting not in _PULLING | _CREATING:
         return None
     detail = f"{waiting}: {message}" if message else waiting
+    if (between := _BACKING_OFF.fullmatch(message)) is not None:  # the same trouble, between two attempts
+        detail = between["why"]
     if waiting in _PULLING:
         reason = f"Failed to pull image '{container.image}': {detail}"
     else:

@@ -39,6 +39,8 @@ def test_a_bad_name_fails_now(reason, message):
 def test_the_reason_names_the_image_and_says_why():
     found = hindrance("ErrImagePull", "reg/i:1: not found")
     assert found.reason == "Failed to pull image 'reg/i:1': ErrImagePull: reg/i:1: not found"
+    backing_off = 'Back-off pulling image "reg/i:1": ErrImagePull: reg/i:1: not found'
+    assert hindrance("ImagePullBackOff", backing_off).reason == found.reason
     assert hindrance("ErrImageNeverPull").reason == "Failed to pull image 'reg/i:1': ErrImageNeverPull"
     assert hindrance("CreateContainerError", "x").reason == (
         "Failed to create the container 'main': CreateContainerError: x"
