@@ -1,7 +1,7 @@
 """The containers of a run's pods, and the volumes that they share. Pure.
 
 `main` is the codespec's program; `pumps` moves the bytes of all of a pod's buffers and sockets beside it, and
-`prepare` makes its pipes before. Ours meet the Pod Security standard `restricted`.
+`prepare` waits for workers before. Ours meet the Pod Security standard `restricted`.
 """
 
 from __future__ import annotations

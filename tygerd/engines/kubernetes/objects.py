@@ -146,9 +146,8 @@ def _job_pod(job: base.Job, place: Place, number: int, labels: dict[str, str]) -
         told |= endpoints.variables(job.worker.codespec, workers)
     volumes, mounts = containers.volumes(codespec)
     first: list[Object] = []
-    # The pumps need pipes of their own between the buffers and the ports of a job.
-    if (fifos := [*job.inputs, *job.outputs]) or workers:
-        first.append(containers.prepare(settings, fifos, workers))
+    if workers:  # the pumps make their pipes themselves: each container before main costs a run a second
+        first.append(containers.prepare(settings, (), workers))
     if pumped:
         first.append(containers.pumps(job, settings))
         volumes += containers.pump_volumes(name_of(place.installation, job.run, "job"))

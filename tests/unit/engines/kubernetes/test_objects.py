@@ -49,7 +49,7 @@ def test_the_least_of_runs_is_a_secret_and_a_pod():
 def test_buffers_bring_pipes_and_pumps():
     (pod,) = compose(inputs=["in"], outputs=["out"]).pods
     spec = pod["spec"]
-    assert [each["name"] for each in spec["initContainers"]] == ["prepare", "pumps"]
+    assert [each["name"] for each in spec["initContainers"]] == ["pumps"]
     assert spec["terminationGracePeriodSeconds"] == objects.PUMP_GRACE
     (main,) = spec["containers"]
     assert {"name": "OUT_PIPE", "value": "/etc/buffer-fifos/out"} in main["env"]
@@ -61,7 +61,7 @@ def test_buffers_bring_pipes_and_pumps():
 def test_buffers_of_ports_are_no_pipes():
     sockets = [model.Socket(port=80, input_buffer="IN", output_buffer="out")]
     (pod,) = compose(inputs=["in"], outputs=["out"], sockets=sockets).pods
-    assert [each["name"] for each in pod["spec"]["initContainers"]] == ["prepare", "pumps"]
+    assert [each["name"] for each in pod["spec"]["initContainers"]] == ["pumps"]
     assert pod["metadata"]["annotations"]["tyger-has-socket"] == "true"
     (main,) = pod["spec"]["containers"]
     assert [mount["name"] for mount in main["volumeMounts"]] == ["home"]
