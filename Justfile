@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE := ""
 default:
     @just --justfile "{{ justfile() }}" --list --unsorted
 
-# the demo: a video and an MRI scan through runs, in a state directory of its own (--bundle: with dist/tyger)
+# the demo: a video and an MRI scan through runs, in a state directory of its own (--engine kubernetes, --bundle)
 demo *args: setup
     @python examples/demo.py "$@"
 

@@ -2,8 +2,9 @@
 
 It owns a state directory, which it removes together with the daemon in it (`--keep` leaves both). It uses
 the commands as a user would, and the standard library only. What it prints was measured here and now. With
-`--engine container` the same run files are executed by Docker or Podman; images that it lacks are made of
-this host's own programs (`images.py`), and stay.
+`--engine container` the same run files are executed by Docker or Podman, with `--engine kubernetes` by the
+nodes of a cluster (`clusters.py`); images that these lack are made of this host's own programs (`images.py`),
+and stay.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ from typing import NamedTuple
 
 sys.path.insert(0, os.path.dirname(__file__))  # tests import this module as one of a package
 
+import clusters
 import images
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
 CHUNK = 1024 * 1024
+PROCESS = '[engine]\nuse = "process"\n'
 
 
 class DemoError(Exception):
@@ -45,9 +48,12 @@ class Flow(NamedTuple):
 
 
 class Scratch:
-    """A place for a daemon and its files that no other daemon shares, and the commands in it."""
+    """A place for a daemon and its files that no other daemon shares, and the commands in it.
 
-    def __init__(self, tyger: list[str], *, keep: bool, engine_socket: str | None = None) -> None:
+    `use` is what its configuration says of the engine.
+    """
+
+    def __init__(self, tyger: list[str], *, keep: bool, use: str = PROCESS) -> None:
         self.tyger = tyger
         self.keep = keep
         # Short: a Unix socket's path has room for 107 bytes.
@@ -58,9 +64,6 @@ class Scratch:
         text = (EXAMPLES / "tygerd.toml").read_text()
         # The demo has mrd-python where it runs itself.
         text = text.replace("/opt/mrd/bin", str(pathlib.Path(sys.executable).parent))
-        use = '[engine]\nuse = "process"\n'
-        if engine_socket is not None:
-            use = f'[engine]\nuse = "container"\n[engine.container]\nsocket = "{engine_socket}"\n'
         (self.path / "config/tyger/tygerd.toml").write_text(use + text)
         self.environ = {
             **os.environ,
@@ -254,6 +257,13 @@ def make_images(path: str) -> None:
             engine.load(name, make())
 
 
+def give_images(cluster: clusters.Cluster, place: pathlib.Path) -> None:
+    """Give the cluster's nodes what they would pull elsewhere."""
+    for name, make in ((cluster.pump_image, None), (images.FFMPEG, images.ffmpeg), (images.MRD, images.mrd)):
+        say(f"  {name} is made of this host's files, and given to the cluster's nodes")
+        cluster.give(place, name, make and make())
+
+
 def check_programs(program: str) -> None:
     """Refuse to start without what the demo needs."""
     if not os.access(program, os.X_OK):
@@ -276,16 +286,40 @@ def main() -> int:
         "--output", type=pathlib.Path, default=ROOT / "demo-output", help="where the picture goes"
     )
     parser.add_argument(
-        "--engine", choices=("process", "container"), default="process", help="what executes the runs"
+        "--engine",
+        choices=("process", "container", "kubernetes"),
+        default="process",
+        help="what executes the runs",
     )
     parser.add_argument("--engine-socket", metavar="PATH", help="where the container engine listens")
+    parser.add_argument(
+        "--kubeconfig", metavar="FILE", help="a cluster (default: the tests', started for the demo)"
+    )
+    parser.add_argument("--namespace", default="tyger", help="where its runs are (default: tyger)")
+    parser.add_argument("--host", metavar="ADDRESS", help="where its pods reach this machine")
+    parser.add_argument(
+        "--pump-image", metavar="IMAGE", help="what `./just container` makes, as nodes pull it"
+    )
+    parser.add_argument(
+        "--load",
+        metavar="COMMAND",
+        help='what gives its nodes an image, such as "kind load image-archive"; unset: they pull all',
+    )
     options = parser.parse_args()
     installed = pathlib.Path(sys.executable).with_name("tyger")
     program = os.environ.get("DEMO_TYGER") or str(ROOT / "dist/tyger/tyger" if options.bundle else installed)
     try:
         check_programs(program)
-        engine = find_engine(options.engine_socket) if options.engine == "container" else None
-        scratch = Scratch([program], keep=options.keep, engine_socket=engine)
+        cluster = engine = None
+        use = PROCESS
+        if options.engine == "container":
+            engine = find_engine(options.engine_socket)
+            use = f'[engine]\nuse = "container"\n[engine.container]\nsocket = "{engine}"\n'
+        elif options.engine == "kubernetes":
+            given = (options.kubeconfig, options.namespace, options.host, options.pump_image, options.load)
+            cluster = clusters.find(*given)
+            use = cluster.config()
+        scratch = Scratch([program], keep=options.keep, use=use)
         try:
             say(f"A daemon of its own in {scratch.path}, started by the first command that needs it")
             say("  $ tyger status")
@@ -293,6 +327,10 @@ def main() -> int:
             if engine is not None:
                 say(f"Runs are executed by the container engine at {engine}")
                 make_images(engine)
+            if cluster is not None:
+                say(f"Runs are pods of the namespace {cluster.namespace}, by {cluster.kubeconfig}")
+                if cluster.load is not None:
+                    give_images(cluster, scratch.path)
             video(scratch, options.seconds)
             picture = scan(scratch, options.output.resolve())
             say("  $ tyger run counts")
@@ -300,7 +338,7 @@ def main() -> int:
             say(f"picture: {picture}")
         finally:
             scratch.close()
-    except (DemoError, images.ImageError, OSError) as error:
+    except (DemoError, clusters.ClusterError, images.ImageError, OSError) as error:
         sys.stderr.write(f"demo: {error}\n")
         return 1
     return 0

@@ -30,6 +30,7 @@ node_selector = {{}}
 pull = "missing"
 pump_image = "{pump}"
 cancel_grace = 1
+pump_requests = {{ cpu = "100m", memory = "32Mi" }}
 """
 
 
