@@ -24,6 +24,10 @@ SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 Table = Mapping[str, Any]
 
+_TLS = ("certificate-authority", "certificate-authority-data", "insecure-skip-tls-verify")
+_CLIENT = ("client-certificate", "client-certificate-data")
+"""Where a kubeconfig has one of these, a server without a scheme speaks https; else http, as for kubectl."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
@@ -140,8 +144,11 @@ class _Joined:
         server = _text(cluster.said, "server", cluster.file)
         if not server:
             _fail(f"{cluster.file} does not say at which `server` the cluster of the context {name} is")
+        if "://" not in server:
+            encrypts = any(key in cluster.said for key in _TLS) or any(key in user.said for key in _CLIENT)
+            server = f"{'https' if encrypts else 'http'}://{server}"
         if not server.startswith(("https://", "http://")):
-            server = f"https://{server}"
+            _fail(f"{cluster.file} has a `server` that is neither https nor http: {server}")
         namespace = (
             settings.namespace
             or _text(context.said, "namespace", context.file)
@@ -203,6 +210,8 @@ def _named(said: Table, section: str, file: str) -> list[tuple[str, Table]]:
         content = entry.get(singular) if isinstance(entry, dict) else None
         if name is None or not isinstance(content, dict | None):
             _fail(f"{file} is no kubeconfig: an entry of {section} has no name, or {singular} is not a table")
+        if str(name) in (earlier for earlier, _ in found):
+            _fail(f"{file} is no kubeconfig: two {section} have the name {name}")
         found.append((str(name), content or {}))
     return found
 

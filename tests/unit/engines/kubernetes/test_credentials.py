@@ -24,12 +24,11 @@ class Time:
 
 def make(tmp_path, user, *, environ=None, boottime=clock.boottime, seconds=10.0, **target):
     aim = kubeconfig.Target(
-        server="https://here:6443",
         namespace="n",
         origin="the-config",
         user=user,
         user_directory=str(tmp_path),
-        **target,
+        **{"server": "https://here:6443", **target},
     )
     environ = {"PATH": "/usr/bin:/bin"} if environ is None else environ
     return credentials.Credentials(aim, environ, boottime=boottime, plugin_seconds=seconds)
@@ -56,6 +55,12 @@ def test_nobody(tmp_path):
 
 def test_a_token(tmp_path):
     assert bearer(make(tmp_path, {"token": "abc"}).get()) == "Bearer abc"
+
+
+def test_nothing_is_said_to_everybody(tmp_path):
+    """Over plain http, as with kubectl."""
+    who = make(tmp_path, {"token": "abc", "as": "jane"}, server="http://here:8080")
+    assert who.get() == credentials.Credential()
 
 
 def test_a_password(tmp_path):

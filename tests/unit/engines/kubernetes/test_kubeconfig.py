@@ -4,9 +4,14 @@ import base64
 import json
 import os
 import pathlib
+import shutil
+import subprocess
+import tempfile
 import textwrap
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from tyger import errors
 from tygerd import enginesettings
@@ -64,7 +69,7 @@ def test_the_current_context(write):
 
 def test_a_context_that_is_named(write):
     target = load(kubeconfig=write("config", SIMPLE), context="other")
-    assert (target.server, target.namespace, target.insecure) == ("https://there.example", "default", False)
+    assert (target.server, target.namespace, target.insecure) == ("http://there.example", "default", False)
     assert (target.tls_server_name, target.proxy) == ("api", "http://proxy:1")
     assert load(kubeconfig=write("config", SIMPLE), context="nobody").user == {}
 
@@ -161,7 +166,7 @@ def test_a_kubeconfig_counts_before_a_pods_account_and_takes_its_namespace(accou
     path = write("config", SIMPLE)
     assert load(POD, kubeconfig=path, service_account=account).namespace == "scans"
     other = load({**POD, "KUBECONFIG": path}, context="other", service_account=account)
-    assert (other.server, other.namespace) == ("https://there.example", "mine")
+    assert (other.server, other.namespace) == ("http://there.example", "mine")
 
 
 def test_a_pod_without_an_account():
@@ -217,6 +222,8 @@ def test_a_context_that_is_not_there(write):
         ("current-context: lab", "current-context: [1]", "is no kubeconfig: current-context is not text"),
         ("name: me, user", "user", "an entry of users has no name"),
         ("{token: secret}", "[]", "or user is not a table"),
+        ("{name: nobody, ", "{name: other, ", "two contexts have the name other"),
+        ("https://here", "ftp://here", "is neither https nor http: ftp://here:6443"),
         ("    kind: Config", "    kind: {", "is not YAML: "),
     ],
 )
@@ -244,6 +251,96 @@ def test_files_that_are_none(write, text, words):
     assert words in refusal(kubeconfig=write("config", text))
 
 
+@pytest.mark.parametrize(
+    ("more", "server"),
+    [
+        ("", "http://h:1"),
+        (", insecure-skip-tls-verify: true", "https://h:1"),
+        (", certificate-authority-data: Q0E=", "https://h:1"),
+    ],
+)
+def test_a_server_without_a_scheme(write, more, server):
+    path = write(
+        "config", SIMPLE.replace('"https://here:6443/", insecure-skip-tls-verify: true', f'"h:1"{more}')
+    )
+    assert load(kubeconfig=path).server == server
+
+
 def test_a_file_that_is_not_text(tmp_path):
     (tmp_path / "config").write_bytes(b"\xff\xfe")
     assert "it is not UTF-8" in refusal(kubeconfig=str(tmp_path / "config"))
+
+
+# --- kubectl itself ----------------------------------------------------------------------------------------
+
+
+NAMES = {"cluster": ["x", "y"], "user": ["u", "v"], "context": ["a", "b"]}
+CONTENTS = {
+    "cluster": st.fixed_dictionaries(
+        {"server": st.sampled_from(["https://one:1", "https://two:2"])},
+        optional={
+            "certificate-authority": st.sampled_from(["ca.pem", "/abs/ca.pem"]),
+            "tls-server-name": st.just("t"),
+        },
+    ),
+    "user": st.fixed_dictionaries(
+        {}, optional={"token": st.sampled_from(["s", "t"]), "tokenFile": st.just("token")}
+    ),
+    "context": st.fixed_dictionaries(
+        {"cluster": st.sampled_from(NAMES["cluster"]), "user": st.sampled_from(NAMES["user"])},
+        optional={"namespace": st.sampled_from(["first", "second"])},
+    ),
+}
+
+
+@st.composite
+def kubeconfigs(draw):
+    """What is in up to three files, of which one knows all names, so that most can be used."""
+    files = []
+    whole = draw(st.integers(0, 2))
+    for number in range(draw(st.integers(whole + 1, 3))):
+        said = {}
+        for kind, names in NAMES.items():
+            few = st.lists(st.sampled_from(names), unique=True, max_size=2)
+            chosen = names if number == whole else draw(few)
+            said[f"{kind}s"] = [{"name": name, kind: draw(CONTENTS[kind])} for name in chosen]
+        if (current := draw(st.sampled_from([None, "", "a", "b"]))) is not None:
+            said["current-context"] = current
+        files.append(said)
+    return files
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl to compare with")
+@hypothesis.settings(max_examples=15, deadline=None)
+@hypothesis.given(kubeconfigs())
+def test_it_is_what_kubectl_makes_of_it(files):
+    with tempfile.TemporaryDirectory() as place:
+        paths = []
+        for number, said in enumerate(files):
+            paths.append(pathlib.Path(place, str(number), "config"))
+            paths[-1].parent.mkdir()
+            paths[-1].write_text(json.dumps(said))
+            (paths[-1].parent / "ca.pem").write_text(f"of {number}")
+        environ = {"KUBECONFIG": os.pathsep.join(map(str, paths)), "HOME": place}
+        shown = subprocess.run(
+            ["kubectl", "config", "view", "--minify", "--raw", "-o", "json"],
+            env={**environ, "PATH": os.environ["PATH"]},
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+        if shown.returncode:
+            assert refusal(environ)
+            return
+        expected = json.loads(shown.stdout)
+        cluster, user = expected["clusters"][0]["cluster"], expected["users"][0]["user"]
+        if "/abs/ca.pem" in json.dumps(cluster):
+            assert "/abs/ca.pem: No such file or directory" in refusal(environ)
+            return
+        target = load(environ)
+        assert target.context == expected["current-context"]
+        assert target.server == cluster["server"]
+        assert target.tls_server_name == cluster.get("tls-server-name")
+        assert (target.authority is None) == ("certificate-authority" not in cluster)
+        assert target.namespace == expected["contexts"][0]["context"].get("namespace", "default")
+        assert target.user == user
