@@ -8,18 +8,17 @@ container, blob.
 from __future__ import annotations
 
 import base64
-import functools
 import hashlib
 import os
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import trio
 
 from tyger import errors
 from tygerd import clock
-from tygerd.api import context
+from tygerd.api import context, refusals
 from tygerd.blocks import container as containers
 from tygerd.http import messages, router
 from tygerd.identity import sas
@@ -44,34 +43,10 @@ _BLOB_NAME = re.compile(r"\.?\w+(?:\W/?\.?\w+)*\W?", re.ASCII)
 _threads = trio.CapacityLimiter(8)  # disk, not processor: more would only queue there
 
 
-class _Refused(Exception):  # noqa: N818 - an answer, not a failure of ours
-    """An error answer of the data plane: no body, the code in a header."""
-
-    def __init__(self, status: int, code: str) -> None:
-        super().__init__(code)
-        self.answer = messages.Response(status, None, [("x-ms-error-code", code)])
-
-
-_Handler = Callable[[context.App, messages.Request], Coroutine[Any, Any, messages.Answer]]
-
-
-def _answers(handler: _Handler) -> _Handler:
-    """A handler whose refusals become answers."""
-
-    @functools.wraps(handler)
-    async def answering(app: context.App, request: messages.Request) -> messages.Answer:
-        try:
-            return await handler(app, request)
-        except _Refused as refused:
-            return refused.answer
-
-    return answering
-
-
 # --- containers ------------------------------------------------------------------------------------------
 
 
-@_answers
+@refusals.answers
 async def head_container(app: context.App, request: messages.Request) -> messages.Answer:
     """Say whether the container exists."""
     _authorize(app, request, "R")
@@ -79,7 +54,7 @@ async def head_container(app: context.App, request: messages.Request) -> message
     return messages.Response(200)
 
 
-@_answers
+@refusals.answers
 async def put_container(app: context.App, request: messages.Request) -> messages.Answer:
     """Make a container; one that exists is left as it is."""
     _authorize(app, request, "C")
@@ -88,7 +63,7 @@ async def put_container(app: context.App, request: messages.Request) -> messages
     return messages.Response(201)
 
 
-@_answers
+@refusals.answers
 async def delete_container(app: context.App, request: messages.Request) -> messages.Answer:
     """Remove a container and all that is in it."""
     _authorize(app, request, "D")
@@ -101,7 +76,7 @@ async def delete_container(app: context.App, request: messages.Request) -> messa
 # --- blobs -----------------------------------------------------------------------------------------------
 
 
-@_answers
+@refusals.answers
 async def get_blob(app: context.App, request: messages.Request) -> messages.Answer:
     """Send a blob, or for HEAD its headers."""
     _authorize(app, request, "r")
@@ -115,7 +90,7 @@ async def get_blob(app: context.App, request: messages.Request) -> messages.Answ
     return messages.FileResponse(fd, blob.length, headers=headers)
 
 
-@_answers
+@refusals.answers
 async def put_blob(app: context.App, request: messages.Request) -> messages.Answer:
     """Receive a blob; create-only. Whatever goes wrong, nothing of it stays."""
     _authorize(app, request, "c")
@@ -126,7 +101,7 @@ async def put_blob(app: context.App, request: messages.Request) -> messages.Answ
         digest = await _receive(request, staged.fd)
         claimed = request.headers.get("Content-MD5")
         if claimed is not None and claimed != base64.b64encode(digest).decode("ascii"):
-            raise _Refused(400, "Md5Mismatch")
+            raise refusals.Refused(400, "Md5Mismatch")
         await _in_thread(lambda: _publish(container, staged, name, digest, _meta(request)))
     finally:
         with trio.CancelScope(shield=True):
@@ -170,7 +145,7 @@ async def _receive(request: messages.Request, fd: int) -> bytes:
                 await _in_thread(flush)
     except errors.Problem as problem:
         if problem.kind is errors.PAYLOAD_TOO_LARGE:
-            raise _Refused(413, "RequestBodyTooLarge") from None
+            raise refusals.Refused(413, "RequestBodyTooLarge") from None
         raise
     await _in_thread(flush)
     return digest.digest()
@@ -182,7 +157,7 @@ def _publish(
     try:
         container.publish(staged.path, name, digest, meta)
     except FileExistsError:
-        raise _Refused(403, "UnauthorizedBlobOverwrite") from None
+        raise refusals.Refused(403, "UnauthorizedBlobOverwrite") from None
 
 
 def _open_blob(container: containers.Container, name: str) -> tuple[containers.Blob, fds.OwnedFd | None]:
@@ -191,7 +166,7 @@ def _open_blob(container: containers.Container, name: str) -> tuple[containers.B
     if blob is None:
         if not os.path.isdir(container.path):  # it is being removed: who waits for the blob must hear that
             raise _container_gone()
-        raise _Refused(404, "BlobNotFound")
+        raise refusals.Refused(404, "BlobNotFound")
     if blob.path is None:
         return blob, None
     try:
@@ -211,7 +186,7 @@ def _meta(request: messages.Request) -> dict[str, str]:
 
 def _authorize(app: context.App, request: messages.Request, letter: str) -> None:
     if (code := objection(app, request, request.params["container"], letter)) is not None:
-        raise _Refused(403, code)
+        raise refusals.Refused(403, code)
 
 
 def objection(app: context.App, request: messages.Request, container: str, letter: str) -> str | None:
@@ -227,14 +202,14 @@ def objection(app: context.App, request: messages.Request, container: str, lette
 
 def _check_container_name(request: messages.Request) -> None:
     if not _CONTAINER_NAME.fullmatch(request.params["container"]):
-        raise _Refused(400, "InvalidContainerName")
+        raise refusals.Refused(400, "InvalidContainerName")
 
 
 def _blob_name(request: messages.Request) -> str:
     _check_container_name(request)
     name = request.params["blob"]
     if not is_blob_name(name):
-        raise _Refused(400, "InvalidBlobName")
+        raise refusals.Refused(400, "InvalidBlobName")
     return name
 
 
@@ -263,8 +238,8 @@ async def _in_thread(work: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(call, limiter=_threads)
 
 
-def _container_gone() -> _Refused:
-    return _Refused(404, "ContainerNotFound")
+def _container_gone() -> refusals.Refused:
+    return refusals.Refused(404, "ContainerNotFound")
 
 
 _CONTAINER = "/containers/{container}"
@@ -276,7 +251,7 @@ SIGNED = {
     "se": router.Parameter("until when"),
     "sig": router.Parameter("the signature"),
 }
-_CODE = {"x-ms-error-code": router.Parameter("what is wrong, a word")}
+_CODE = {refusals.HEADER: router.Parameter("what is wrong, a word")}
 # A request that gets no further than the router has the usual error body; the document cannot say "or none".
 _REFUSALS = [router.Reply(400), *(router.Reply(status, headers=_CODE) for status in (400, 403, 404))]
 _TOO_LARGE = router.Reply(413, headers=_CODE)
@@ -286,7 +261,7 @@ _MD5 = {"Content-MD5": router.Parameter("base64 of the body's MD5")}
 def _row(
     method: str,
     path: str,
-    handler: _Handler,
+    handler: refusals.Handler,
     summary: str,
     operation: str,
     status: int = 200,

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import functools
 import os
 import stat
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 import trio
 
 from tyger import errors, model, pipes
-from tygerd.api import blobs, context, described
+from tygerd.api import blobs, context, described, refusals
 from tygerd.buffers import ids
 from tygerd.http import messages, router
 from tygerd.osutil import fds
@@ -28,32 +27,7 @@ from tygerd.streams import relay
 CHUNK = 256 * 1024
 """Bytes of an upload or download that are moved at a time. Fewer cost more hops between threads."""
 
-_CODE = "x-ms-error-code"
 _encode = msgspec.json.Encoder().encode
-_Handler = Callable[[context.App, messages.Request], Coroutine[Any, Any, messages.Answer]]
-
-
-class _Refused(Exception):  # noqa: N818 - an answer, not a failure of ours
-    """An error answer of a relay: no body, the code, where there is one, in a header."""
-
-    def __init__(self, status: int, code: str | None = None) -> None:
-        super().__init__(code)
-        self.answer = messages.Response(status, None, [(_CODE, code)] if code else [])
-
-
-def _answers(handler: _Handler) -> _Handler:
-    """A handler whose refusals become answers."""
-
-    @functools.wraps(handler)
-    async def answering(app: context.App, request: messages.Request) -> messages.Answer:
-        try:
-            return await handler(app, request)
-        except _Refused as refused:
-            return refused.answer
-
-    return answering
-
-
 # --- HTTP bodies -----------------------------------------------------------------------------------------
 
 
@@ -62,7 +36,7 @@ async def head(app: context.App, request: messages.Request) -> messages.Answer: 
     return messages.Response(200 if ids.kind(request.params["buffer"]) == "relayed" else 404)
 
 
-@_answers
+@refusals.answers
 async def put(app: context.App, request: messages.Request) -> messages.Answer:
     """Pass a body on to the job as it comes; what a job that has ended never asked for is thrown away."""
     found = _found(app, request)
@@ -70,7 +44,7 @@ async def put(app: context.App, request: messages.Request) -> messages.Answer:
     with _pipe() as (reader, writer):
         end = relay.End("writer", reader.fileno(), comes_back=False)
         if found.direction == "output":
-            raise _Refused(405)
+            raise refusals.Refused(405)
         if not found.never_opened:
             _claim(found, end, 400)
             try:
@@ -80,7 +54,7 @@ async def put(app: context.App, request: messages.Request) -> messages.Answer:
     if found.phase is relay.Phase.COMPLETE:
         return messages.Response(202)
     if not found.never_opened:
-        raise _Refused(500)
+        raise refusals.Refused(500)
     async for _ in request.data:
         pass
     return messages.Response(202)
@@ -133,15 +107,15 @@ async def _upload(found: relay.Relay, request: messages.Request, writer: fds.Own
         await found.changed.wait()
 
 
-@_answers
+@refusals.answers
 async def get(app: context.App, request: messages.Request) -> messages.Answer:
     """Pass on what the job writes, as it comes."""
     found = _found(app, request)
     _authorize(app, request, "r")
     if found.direction == "input":
-        raise _Refused(405)
+        raise refusals.Refused(405)
     if found.never_opened:
-        raise _Refused(500, "FailedToOpenReader")
+        raise refusals.Refused(500, "FailedToOpenReader")
     reader, writer = _ends()
     end = relay.End("reader", writer.fileno(), comes_back=False)
     try:
@@ -158,10 +132,10 @@ async def get(app: context.App, request: messages.Request) -> messages.Answer:
             finally:
                 await found.leave(end, gone=True)
         if found.phase is not relay.Phase.COMPLETE:
-            sink.trailer(_CODE, _trailer(found))
+            sink.trailer(refusals.HEADER, _trailer(found))
 
     return messages.StreamResponse(
-        run, 200, [("Content-Type", "application/octet-stream"), ("Trailer", _CODE)]
+        run, 200, [("Content-Type", "application/octet-stream"), ("Trailer", refusals.HEADER)]
     )
 
 
@@ -235,21 +209,21 @@ def _found(app: context.App, request: messages.Request) -> relay.Relay:
     try:
         return app.relays.find(request.params["buffer"])
     except errors.Problem:
-        raise _Refused(404, "ContainerNotFound") from None
+        raise refusals.Refused(404, "ContainerNotFound") from None
 
 
 def _authorize(app: context.App, request: messages.Request, letter: str) -> None:
     if (code := blobs.objection(app, request, ids.bare(request.params["buffer"]), letter)) is not None:
-        raise _Refused(403, code)
+        raise refusals.Refused(403, code)
 
 
 def _claim(found: relay.Relay, end: relay.End, status: int) -> None:
     try:
         found.claim(end)
     except relay.AlreadyCalledError:
-        raise _Refused(status, "AlreadyCalled") from None
+        raise refusals.Refused(status, "AlreadyCalled") from None
     except errors.Problem:
-        raise _Refused(500, "TransferFailed") from None
+        raise refusals.Refused(500, "TransferFailed") from None
 
 
 # --- descriptors -----------------------------------------------------------------------------------------
@@ -309,14 +283,14 @@ async def say(app: context.App, request: messages.Request, body: model.Outcome) 
 
 
 _RELAY = "/relays/{buffer}"
-_HEADERS = {_CODE: router.Parameter("what is wrong, a word")}
+_HEADERS = {refusals.HEADER: router.Parameter("what is wrong, a word")}
 _REFUSALS = [router.Reply(400), *(router.Reply(status, headers=_HEADERS) for status in (400, 403, 404, 500))]
 _WRONG_WAY = router.Reply(405)
 _ENDS = [described.NOT_FOUND, described.CONFLICT]
 
 
 def _row(
-    method: str, handler: _Handler, summary: str, operation: str, *also: router.Reply, **more: Any
+    method: str, handler: refusals.Handler, summary: str, operation: str, *also: router.Reply, **more: Any
 ) -> router.Route:
     # Who comes with a valid signature needs no role.
     return router.Route(
