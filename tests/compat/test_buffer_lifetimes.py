@@ -5,32 +5,13 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 
+from tests.support.bufferexchanges import GONE, JSON, make
+
 CONFIG = """
 [buffers]
 active_lifetime = "3.00:00"
 soft_deleted_lifetime = "2.00:00"
 """
-JSON = "Content-Type: application/json; charset=utf-8"
-GONE = f"""
-    < 404 Not Found
-    < {JSON}
-    <
-    < {{"error":{{"code":"NotFound","message":"The resource was not found"}}}}
-"""
-
-
-def make(talk, body="{}"):
-    talk.hold(f"""
-        > POST /buffers?api-version=1.0
-        >
-        > {body}
-        < 201 Created
-        < {JSON}
-        < ETag: [[:etag]]
-        < Location: /buffers/[[id:buffer]]
-        <
-        < {{"id":"[[id]]","location":"local","createdAt":"[[made:time]]"[[rest:any]]
-    """)
 
 
 def expiry(talk, request, state="", rest=""):

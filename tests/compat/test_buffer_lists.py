@@ -1,24 +1,14 @@
 """Lists, pages, counts and bulk operations of buffers, contract rest-api.md sections 2.2, 2.3, 4.3, 4.4, 4.9."""
 
-import json
 from datetime import datetime, timedelta
 
 import pytest
 
 from tests.support import exchanges
+from tests.support.bufferexchanges import JSON, refusal
 
-JSON = "Content-Type: application/json; charset=utf-8"
 LIST = "> GET /buffers?api-version=1.0"
 COUNT = "> GET /buffers/count?api-version=1.0"
-
-
-def refusal(status, code, message):
-    return f"""
-        < {status}
-        < {JSON}
-        <
-        < {{"error":{{"code":"{code}","message":{json.dumps(message)}}}}}
-    """
 
 
 BAD_TOKEN = refusal("400 Bad Request", "InvalidInput", "Invalid continuation token.")

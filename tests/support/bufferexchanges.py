@@ -31,7 +31,7 @@ DELETED = refusal("412 Precondition Failed", "PreconditionFailed", "Buffer is al
 
 
 def make(talk, body="{}"):
-    """A buffer, remembered as `id`, `made` and `etag`."""
+    """A buffer, remembered as `id`, `made` and `etag`; `rest` is what else is shown of it."""
     talk.hold(f"""
         > POST /buffers?api-version=1.0
         >
@@ -41,7 +41,7 @@ def make(talk, body="{}"):
         < ETag: [[etag:etag]]
         < Location: /buffers/[[id:buffer]]
         <
-        < {{"id":"[[id]]","location":"local","createdAt":"[[made:time]]"[[:any]],"eTag":"[[etag]]"}}
+        < {{"id":"[[id]]","location":"local","createdAt":"[[made:time]]"[[rest:any]],"eTag":"[[etag]]"}}
     """)
     return talk["id"]
 
