@@ -170,14 +170,14 @@ VARIABLES: dict[str, str] = dict.fromkeys(
 #
 # Keys are an endpoint, a command or a variable; or one of these, a space and a parameter or a flag.
 
-_SEND = "sent; the process engine has no use for it"
+_SEND = "sent; only the Kubernetes engine has a use for it"
 _PARALLEL = "the daemon decides how many requests are under way"
 
 _EXTRA = "extra words are refused"
 _DONE = "what was done is printed although a later id fails; the question is a line of its own"
 _DATES = "a bare date is midnight, offsets have their usual sign; see *Dates*"
 _STDIN = "`-` is standard input"
-_WORKERS = "the container engine has workers; the process engine has none and refuses the run"
+_WORKERS = "in clusters and containers; the process engine has none and refuses the run"
 _PULL = "the daemon pulls, not the command; without a container engine a warning, as there without Docker"
 
 DIFFERS: dict[str, str] = {
