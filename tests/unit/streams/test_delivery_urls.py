@@ -13,30 +13,37 @@ ID = delivering.ID
 DATA = delivering.DATA
 
 
+def by_url(server):
+    """A write whose access URL its client can renew."""
+    return {"buffer": None, "url": server.url(), "renewable": True}
+
+
+async def expires(site, producer, server):
+    """With part of the data in the store the access URL expires, and another becomes good."""
+    await producer.give(DATA[:30_000])
+    await site.shows(shipped=30_000)
+    del server.signatures["good"]
+    server.signatures["fresh"] = "cr"
+
+
 async def test_a_url_that_comes_late_ends_the_stall(site, producer, server):
-    async with site.daemon(renewal=0.0) as registry:
-        entry = await registry.create_write(
-            delivering.request(buffer=None, url=server.url(), renewable=True), 1
-        )
-        async with delivering.attached(entry, producer):
-            await producer.give(DATA[:30_000])
-            await site.shows(shipped=30_000)
-            del server.signatures["good"]
-            server.signatures["fresh"] = "cr"
-            await delivering.write_all(entry, producer, DATA[30_000:])
-            await site.until(lambda it: it.stalled)
-            registry.renew_access(entry, server.url(sig="fresh"))
-            await producer.heard("complete")
+    async with (
+        site.daemon(renewal=0.0) as registry,
+        delivering.writing(registry, producer, buffer=None, url=server.url(), renewable=True) as entry,
+    ):
+        await expires(site, producer, server)
+        await delivering.write_all(entry, producer, DATA[30_000:])
+        await site.until(lambda it: it.stalled)
+        registry.renew_access(entry, server.url(sig="fresh"))
+        await producer.heard("complete")
 
 
 async def test_a_spool_without_its_access_url_fails_the_write_and_not_the_daemon(site, producer, server):
-    async with site.daemon() as registry:
-        entry = await registry.create_write(
-            delivering.request(buffer=None, url=server.url(), renewable=True), 1
-        )
-        await registry.pause(ID)
-        async with delivering.attached(entry, producer):
-            await producer.give(DATA[:30_000])
+    async with (
+        site.daemon() as registry,
+        delivering.writing(registry, producer, paused=True, buffer=None, url=server.url(), renewable=True),
+    ):
+        await producer.give(DATA[:30_000])
     os.unlink(site.path / "spool" / ID / "access")
     async with site.daemon() as registry:
         shown = await registry.show(ID)
@@ -51,8 +58,7 @@ async def test_a_write_and_a_read_by_access_url(site, producer, server):
             got.extend(data)
 
     async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(buffer=None, url=server.url()), 1)
-        async with delivering.attached(entry, producer):
+        async with delivering.writing(registry, producer, buffer=None, url=server.url()) as entry:
             await delivering.write_all(entry, producer)
             await producer.heard("complete")
         shown = await registry.show(ID)
@@ -64,14 +70,10 @@ async def test_a_write_and_a_read_by_access_url(site, producer, server):
 
 async def test_a_url_that_expires_is_renewed_by_its_client(site, producer, server):
     async with site.daemon() as registry:
-        entry = await registry.create_write(
-            delivering.request(buffer=None, url=server.url(), renewable=True), 1
-        )
-        async with delivering.attached(entry, producer):
-            await producer.give(DATA[:30_000])
-            await site.shows(shipped=30_000)
-            del server.signatures["good"]
-            server.signatures["fresh"] = "cr"
+        async with delivering.writing(
+            registry, producer, buffer=None, url=server.url(), renewable=True
+        ) as entry:
+            await expires(site, producer, server)
             await delivering.write_all(entry, producer, DATA[30_000:])
             await producer.heard("renew")
             await site.waits("its access URL has expired")
@@ -85,8 +87,7 @@ async def test_a_url_that_expires_is_renewed_by_its_client(site, producer, serve
 
 async def test_a_url_that_expires_and_cannot_be_renewed_is_the_end(site, producer, server):
     async with site.daemon() as registry:
-        entry = await registry.create_write(delivering.request(buffer=None, url=server.url()), 1)
-        async with delivering.attached(entry, producer):
+        async with delivering.writing(registry, producer, buffer=None, url=server.url()):
             await producer.give(DATA[:30_000])
             await site.shows(shipped=30_000)
             del server.signatures["good"]

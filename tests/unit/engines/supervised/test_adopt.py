@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -128,16 +129,23 @@ async def test_a_result_that_cannot_be_read(directory, lock):
     assert (end.status, "cannot be read" in end.reason) == ("Failed", True)
 
 
-async def serve(directory, conversation, *, task_status):
-    """A supervisor's socket that says these lines to everybody who connects, then closes."""
+@contextlib.asynccontextmanager
+async def listening(directory):
+    """A supervisor's socket: who connects next, each time that it is called."""
     listener = trio.socket.socket(trio.socket.AF_UNIX)
     with listener:
         with control.address(directory) as path:
             await listener.bind(path)
         listener.listen()
+        yield listener.accept
+
+
+async def serve(directory, conversation, *, task_status):
+    """A supervisor's socket that says these lines to everybody who connects, then closes."""
+    async with listening(directory) as accept:
         task_status.started()
         while True:
-            sock, _ = await listener.accept()
+            sock, _ = await accept()
             with sock:
                 for line in conversation:
                     await sock.send(json.dumps(line).encode() + b"\n")
@@ -193,14 +201,10 @@ async def test_a_command_is_repeated_until_it_is_accepted(directory, lock):
     heard = []
 
     async def supervisor(*, task_status):
-        listener = trio.socket.socket(trio.socket.AF_UNIX)
-        with listener:
-            with control.address(directory) as path:
-                await listener.bind(path)
-            listener.listen()
+        async with listening(directory) as accept:
             task_status.started()
             for answer in (None, {"event": "accepted"}):
-                sock, _ = await listener.accept()
+                sock, _ = await accept()
                 with sock:
                     heard.append(json.loads(await sock.recv(1000)))
                     if answer:
