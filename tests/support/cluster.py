@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -169,6 +170,15 @@ class Cluster:
                     return
         raise AssertionError(f"{path} has got no {name}")
 
+    def furnish(self) -> None:
+        """Give one's own cluster the image `busybox`, unless it has it. Many processes may want to at once."""
+        assert self.own is not None
+        with open(self.own / "furnished", "a+") as marker:
+            fcntl.flock(marker, fcntl.LOCK_EX)
+            if not marker.tell():
+                self.image(self.busybox, {})
+                marker.write("busybox\n")
+
     def load(self, archive: pathlib.Path | str) -> None:
         """Give an image (an archive as `docker save` writes it) to the node of one's own cluster."""
         self.script("image", str(archive))
@@ -207,7 +217,9 @@ def named() -> Cluster:
         host, registry = (os.environ[name] for name in needed)
         return Cluster(kubeconfig, host, registry, None)
     host = f"10.77.{os.environ.get('CLUSTER_NUMBER', '0')}.1"
-    return Cluster(kubeconfig, host, "localhost", pathlib.Path(own))
+    cluster = Cluster(kubeconfig, host, "localhost", pathlib.Path(own))
+    cluster.furnish()
+    return cluster
 
 
 @contextlib.contextmanager
