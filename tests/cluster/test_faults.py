@@ -4,6 +4,9 @@ line."""
 from __future__ import annotations
 
 import concurrent.futures
+import os
+import pathlib
+import signal
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -244,6 +247,34 @@ def test_a_policy_denies_it(host: pods.Host) -> None:
         assert "\n" not in last["statusReason"]
     finally:
         host.cluster.patch(f"{host.at}", {"metadata": {"labels": {label: None}}})
+
+
+def test_a_sidecar_is_killed(host: pods.Host, pump_image: str) -> None:
+    """The run fails, and its output passes for nothing whole; no byte is lost silently."""
+    source = host.commands.buffer(b"x" * 100_000)
+    script = 'cat "$IN_PIPE" > /dev/null; echo up; sleep 600'
+    run = host.create(script, inputs=("in",), outputs=("out",), job={"buffers": {"in": source}})
+    host.logged(run, "up")
+    (pod,) = host.pods(run)
+    for pid in _pumps(pod["metadata"]["uid"]):
+        os.kill(pid, signal.SIGKILL)
+    host.ends(run, "Failed", "Sidecar")
+    buffer = host.show(run)["job"]["buffers"]["out"]
+    assert host.commands.run("buffer", "read", buffer).returncode != 0
+
+
+def _pumps(uid: str) -> list[int]:
+    """The processes of a pod's pump."""
+    found = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            cgroup, argv = (entry / "cgroup").read_text(), (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if uid in cgroup and b"pump\0pod" in argv:
+            found.append(int(entry.name))
+    assert found, "no pump"
+    return found
 
 
 # --- many at once ----------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ def host(
 
 def begin(host: pods.Host, life: str) -> int:
     """A run that lives so, whatever becomes of the daemon."""
-    worker = {"image": host.cluster.busybox, "command": ["sleep", "600"]}
+    worker = {"kind": "worker", "image": host.cluster.busybox, "command": ["sleep", "600"]}
     more = {"worker": {"codespec": worker, "replicas": WORKERS[life]}} if life in WORKERS else {}
     run = host.create(LIVES[life], **more)
     if life == "is-cancelled":
@@ -58,9 +58,11 @@ def check(host: pods.Host, run: int, life: str) -> None:
     else:
         host.ends(run)
     log = host.log(run)
-    assert [line.removeprefix("[job] ") for line in log] == ["out"] or (life == "is-cancelled" and not log)
-    had = len(host.witness.pods(run))
-    assert had == 1 + WORKERS.get(life, 0) or (life == "is-cancelled" and not had), host.witness.seen
+    assert [line.removeprefix("[job] ") for line in log] == ["out"] or (life == "is-cancelled" and not log), (
+        host.daemon.log
+    )
+    had = host.witness.pods(run)
+    assert len(had) == 1 + WORKERS.get(life, 0) or (life == "is-cancelled" and not had), had
 
 
 def kill_after(host: pods.Host, calls: int, life: str, *, arrives: bool) -> bool:

@@ -99,19 +99,27 @@ class Witness:
         while not self._closed:
             with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
                 for line in self._ask(f"?watch=1&timeoutSeconds=3600&resourceVersion={self._version}"):
-                    self._take(json.loads(line))
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        break
+                    self._take(event["object"])
+                listed = json.loads(self._ask("").read())
+                self._version = listed["metadata"]["resourceVersion"]
+                for pod in listed["items"]:
+                    self._take(pod)
             if not self._closed:
                 self._connection.close()
                 with contextlib.suppress(OSError), self._lock:
                     self._connection = self._connect()
 
-    def _take(self, event: dict[str, Any]) -> None:
-        metadata = event["object"]["metadata"]
+    def _take(self, pod: dict[str, Any]) -> None:
+        metadata = pod["metadata"]
         self._version = metadata.get("resourceVersion", self._version)
-        statuses = event["object"].get("status", {}).get("containerStatuses")
+        statuses = pod["status"].get("containerStatuses")
         with self._lock:
-            if event["type"] == "ADDED":
-                self.seen.setdefault(metadata["name"], []).append(metadata["uid"])
+            uids = self.seen.setdefault(metadata["name"], [])
+            if metadata["uid"] not in uids:
+                uids.append(metadata["uid"])
             if statuses and all("terminated" in each["state"] for each in statuses):
                 self.ended.setdefault(metadata["name"], time.monotonic())
 

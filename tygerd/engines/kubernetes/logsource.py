@@ -29,6 +29,10 @@ PATIENCE = 60.0
 """Seconds after a run's end until we go without the rest of a log that the cluster answers for with errors:
 its node may be gone for good."""
 
+STARTING = 10.0
+"""Seconds after which a log of a container that has ended is believed to be gone: a kubelet that has just
+come back knows what has become of a pod before it knows of its log."""
+
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0
 """Seconds between two attempts, doubled each time."""
 
@@ -108,6 +112,7 @@ class Source:
         self._taken = False
         self._gained = False
         self._given_up_at: float | None = None
+        self._missed_since: float | None = None
         self._reading = _Reading()
         self._cutter: lines.Cutter | None = None
         self._warned = False
@@ -207,6 +212,7 @@ class Source:
         known = [int(key.rpartition("/")[2]) for key in self._spool.keys(f"{state.uid}/")]
         self._instance = max(known, default=max(0, state.restarts - 1))
         self._taken = False
+        self._missed_since = None
 
     def _nothing_new(self, state: _State) -> bool:
         if self._instance < state.restarts:
@@ -227,6 +233,8 @@ class Source:
             return True
         if state.ended or finishing:
             had = await self._read(final=True)
+            if not had and state.ended and not state.leaving and not self._is_surely_gone():
+                return False
             if not had and self._cutter is not None:  # it is gone, but for what was followed
                 await trio.to_thread.run_sync(self._take_rest, self._cutter, limiter=_reads)
             self._cutter = None
@@ -257,12 +265,13 @@ class Source:
             await changed.wait()
 
     async def _read(self, *, follow: bool = False, previous: bool = False, final: bool = False) -> bool:
-        """Take what one answer gives; whether there was one.
+        """Take what one answer gives; whether there was one, and it was nothing but the log.
 
         Raises:
             Transient: it was cut, or there is none at present.
         """
         position = self._spool.position(self._key)
+        before = position.last, position.taken
         self._reading = reading = _Reading()
         cutter = lines.Cutter(position)
         since = None if position.since is None else log.timestamp(position.since * 1_000_000_000)
@@ -273,7 +282,6 @@ class Source:
                 return
             try:
                 for data in answer:
-                    self._gained = True
                     if not self._spool.add(lambda data=data: cutter.feed(data), self._label):  # type: ignore[misc]
                         return
                 if not follow:
@@ -289,16 +297,25 @@ class Source:
                 take, limiter=_follows if follow else _reads, abandon_on_cancel=True
             )
         except (refusals.NotFound, refusals.Refused) as refusal:
-            logger.debug("no log of pod %s: %s", self._pod, refusal)
+            logger.info("no log of pod %s: %s", self._pod, refusal)
             if isinstance(refusal, refusals.Refused) and refusal.status in (401, 403):
                 self._warn(str(refusal))
             return False
         finally:
+            self._gained |= before != (position.last, position.taken)
             if follow:
                 self._cutter = cutter
         if cutter.strangers:
-            logger.debug("the cluster says of the log of pod %s: %s", self._pod, cutter.strangers[0])
+            logger.info("the cluster says of the log of pod %s: %s", self._pod, cutter.strangers[0])
+            return False
         return True
+
+    def _is_surely_gone(self) -> bool:
+        """Whether a log that cannot be had is not going to come any more."""
+        now = trio.current_time()
+        if self._missed_since is None:
+            self._missed_since = now
+        return now >= self._missed_since + STARTING
 
     def _take_rest(self, cutter: lines.Cutter) -> None:
         self._spool.add(lambda: cutter.end(final=True), self._label)

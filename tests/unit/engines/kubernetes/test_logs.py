@@ -172,10 +172,23 @@ async def test_the_last_words_of_a_pod_that_is_deleted(bench: Bench) -> None:
     assert bench.letters() == b"OOo"
 
 
-async def test_a_log_that_nobody_has(bench: Bench) -> None:
+async def test_a_log_that_nobody_has(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may come yet, from a kubelet that has just started."""
+    monkeypatch.setattr(logsource, "STARTING", 0.1)
     async with bench.collecting() as collector:
         collector.observe({"p": ENDED})
         assert await collector.finish() == 0
+    assert len(bench.kubelet.requests) > 1
+
+
+async def test_a_log_that_comes_late(bench: Bench) -> None:
+    bench.prints(b"a")
+    bench.kubelet.ends("p")
+    bench.kubelet.trouble.append(refusals.NotFound("no such pod here", status=404))
+    async with bench.collecting() as collector:
+        collector.observe({"p": ENDED})
+        await collector.finish()
+    assert bench.lines() == [b"a"]
 
 
 async def test_a_worker_is_cut_where_it_is(bench: Bench) -> None:
