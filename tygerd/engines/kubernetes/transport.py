@@ -46,6 +46,11 @@ urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
 logger = logging.getLogger(__name__)
 
+_READ_EACH_TIME = ("ca_certs", "ca_cert_data", "cert_file", "cert_reqs", "key_file")
+"""What urllib3 would read for each connection, which is much where all of this host's authorities are
+trusted.
+"""
+
 OURS = re.compile(r"\[(PEM|X509|ASN1)\b|PEM lib|ALERT_[A-Z_]*(CERTIFICATE|_CA)\b")
 """In OpenSSL's words: certificates or a key that cannot be read, or ours that the server does not accept."""
 
@@ -197,6 +202,9 @@ class Transport:
         """For what the client does by itself, such as port-forward."""
         pools = self.client.rest_client.pool_manager
         pools.pool_classes_by_scheme = {"https": _Pool, "http": _PlainPool}
+        for key in _READ_EACH_TIME:
+            pools.connection_pool_kw.pop(key, None)
+        pools.connection_pool_kw["ssl_context"] = self._trust(target)
 
     def close(self) -> None:
         """Let go of idle connections; what is under way goes on."""
@@ -230,6 +238,21 @@ class Transport:
         finally:
             _thread.cut = None
         return Answer(answer.response, cut, self.who)
+
+    def _trust(self, target: kubeconfig.Target) -> ssl.SSLContext:
+        """What every connection goes by. Raises as `request`."""
+        chosen = self.configuration
+        try:
+            context = ssl.create_default_context(cafile=chosen.ssl_ca_cert)
+            # Neither is kubectl so strict, nor are the authorities of clusters.
+            context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+            if target.insecure:
+                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            if chosen.cert_file is not None:
+                context.load_cert_chain(chosen.cert_file, chosen.key_file)
+        except ssl.SSLError as error:
+            raise _trouble(error, self.who) from error
+        return context
 
     def _configure(
         self,

@@ -4,10 +4,13 @@ import gc
 import os
 import pathlib
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
 
+from tests.house import sources
 from tests.support import apiserver, certificates
 from tygerd.engines.kubernetes import credentials, kubeconfig, refusals, transport
 
@@ -60,6 +63,24 @@ def test_one_connection_serves_many_requests(server, connect):
     for _ in range(3):
         assert ask(connection).body() == {"gitVersion": "v1"}
     assert server.connections == 1
+
+
+def test_certificates_are_read_once(server, connect, certificate):
+    pem = pathlib.Path(certificate).read_bytes()
+    server.answers["GET /version"] = {}
+    connection = connect(credentials.Credential((), pem, pem))
+    for path in (connection.configuration.ssl_ca_cert, connection.configuration.cert_file):
+        os.truncate(path, 0)
+    for _ in range(2):
+        ask(connection).close()
+    assert server.connections == 2
+    assert {seen.peer for seen in server.seen} == {"localhost"}
+
+
+def test_the_client_library_is_loaded_late():
+    """A daemon without a cluster does without its 35 MB."""
+    script = "import sys, tygerd.app; sys.exit('kubernetes' in sys.modules or 'urllib3' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], cwd=sources.ROOT, check=True, timeout=60)
 
 
 def test_what_goes_with_a_request(server, connect):
@@ -186,9 +207,9 @@ def test_a_server_of_another_name(server, connect):
 
 @pytest.mark.parametrize("junk", [b"junk", b""])
 def test_certificates_that_are_none(connect, junk):
-    assert isinstance(trouble(connect(authority=junk)), refusals.NoAccess)
-    found = trouble(connect(credentials.Credential((), junk, junk)))
-    assert isinstance(found, refusals.NoAccess)
+    for said in ({"authority": junk}, {"credential": credentials.Credential((), junk, junk)}):
+        with pytest.raises(refusals.NoAccess, match=r"the certificates for .* cannot be used: "):
+            connect(**said)
 
 
 def test_a_proxy_of_the_environment(server, connect):
