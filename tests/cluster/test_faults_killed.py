@@ -107,3 +107,30 @@ def test_at_random_moments(host: pods.Host) -> None:
     for run, life in runs.items():
         check(host, run, life)
     host.clean()
+
+
+def test_a_log_is_followed_over_kills(host: pods.Host) -> None:
+    """By a client that asks again for what comes behind its last line: many at one instant, and long ones."""
+    script = """
+        for round in 1 2 3 4 5 6; do
+            seq ${round}000 ${round}400; head -c 20000 /dev/zero | tr '\\0' x; echo; sleep 1
+        done
+        printf end
+    """
+    run = host.create(script)
+    with host.following(run) as follower:
+        assert follower.stdout is not None
+        found: list[bytes] = []
+        for line in follower.stdout:
+            found.append(line)
+            if line in (b"1007\n", b"2400\n", b"3001\n", b"4399\n"):
+                host.daemon.kill()
+                host.daemon.start()
+    host.ends(run)
+    wanted = [
+        line
+        for number in range(1, 7)
+        for line in (*(f"{number}{rest:03}" for rest in range(401)), "x" * 20000)
+    ]
+    assert b"".join(found).decode().splitlines() == [*wanted, "end"]
+    host.clean()
