@@ -171,7 +171,7 @@ class Cluster:
         raise AssertionError(f"{path} has got no {name}")
 
     def furnish(self) -> None:
-        """Give one's own cluster the image `busybox`, unless it has it. Many processes may want to at once."""
+        """Give one's own cluster the image `busybox` unless it has it; many processes may want to at once."""
         assert self.own is not None
         with open(self.own / "furnished", "a+") as marker:
             fcntl.flock(marker, fcntl.LOCK_EX)
