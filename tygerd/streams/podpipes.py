@@ -11,10 +11,11 @@ as failed.
 from __future__ import annotations
 
 import abc
+import contextlib
 import logging
 import os
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -59,6 +60,8 @@ class Scene:
     dop: int
     block_size: int
     flush_interval: float
+    kept: list[int] | None = None
+    """Ends of pipes that are closed by the end of this process only; None: there are none, it goes on."""
 
 
 class Transfer(abc.ABC):
@@ -89,6 +92,24 @@ class Transfer(abc.ABC):
     async def _move(self) -> State:
         """The whole life of the transfer. Raises Problem, OSError."""
 
+    @contextlib.contextmanager
+    def _kept_if_cut(self, fd: int) -> Iterator[int]:
+        """Close an end of main's pipe, but after trouble, or cancelled, not before this process ends.
+
+        Else main would hear first that nobody is there, and that would look like the cause: it ends by a
+        signal, or takes a part of its input for the whole.
+        """
+        try:
+            yield fd
+        except BaseException:
+            if self._scene.kept is not None:
+                self._scene.kept.append(fd)
+                fd = -1
+            raise
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
     def _fail(self, message: str) -> None:
         self.state = "failed"
         if not self._scene.end.failed:
@@ -110,7 +131,8 @@ class Filling(Transfer):
             # A read end of ours, so that main may close the pipe and open it again.
             reader = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
-                return "complete" if await _unless(scene.over, lambda: self._fill(fd)) else "closed"
+                with self._kept_if_cut(os.dup(fd)):
+                    return "complete" if await _unless(scene.over, lambda: self._fill(fd)) else "closed"
             finally:
                 os.close(reader)
 
@@ -158,8 +180,8 @@ class Draining(Transfer):
     async def _move(self) -> State:
         self._place = locate(self._path)
         try:
-            with _Fd(self._open()) as first:
-                state = await self._drain(first.number)
+            with self._kept_if_cut(self._open()) as first:
+                state = await self._drain(first)
             self.state = state
             self._scene.end.report()
             if state == "complete":

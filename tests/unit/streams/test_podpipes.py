@@ -1,5 +1,6 @@
 """The transfers of a pod, without a pod: `test_pumppod` has all that a pump does with them."""
 
+import dataclasses
 import os
 
 import pytest
@@ -97,3 +98,24 @@ async def test_cancelled_what_is_not_whole_has_failed(server, remote, scene, tmp
     os.close(fd)
     assert (out.state, out.ended, scene.end.wanted) == ("failed", True, False)
     assert server.stored(".bufferend") == b'{"status":"failed"}'
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+async def test_main_hears_of_trouble_when_the_pump_ends(connecting, server, scene, tmp_path, keeps):
+    """Not before, or its own end by a broken pipe would pass for the cause."""
+    scene = dataclasses.replace(scene, kept=[] if keeps else None)
+    path = fifo(tmp_path, "out")
+    out = podpipes.Output("out", path, connecting(), scene, str(tmp_path / "spool"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(out.run)
+        fd = await in_thread(os.open, path, os.O_WRONLY)
+        os.write(fd, b"x")
+        await in_thread(server.wait, lambda: ".bufferstart" in server.blobs)
+        nursery.cancel_scope.cancel()
+    if keeps:
+        assert os.write(fd, b"y") == 1
+        for each in scene.kept:
+            os.close(each)
+    with pytest.raises(BrokenPipeError):
+        os.write(fd, b"z")
+    os.close(fd)

@@ -41,14 +41,22 @@ class Daemon:
 
     async def hello(self, said=None):
         stream = await trio.open_tcp_stream("127.0.0.1", self.port)
+        try:
+            return stream, *await self._greet(stream, said)
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await stream.aclose()
+            raise
+
+    async def _greet(self, stream, said):
         hello = said or msgspec.json.encode(resumed.Hello(self.name, self.life, self.session.received))
         await stream.send_all(resumed.frame(Kind.HELLO, hello))
         frames = resumed.Frames()
         while data := await stream.receive_some(1000):
             for kind, payload in frames.feed(bytes(data)):
                 assert kind is Kind.HELLO
-                return stream, frames, msgspec.json.decode(payload, type=resumed.Answer)
-        return stream, frames, None
+                return frames, msgspec.json.decode(payload, type=resumed.Answer)
+        return frames, None
 
     async def connect(self, seconds=PATIENCE):
         """Once, for so long."""
