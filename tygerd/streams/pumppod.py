@@ -24,14 +24,25 @@ import trio
 from tyger import errors
 from tygerd.blocks import container, journal
 from tygerd.stores import access, network, retrying
-from tygerd.streams import hashing, podfate, podlife, podpipes, podrelay, pumpmoves, pumpprepare, ship
+from tygerd.streams import (
+    hashing,
+    podfate,
+    podlife,
+    podmates,
+    podpipes,
+    podrelay,
+    pumpmoves,
+    pumpprepare,
+    ship,
+)
 from tygerd.supervisor import ending
 
 if TYPE_CHECKING:
     from tygerd.supervisor import sockets
 
-SETTLE = 5.0
-"""Seconds until main's end is known for sure: a kubelet looks around once a second, and then stops us."""
+SLOW_SETTLE = 5.0
+"""Seconds until main's end is known for sure where only the kubelet tells: it looks around once a second, and
+then stops us. Where main can be seen it is `ending.SETTLE`."""
 
 PATIENCE = retrying.Policy(first_contact=300.0)
 """A day without the store is an outage that a run survives; five minutes at the start, a wrong address."""
@@ -75,6 +86,7 @@ async def _live(
 ) -> podlife.Life:
     """The first life. Raises OSError."""
     pump = Pump(options)
+    pump.kept = []  # this process ends with it
     try:
         for name in [*options.inputs, *options.outputs]:
             _make_pipe(os.path.join(options.fifos, name))
@@ -135,7 +147,7 @@ class Pump:
         self._options = options
         self._environ = environ
         self._own = podfate.Own(environ, options.service_account)
-        self._end = ending.Ending(SETTLE)
+        self._end = ending.Ending(SLOW_SETTLE if podmates.main_lives() is None else None)
         self._over = trio.Event()
         self._stopped = self._gone = False
         self._theirs: str | None = None
@@ -143,7 +155,13 @@ class Pump:
         self._transfers: list[podpipes.Transfer] = []
         self._adapters: list[sockets.Adapter] = []
         self._relays = podrelay.Server(options.relay_port)
-        self._end.doubtful = lambda: self._stopped and not self._gone
+        self.kept: list[int] | None = None
+        """See `podpipes.Scene`."""
+        self._end.doubtful = self._is_doubtful
+
+    def _is_doubtful(self) -> bool:
+        """Whether main has ended, and we will hear how. From any thread."""
+        return not self._gone and (self._stopped or podmates.main_lives() is False)
 
     async def run(self, signals: AsyncIterator[int]) -> podlife.Life:
         """Live it. Raises Problem."""
@@ -178,6 +196,7 @@ class Pump:
             dop=options.dop,
             block_size=options.block_size,
             flush_interval=options.flush_interval,
+            kept=self.kept,
         )
         self._transfers += podrelay.transfers(
             options.relays, options.inputs, options.fifos, scene, self._relays

@@ -35,9 +35,13 @@ def main(argv: Sequence[str]) -> int:
         return 64 if ended.code else 0
     path = os.path.join(options.state, LIFE)
     deadline = time.monotonic() + PATIENCE
-    while not os.path.exists(path):
+    while True:
+        try:
+            with open(path, encoding="utf-8") as file:
+                return file.read().startswith("failed")  # then main is not started at all
+        except FileNotFoundError:
+            pass
         if time.monotonic() > deadline:
             sys.stderr.write(f"tygerd pump ready: the pump has not begun within {PATIENCE:g} seconds\n")
             return 1
         time.sleep(PAUSE)
-    return 0

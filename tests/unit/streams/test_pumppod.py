@@ -15,7 +15,8 @@ import trio
 from tests.house import sources
 from tests.support import blobserver, certificates, podapi
 from tyger import errors
-from tygerd.streams import podlife, pumpoptions, pumppod
+from tygerd.streams import podlife, podmates, pumpoptions, pumppod
+from tygerd.supervisor import ending
 
 DATA = os.urandom(300_000)
 
@@ -75,6 +76,12 @@ class Pod:
         data = b"".join(blob.data for name, blob in sorted(blobs.items()) if not name.startswith("."))
         end = blobs.get(".bufferend")
         return data, end and end.data.decode()
+
+
+@pytest.fixture(autouse=True)
+def unseen(monkeypatch):
+    """This host is no pod: nobody's processes are main's."""
+    monkeypatch.setattr(podmates, "main_lives", lambda: None)
 
 
 COMPLETE, FAILED = '{"status":"complete"}', '{"status":"failed"}'
@@ -173,7 +180,7 @@ async def test_a_pod_that_is_deleted_fails_its_outputs_whatever_main_says(pod):
 
 
 async def test_an_output_that_main_outlives_is_complete(pod, monkeypatch):
-    monkeypatch.setattr(pumppod, "SETTLE", 0.05)
+    monkeypatch.setattr(pumppod, "SLOW_SETTLE", 0.05)
     pipe = pod.buffer("out", "out")
     async with living(pod, "--output=out", "-f", "1ms") as ends:
         await in_thread(write, pipe, b"all")
@@ -184,7 +191,7 @@ async def test_an_output_that_main_outlives_is_complete(pod, monkeypatch):
 
 
 async def test_no_verdict_is_given_while_it_is_not_known_how_main_ended(pod, monkeypatch):
-    monkeypatch.setattr(pumppod, "SETTLE", 0.05)
+    monkeypatch.setattr(pumppod, "SLOW_SETTLE", 0.05)
     pod.api.refusals = [503] * 3  # some 0.35 s
     pipe = pod.buffer("out", "out")
     async with living(pod, "--output=out"):
@@ -193,9 +200,41 @@ async def test_no_verdict_is_given_while_it_is_not_known_how_main_ended(pod, mon
     assert pod.stored("out")[1] == FAILED
 
 
+async def test_a_main_that_is_seen_need_not_be_waited_for_so_long(pod, monkeypatch):
+    """Where processes can be seen, the verdict is a supervisor's, and as fast."""
+    monkeypatch.setattr(podmates, "main_lives", lambda: True)
+    monkeypatch.setattr(ending, "SETTLE", 0.05)
+    monkeypatch.setattr(pumppod, "SLOW_SETTLE", 60.0)
+    pipe = pod.buffer("out", "out")
+    async with living(pod, "--output=out"):
+        await in_thread(write, pipe, b"all")
+        await in_thread(pod.server.wait, lambda: ".bufferend" in pod.server.containers["out"])
+        pod.ended(1)
+    assert pod.stored("out") == (b"all", COMPLETE)
+
+
+async def test_a_main_that_is_seen_to_have_ended_is_heard_of_however_late(pod, monkeypatch):
+    """A busy kubelet may take its time: what a crash has cut is not whole."""
+    looks = []
+
+    def look():
+        looks.append(trio.current_time())
+        if len(looks) == 10:
+            pod.ended(9)
+        return False
+
+    monkeypatch.setattr(podmates, "main_lives", look)
+    monkeypatch.setattr(ending, "SETTLE", 0.01)
+    pipe = pod.buffer("out", "out")
+    async with living(pod, "--output=out"):
+        await in_thread(write, pipe, b"half")
+    assert len(looks) >= 10
+    assert pod.stored("out")[1] == FAILED
+
+
 @pytest.mark.parametrize("settle", [0.05, 5.0])
 async def test_a_second_writer_fails_the_run(pod, monkeypatch, settle):
-    monkeypatch.setattr(pumppod, "SETTLE", settle)
+    monkeypatch.setattr(pumppod, "SLOW_SETTLE", settle)
     pipe = pod.buffer("out", "out")
     async with living(pod, "--output=out") as ends:
         await in_thread(write, pipe, b"one")
@@ -278,7 +317,7 @@ def echo():
 
 
 async def test_a_socket_that_was_served_ends_the_run_while_main_goes_on(pod, echo, monkeypatch):
-    monkeypatch.setattr(pumppod, "SETTLE", 0.05)
+    monkeypatch.setattr(pumppod, "SLOW_SETTLE", 0.05)
     await filled(pod, "in", DATA)
     pod.buffer("out", "out")
     echo.start()

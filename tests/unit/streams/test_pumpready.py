@@ -16,6 +16,11 @@ def test_it_returns_once_a_life_has_begun(tmp_path):
         assert process.wait(20) == 0
 
 
+def test_main_need_not_start_beside_a_pump_that_has_failed(tmp_path):
+    podlife.Lives(str(tmp_path), str(tmp_path / "words")).end(podlife.Life("failed", "no access"))
+    assert pumpready.main([f"--state={tmp_path}"]) == 1
+
+
 def test_a_pump_that_does_not_begin(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(pumpready, "PATIENCE", 0.0)
     assert pumpready.main([f"--state={tmp_path}"]) == 1
