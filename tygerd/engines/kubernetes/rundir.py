@@ -160,11 +160,10 @@ class RunDirectory:
         return os.path.exists(self._at(CLEANED))
 
     def remove(self) -> None:
-        """Forget it. Its end is forgotten last, so that who is cut in between knows that it had one."""
-        with contextlib.suppress(FileNotFoundError):
-            for name in os.listdir(self.path):
-                if name not in {JOB, END}:
-                    os.unlink(self._at(name))
+        """Forget it. What there was to do is forgotten before that it is done: nobody does it again."""
+        for name in (JOB, END):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._at(name))
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _at(self, name: str) -> str:

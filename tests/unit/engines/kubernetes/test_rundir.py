@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 import pytest
 
@@ -69,6 +71,20 @@ def test_verdicts_and_marks(directory):
     assert not directory.was_cleaned
     directory.note_cleaned()
     assert directory.was_cleaned
+
+
+def test_who_is_killed_while_forgetting_begins_nothing_anew(directory, monkeypatch):
+    directory.start(record())
+    directory.note_end(END)
+    states, unlink = [], os.unlink
+
+    def watched(path):
+        unlink(path)
+        states.append((directory.was_started, directory.end()))
+
+    monkeypatch.setattr(os, "unlink", watched)
+    directory.remove()
+    assert states[:2] == [(False, END), (False, None)]
 
 
 def test_forgetting(directory):
