@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import trio
 
@@ -243,7 +244,15 @@ async def _parts(
         run_service = runs.Runs(
             catalog,
             several.Engines(
-                _engines(where, settings, catalog.installation, buffer_service, relay_service, tcp),
+                _engines(
+                    where,
+                    settings,
+                    catalog.installation,
+                    buffer_service,
+                    relay_service,
+                    tcp,
+                    networking,
+                ),
                 copier.CopyEngine(
                     where.state,
                     copying.Copying(
@@ -304,6 +313,7 @@ def _engines(
     buffer_service: buffers.Buffers,
     relay_service: relays.Relays,
     tcp: outside.Outside | None,
+    networking: network.Network,
 ) -> list[base.Engine]:
     """Those for what users submit, the preferred first: on this host before elsewhere."""
     supervisors = spawn.Supervisors()
@@ -316,10 +326,15 @@ def _engines(
         async def sign(buffer: str, writeable: bool, ttl: timedelta) -> str:
             return await buffer_service.access_url(buffer, writeable=writeable, ttl=ttl, over_tcp=True)
 
+        def entra(url: str) -> Any:
+            from tygerd.stores import azuretransport  # only where a cluster asks Entra ID
+
+            return azuretransport.transport(networking, url)
+
         urls = pod_secrets.AccessUrls(sign, (lambda: None) if tcp is None else tcp.trusted)
         every.append(
             kubernetes.KubernetesEngine(
-                where, settings, installation=installation, urls=urls, ends=relay_service
+                where, settings, installation=installation, urls=urls, ends=relay_service, entra=entra
             )
         )
     return every

@@ -204,7 +204,8 @@ def parse(text: str, name: str = "tygerd.toml") -> Config:
     except msgspec.ValidationError as error:
         detail, key = tables.explain(str(error))
         if key.endswith(".credential.kind"):
-            detail += f"; there are {', '.join(tables.tags(kinds.Credential))}"
+            known = kinds.Credential if key.startswith("store.") else kinds.Principal
+            detail += f"; there are {', '.join(tables.tags(known))}"
         raise _problem(text, name, key, detail) from None
     for key, detail in _contradictions(read):
         raise _problem(text, name, key, f"{key}: {detail}")

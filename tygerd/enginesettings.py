@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from tygerd import tables
+from tygerd.identity import kinds
 
 Help = tables.Help
 Seconds = tables.Seconds
@@ -175,6 +176,10 @@ class Kubernetes(Table, frozen=True):
     namespace: Annotated[
         str | None,
         Help(description="Where all objects of runs are. Unset: the context's or the pod's, else `default`."),
+    ] = None
+    credential: Annotated[
+        kinds.Principal | None,
+        Help(description="Who we are to a cluster that asks Entra ID. Unset: the kubeconfig's user."),
     ] = None
     cluster: Annotated[
         str, Help(description="What the cluster is called by runs that name the one they are for.")

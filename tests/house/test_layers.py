@@ -24,8 +24,8 @@ ROWS: list[tuple[str, ...]] = [
     ("blocks",),
     ("supervisor",),
     ("config",),
-    ("storesettings",),
-    ("identity", "enginesettings"),
+    ("storesettings", "enginesettings"),
+    ("identity",),
     ("osutil", "logs", "tables", "quantity"),
     ("clock", "events"),
 ]

@@ -137,6 +137,7 @@ HEADERS = {
     "engine.process.images": "[[engine.process.images]]\nimage = 'x'",
     "store.azure": ACCOUNT,
     "store.azure.credential": PRINCIPAL,
+    "engine.kubernetes.credential": f"[engine.kubernetes.credential]{PRINCIPAL.partition('credential]')[2]}",
 }
 """What a table with required keys needs before further ones."""
 WITH_A_CLUSTER = config.Config(engine=config.Engine(kubernetes=enginesettings.Kubernetes()))
@@ -163,6 +164,8 @@ def test_only_what_must_be_given_is_required():
         *("tenant_id", "client_id", "client_secret_file"),
         *("tenant_id", "client_id", "certificate_file"),
         "image",
+        *("tenant_id", "client_id", "client_secret_file"),  # of who we are to a cluster
+        *("tenant_id", "client_id", "certificate_file"),
         "name",  # of a node pool
     ]
 

@@ -4,6 +4,7 @@ import pytest
 
 from tyger import errors
 from tygerd import config, enginesettings
+from tygerd.identity import kinds
 
 
 def refusal(text):
@@ -121,9 +122,15 @@ def test_node_pools_with_and_without_gpus():
         ('node_pools = [{ name = "a b" }]', "which 'a b' cannot be"),
         ('node_pools = [{ name = "a" }, { name = "A" }]', "node_pools has two with the name a"),
         ('user = "root"', "user must be like 1000 or 1000:1000, not root"),
+        ('credential = { kind = "key" }', "there are client-secret, client-certificate, workload-identity"),
         ("active_runs = 0", "engine.kubernetes.active_runs"),
         ('main_security = "none"', "engine.kubernetes.main_security"),
     ],
 )
 def test_what_is_wrong_about_a_cluster_is_named(line, words):
     assert words in refusal(f"[engine.kubernetes]\n{line}\n")
+
+
+def test_who_we_are_to_a_cluster():
+    text = "[engine.kubernetes.credential]\nkind = 'workload-identity'\nclient_id = 'c'"
+    assert config.parse(text).engine.kubernetes.credential == kinds.WorkloadIdentity(client_id="c")

@@ -120,9 +120,10 @@ class AzureCli(Kind, frozen=True, tag="azure-cli"):
         _check(self.tenant_id, None, AUTHORITY)
 
 
-Credential = (
-    Key | ConnectionString | ClientSecret | ClientCertificate | WorkloadIdentity | ManagedIdentity | AzureCli
-)
+Principal = ClientSecret | ClientCertificate | WorkloadIdentity | ManagedIdentity | AzureCli
+"""Those that Microsoft Entra ID knows."""
+
+Credential = Key | ConnectionString | Principal
 
 
 def _check(tenant_id: str | None, client_id: str | None, authority: str) -> None:

@@ -7,12 +7,13 @@ renews a kubeconfig restarts nothing. Blocking, from any thread; `api` has the c
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tyger import errors
 from tygerd import enginesettings
 from tygerd.engines.kubernetes import credentials, kubeconfig, refusals
+from tygerd.identity import azure
 
 if TYPE_CHECKING:
     from tygerd.engines.kubernetes import transport
@@ -24,7 +25,7 @@ class _Session(NamedTuple):
     """All that a request needs; replaced as a whole."""
 
     target: kubeconfig.Target
-    credentials: credentials.Credentials
+    credentials: credentials.Credentials | credentials.EntraTokens
 
 
 class Access:
@@ -36,10 +37,13 @@ class Access:
         environ: Mapping[str, str],
         *,
         service_account: str = kubeconfig.SERVICE_ACCOUNT,
+        entra: Callable[[str], Any] | None = None,
     ) -> None:
+        """`entra` makes what requests to Microsoft Entra ID at a URL go through; None, there are none."""
         self._settings = settings
         self._environ = environ
         self._service_account = service_account
+        self._entra = entra
         self._lock = threading.Lock()
         self._session: _Session | None = None
         self._namespace: str | None = settings.namespace
@@ -93,7 +97,7 @@ class Access:
                     return answer
                 raise self._explain(answer, session, what)
             except errors.Problem as problem:
-                trouble: refusals.Trouble = refusals.NoAccess(problem.message)
+                trouble = _unknown(problem)
             except refusals.Trouble as raised:
                 trouble = raised
             trouble.what = what
@@ -113,7 +117,9 @@ class Access:
             credential = session.credentials.get()
             chosen = self._connections(session, credential)
         except errors.Problem as problem:
-            raise refusals.NoAccess(problem.message, what="reach the cluster") from None
+            trouble = _unknown(problem)
+            trouble.what = "reach the cluster"
+            raise trouble from None
         for name, value in credential.headers:
             if name == "Authorization":
                 chosen.configuration.api_key["BearerToken"] = value
@@ -134,8 +140,14 @@ class Access:
         with self._lock:
             if self._session is None:
                 target = kubeconfig.load(self._settings, self._environ, service_account=self._service_account)
-                self._session = _Session(target, credentials.Credentials(target, self._environ))
+                self._session = _Session(target, self._load(target))
             return self._session
+
+    def _load(self, target: kubeconfig.Target) -> credentials.Credentials | credentials.EntraTokens:
+        if (chosen := self._settings.credential) is None or self._entra is None:
+            return credentials.Credentials(target, self._environ)
+        tokens = azure.load(chosen, "the cluster", self._entra, self._environ)
+        return credentials.EntraTokens(tokens, target)
 
     def _forget(self, session: _Session | None) -> None:
         """Who we were is not accepted: read all anew, unless another thread has done so meanwhile."""
@@ -183,8 +195,14 @@ class Access:
             answer.status, answer.body(), what=what, retry_after=answer.headers.get("Retry-After")
         )
         if isinstance(trouble, refusals.NoAccess):
-            trouble.message = (
-                f"{self.where} does not accept who we are ({trouble.message}); renew the credentials in"
-                f" {session.target.origin}"
-            )
+            chosen = self._settings.credential
+            hint = azure.advice(chosen) if chosen else f"renew the credentials in {session.target.origin}"
+            trouble.message = f"{self.where} does not accept who we are ({trouble.message}); {hint}"
         return trouble
+
+
+def _unknown(problem: errors.Problem) -> refusals.Trouble:
+    """We do not know who we are: where nobody answered who could tell, that may pass."""
+    if problem.kind is errors.UNAVAILABLE:
+        return refusals.Transient(problem.message)
+    return refusals.NoAccess(problem.message)

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, NoReturn
 from tyger import errors
 from tygerd import clock
 from tygerd.engines.kubernetes import kubeconfig, refusals
+from tygerd.identity import azure
 
 TOKEN_FILE_SECONDS = 60.0
 """After so long a token's file is read again, as client-go does: the kubelet renews a pod's well ahead."""
@@ -30,6 +31,11 @@ PLUGIN_SECONDS = 60.0
 
 MARGIN = 60.0
 """Seconds before its end, or a tenth of its life where that is less, at which a credential is replaced."""
+
+AKS_SCOPE = "6dae42f8-4368-4678-94ff-3960e28e3630/.default"
+"""The application that every AKS cluster with Entra ID stands for, `Azure Kubernetes Service AAD Server`
+(https://azure.github.io/kubelogin/concepts/aks.html).
+"""
 
 VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
 
@@ -183,6 +189,24 @@ class Credentials:
             if extension.get("name") == "client.authentication.k8s.io/exec":
                 info["config"] = extension.get("extension")
         return info
+
+
+class EntraTokens:
+    """Who we are by Microsoft Entra ID, whoever the kubeconfig's user is. Safe from any thread."""
+
+    def __init__(self, tokens: azure.SharedKey | azure.Tokens, target: kubeconfig.Target) -> None:
+        self._tokens = tokens
+        self._target = target
+
+    def get(self) -> Credential:
+        """What counts now. Blocking: may ask Entra ID.
+
+        Raises:
+            Problem: CONFIG, with the words of Entra ID; UNAVAILABLE, it cannot be reached.
+        """
+        if not self._target.server.startswith("https://") or isinstance(self._tokens, azure.SharedKey):
+            _fail(f"a token of Microsoft Entra ID is for a server of https, not for {self._target.server}")
+        return Credential((("Authorization", f"Bearer {self._tokens.get_token(AKS_SCOPE).token}"),))
 
 
 def _read_answer(name: str, answer: str, version: str) -> tuple[Credential, float]:

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import trio
 
@@ -24,16 +25,12 @@ from tygerd.engines.kubernetes import (
     making,
     objects,
     placement,
-    refusals,
-    rights,
+    probing,
     rundir,
     secrets,
     sweep,
     watch,
 )
-
-ASKED_SECONDS = 5.0
-"""For so long it counts what was found out about the cluster being there."""
 
 GONE_SECONDS = 30.0
 """Beyond the grace, for pods to be gone: a node that is away has not heard that they are to go."""
@@ -44,7 +41,8 @@ logger = logging.getLogger(__name__)
 class KubernetesEngine:
     """See `base.Engine`; `installation` is in the labels of all that is made, `urls` make its Secrets.
 
-    `ends` are the daemon's of ephemeral buffers; without them there are none of those.
+    `ends` are the daemon's of ephemeral buffers; without them there are none of those. `entra` is the way to
+    Microsoft Entra ID (`access.Access`).
     """
 
     def __init__(
@@ -55,6 +53,7 @@ class KubernetesEngine:
         installation: str,
         urls: secrets.AccessUrls,
         ends: forward.Ends | None = None,
+        entra: Callable[[str], Any] | None = None,
         environ: Mapping[str, str] = os.environ,
         reach: Callable[[access.Access, enginesettings.Kubernetes], api.Api] = api.Api,
     ) -> None:
@@ -64,14 +63,13 @@ class KubernetesEngine:
         self._installation = installation
         self._urls = urls
         self._ends = ends
-        self._access = access.Access(self._settings, environ)
+        self._access = access.Access(self._settings, environ, entra=entra)
         self._api = reach(self._access, self._settings)
         self._reflector = watch.Reflector(self._api, installation)
         self._turns = trio.Semaphore(self._settings.active_runs)
         self._lives: dict[int, life.Life] = {}
         self._cleaning: dict[int, trio.Lock] = {}
-        self._asked: tuple[float, str | None] = (-ASKED_SECONDS, None)
-        self._allowed = False
+        self._probe = probing.Probe(self._api)
         self._nursery: trio.Nursery | None = None
 
     @property
@@ -94,25 +92,7 @@ class KubernetesEngine:
 
     async def unavailable(self) -> str | None:
         """See `base.Engine`."""
-        when, said = self._asked
-        if trio.current_time() >= when + ASKED_SECONDS:
-            said = await self._ask()
-            self._asked = trio.current_time(), said
-        return said
-
-    async def _ask(self) -> str | None:
-        """Whether the cluster is there, and once whether it lets us do all that we need."""
-        try:
-            await self._api.version()
-            if not self._allowed:
-                if (said := await rights.lacking(self._api)) is not None:
-                    return said
-                self._allowed = True
-        except refusals.Transient as trouble:
-            return str(trouble) if trouble.status is None else None  # what answers is there
-        except refusals.Trouble as trouble:
-            return str(trouble)
-        return None
+        return await self._probe.trouble()
 
     async def check(
         self,
@@ -138,6 +118,7 @@ class KubernetesEngine:
         try:
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(self._reflector.run)
+                self._nursery.start_soon(self._probe.run)
                 self._nursery.start_soon(self._keep_swept)
                 task_status.started()
                 await trio.sleep_forever()

@@ -5,10 +5,12 @@ import threading
 
 import pytest
 
-from tests.support import apiserver
+from tests.support import apiserver, entra
 from tyger import errors
 from tygerd import enginesettings
 from tygerd.engines.kubernetes import access, refusals
+from tygerd.identity import kinds
+from tygerd.stores import azuretransport, network
 
 UNAUTHORIZED = apiserver.status(401, "Unauthorized", reason="Unauthorized")
 
@@ -153,6 +155,78 @@ def test_many_threads_are_renewed_at_once(server, reach, configure):
     for thread in threads:
         thread.join(20)
     assert found == [{"gitVersion": "v1"}] * 8
+
+
+# --- Microsoft Entra ID ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def authority(certificate):
+    with entra.Entra(certificate) as running:
+        yield running
+
+
+@pytest.fixture
+def as_principal(authority, configure, certificate, tmp_path):
+    """Access as a service principal, whoever the kubeconfig's user is."""
+
+    def as_principal(*, authority=authority.authority, **cluster):
+        (tmp_path / "secret").write_text(entra.SECRET)
+        credential = kinds.ClientSecret(
+            tenant_id=entra.TENANT,
+            client_id=entra.CLIENT,
+            client_secret_file=str(tmp_path / "secret"),
+            authority=authority,
+        )
+        settings = enginesettings.Kubernetes(
+            kubeconfig=configure({"token": "the-users"}, **cluster), credential=credential
+        )
+        trusting = network.Network(ca_file=certificate)
+        return access.Access(settings, {}, entra=lambda url: azuretransport.transport(trusting, url))
+
+    return as_principal
+
+
+def test_a_token_of_entra_id_is_used_until_it_is_refused(server, authority, as_principal):
+    server.answers["GET /version"] = {"gitVersion": "v1"}
+    reached = as_principal()
+    for _ in range(2):
+        ask(reached).read()
+    shown = {seen.headers["Authorization"] for seen in server.seen}
+    assert "Bearer the-users" not in shown
+    assert authority.asked == len(shown) == 1
+    server.answers["GET /version"] = [UNAUTHORIZED, {"gitVersion": "v1"}]
+    ask(reached).read()
+    assert authority.asked == 2
+    reached.close()
+
+
+def test_a_principal_that_entra_id_refuses(authority, as_principal, tmp_path):
+    reached = as_principal()
+    (tmp_path / "secret").write_text("expired")
+    authority.refusal = entra.EXPIRED_SECRET
+    message = trouble(reached)
+    assert "cannot reach the cluster: Microsoft Entra ID gives no token: " in message
+    assert "check tenant_id, client_id and the secret in " in message
+
+
+def test_entra_id_is_away(authority, as_principal):
+    reached = as_principal(authority="https://localhost:1")
+    assert "cannot reach https://localhost:1 for a token: " in trouble(reached, refusals.Transient)
+
+
+def test_a_principal_that_the_cluster_refuses(server, as_principal):
+    server.answers["GET /version"] = UNAUTHORIZED
+    message = trouble(as_principal())
+    assert (
+        "does not accept who we are (Unauthorized); check tenant_id, client_id and the secret in " in message
+    )
+
+
+def test_a_token_goes_over_https_only(authority, as_principal):
+    message = trouble(as_principal(server="http://127.0.0.1:1"))
+    assert "a token of Microsoft Entra ID is for a server of https, not for http://127.0.0.1:1" in message
+    assert authority.asked == 0
 
 
 # --- answers that are no success ---------------------------------------------------------------------------
