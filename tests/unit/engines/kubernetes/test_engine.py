@@ -70,30 +70,15 @@ def test_what_it_can_do(make):
     assert make(f"{pools}[[engine.kubernetes.node_pools]]\nname = 'gpu'\ngpu = true\n").traits.gpu is True
 
 
-async def test_a_cluster_that_is_away(make, cluster, autojump_clock):
-    made = make()
-    assert await made.unavailable() is None
-    cluster.trouble.append(refusals.Transient("no answer", what="reach the cluster"))
-    assert await made.unavailable() is None, "what was found out a moment ago counts"
-    await trio.sleep(engine.ASKED_SECONDS)
-    assert await made.unavailable() == "cannot reach the cluster: no answer"
-    await trio.sleep(engine.ASKED_SECONDS)
-    cluster.trouble.append(refusals.Transient("too many requests", status=429))
-    assert await made.unavailable() is None, "it is there, and only asks for patience"
-    await trio.sleep(engine.ASKED_SECONDS)
+async def test_a_cluster_that_does_not_let_us_in(make, cluster):
     cluster.trouble.append(refusals.NoAccess("who are you?", status=401))
-    with pytest.raises(errors.Problem, match=r"who are you\?"):
-        await made.check(model.JobCodespec(image="i"))
-
-
-async def test_rights_that_are_lacking_are_named(make, cluster, autojump_clock):
     made = make()
-    cluster.forbidden.add("secrets")
-    said = await made.unavailable()
-    assert "does not let us create and delete and get and list and patch secrets in the namespace ns" in said
-    cluster.forbidden.clear()
-    await trio.sleep(engine.ASKED_SECONDS)
-    assert await made.unavailable() is None
+    async with trio.open_nursery() as nursery:
+        await nursery.start(made.run)
+        with pytest.raises(errors.Problem, match=r"who are you\?"):
+            await made.check(model.JobCodespec(image="i"))
+        assert await made.unavailable() == "who are you?"
+        nursery.cancel_scope.cancel()
 
 
 async def test_what_is_refused_before_there_is_a_run(make):
