@@ -71,7 +71,10 @@ def test_what_it_can_do(make):
 
 
 async def test_a_cluster_that_does_not_let_us_in(make, cluster):
-    cluster.trouble.append(refusals.NoAccess("who are you?", status=401))
+    async def refused():
+        raise refusals.NoAccess("who are you?", status=401)
+
+    cluster.version = refused
     made = make()
     async with trio.open_nursery() as nursery:
         await nursery.start(made.run)
