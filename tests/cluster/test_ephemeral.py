@@ -22,10 +22,10 @@ class Host:
         self.commands = commands.Commands(it.env)
         self._image = image
 
-    def file(self, script, inputs=("in",), outputs=("out",)):
+    def file(self, script, inputs=("in",), outputs=("out",), **more):
         """A run file of a job that is a line of shell."""
         names = {"inputs": list(inputs), "outputs": list(outputs)}
-        codespec = {"image": self._image, "command": ["sh", "-c", script], "buffers": names}
+        codespec = {"image": self._image, "command": ["sh", "-c", script], "buffers": names, **more}
         job = {"codespec": codespec, "buffers": dict.fromkeys((*inputs, *outputs), "_")}
         path = pathlib.Path(self.daemon.path, "run.yml")
         path.write_text(json.dumps({"job": job, "timeoutSeconds": 100}))
@@ -62,6 +62,13 @@ def test_it_flows_while_the_job_runs(host):
         assert going.stdout.readline() == line
     going.stdin.close()
     assert going.wait(commands.PATIENCE) == 0
+
+
+def test_a_port_of_the_job(host):
+    """What a user writes goes to the port on which the job listens, and what that says comes back."""
+    sockets = [{"port": 8080, "inputBuffer": "in", "outputBuffer": "out"}]
+    done = host.exec("nc -l -p 8080 -e tr a-z A-Z", b"hello\n" * 1000, sockets=sockets)
+    assert (done.returncode, done.stdout) == (0, b"HELLO\n" * 1000), done.stderr.decode()
 
 
 def test_connections_that_break(host):

@@ -42,13 +42,15 @@ def server_context(path):
     return context
 
 
-def signed(directory, *names, days=1):
-    """A certificate for `names` that an authority has signed: paths of it, of its key and of the authority's."""
+def signed(directory, *names, addresses=(), days=1):
+    """A certificate for `names` that an authority has signed: paths of it, of its key and the authority's."""
     authority, host = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "an authority")])
     above = _certificate(issuer, issuer, authority.public_key(), authority, ca=True)
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a host")])
-    made = _certificate(subject, issuer, host.public_key(), authority, names, days=days)
+    hosts = [x509.DNSName(name) for name in names]
+    hosts += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
+    made = _certificate(subject, issuer, host.public_key(), authority, hosts, days=days)
     files = {
         "host.pem": made.public_bytes(serialization.Encoding.PEM),
         "host.key.pem": host.private_bytes(
@@ -61,13 +63,12 @@ def signed(directory, *names, days=1):
     return [str(directory / name) for name in files]
 
 
-def _certificate(subject, issuer, public, signer, names=(), *, ca=False, days=1):
+def _certificate(subject, issuer, public, signer, hosts=(), *, ca=False, days=1):
     """One that ends in `days`, which may be less than 0."""
     builder = x509.CertificateBuilder(issuer, subject, public, x509.random_serial_number())
     builder = builder.not_valid_before(clock.now() - dt.timedelta(days=5))
     builder = builder.not_valid_after(clock.now() + dt.timedelta(days=days))
-    if names:
-        hosts = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
-        builder = builder.add_extension(hosts, critical=False)
+    if hosts:
+        builder = builder.add_extension(x509.SubjectAlternativeName(hosts), critical=False)
     builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
     return builder.sign(signer, hashes.SHA256())
