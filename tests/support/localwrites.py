@@ -101,3 +101,12 @@ async def attached(entry, client, scope=None):
     """One attachment from beginning to end, as the API's handler does it."""
     with client.passed() as pipe, scope or trio.CancelScope():
         await entry.attach(pipe, client.report)
+
+
+@contextlib.asynccontextmanager
+async def writing(path, client, *, sync=False, **options):
+    """A daemon, a write that is new and whose client is attached, and the nursery of that."""
+    async with running(path, sync=sync) as daemon, trio.open_nursery() as nursery:
+        entry = await daemon.transfers.create_write(request(**options), 1)
+        nursery.start_soon(attached, entry, client)
+        yield daemon, entry, nursery

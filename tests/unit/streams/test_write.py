@@ -13,9 +13,7 @@ ID = localwrites.ID
 
 @pytest.mark.parametrize("sync", [False, True])
 async def test_complete_needs_end_of_file_and_the_clients_word(tmp_path, client, sync):
-    async with localwrites.running(tmp_path, sync=sync) as daemon, trio.open_nursery() as nursery:
-        entry = await daemon.transfers.create_write(localwrites.request(), 1)
-        nursery.start_soon(localwrites.attached, entry, client)
+    async with localwrites.writing(tmp_path, client, sync=sync) as (daemon, entry, _):
         client.produce(b"some bytes")
         with pytest.raises(errors.Problem, match="end of file has not been seen"):
             await entry.say("complete")
@@ -34,9 +32,7 @@ async def test_complete_needs_end_of_file_and_the_clients_word(tmp_path, client,
 
 
 async def test_the_word_failed_counts_at_any_time(tmp_path, client):
-    async with localwrites.running(tmp_path) as daemon, trio.open_nursery() as nursery:
-        entry = await daemon.transfers.create_write(localwrites.request(), 1)
-        nursery.start_soon(localwrites.attached, entry, client)
+    async with localwrites.writing(tmp_path, client) as (daemon, entry, _):
         client.produce(b"some bytes")
         await client.progressed(10)
         await entry.say("failed", "interrupted")
@@ -58,9 +54,7 @@ async def test_a_store_that_cannot_be_written_fails_the_buffer_with_the_systems_
 
 
 async def test_a_buffer_that_is_deleted_under_its_writer_fails_and_does_not_come_back(tmp_path, client):
-    async with localwrites.running(tmp_path) as daemon, trio.open_nursery() as nursery:
-        entry = await daemon.transfers.create_write(localwrites.request(block_size=4), 1)
-        nursery.start_soon(localwrites.attached, entry, client)
+    async with localwrites.writing(tmp_path, client, block_size=4) as (daemon, entry, _):
         client.produce(b"0123")
         await client.progressed(4)
         await daemon.store.delete(BUFFER)
@@ -71,9 +65,7 @@ async def test_a_buffer_that_is_deleted_under_its_writer_fails_and_does_not_come
 
 
 async def test_a_buffer_that_somebody_else_fails_under_its_writer(tmp_path, client):
-    async with localwrites.running(tmp_path) as daemon, trio.open_nursery() as nursery:
-        entry = await daemon.transfers.create_write(localwrites.request(), 1)
-        nursery.start_soon(localwrites.attached, entry, client)
+    async with localwrites.writing(tmp_path, client) as (daemon, entry, _):
         client.produce(b"some bytes")
         client.end()
         await client.heard("eof")

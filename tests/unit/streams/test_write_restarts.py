@@ -11,9 +11,7 @@ ID = localwrites.ID
 
 
 async def test_after_a_restart_the_client_comes_back_and_nothing_is_lost(tmp_path, client):
-    async with localwrites.running(tmp_path) as daemon, trio.open_nursery() as nursery:
-        entry = await daemon.transfers.create_write(localwrites.request(block_size=4), 1)
-        nursery.start_soon(localwrites.attached, entry, client)
+    async with localwrites.writing(tmp_path, client, block_size=4) as (_, _, nursery):
         client.produce(b"0123456789")
         await client.progressed(10)
         nursery.cancel_scope.cancel()
@@ -34,9 +32,7 @@ async def test_after_a_restart_the_client_comes_back_and_nothing_is_lost(tmp_pat
 
 async def test_a_restart_on_a_full_disk_waits_for_room(tmp_path, client):
     with disks.mounted(tmp_path / "containers", "-o", "size=16m") as disk:
-        async with localwrites.running(tmp_path) as daemon, trio.open_nursery() as nursery:
-            entry = await daemon.transfers.create_write(localwrites.request(), 1)
-            nursery.start_soon(localwrites.attached, entry, client)
+        async with localwrites.writing(tmp_path, client) as (_, _, nursery):
             client.produce(b"some ")
             await client.progressed(5)
             nursery.cancel_scope.cancel()
@@ -57,9 +53,7 @@ async def test_a_restart_on_a_full_disk_waits_for_room(tmp_path, client):
 
 
 async def test_a_client_that_does_not_come_back_in_time_has_failed(tmp_path, client):
-    async with localwrites.running(tmp_path) as daemon, trio.open_nursery() as nursery:
-        entry = await daemon.transfers.create_write(localwrites.request(), 1)
-        nursery.start_soon(localwrites.attached, entry, client)
+    async with localwrites.writing(tmp_path, client) as (_, _, nursery):
         client.produce(b"some")
         await client.progressed(4)
         nursery.cancel_scope.cancel()
@@ -71,9 +65,7 @@ async def test_a_client_that_does_not_come_back_in_time_has_failed(tmp_path, cli
 
 async def test_after_the_end_a_restarted_daemon_still_knows_it(tmp_path, client):
     """The client whose last answer was lost asks again, and is told."""
-    async with localwrites.running(tmp_path) as daemon, trio.open_nursery() as nursery:
-        entry = await daemon.transfers.create_write(localwrites.request(), 1)
-        nursery.start_soon(localwrites.attached, entry, client)
+    async with localwrites.writing(tmp_path, client) as (_, entry, _):
         client.end()
         await client.heard("eof")
         await entry.say("complete")
@@ -91,9 +83,7 @@ async def test_killed_between_the_row_and_the_journal(tmp_path, client):
         os.unlink(tmp_path / "containers" / BUFFER / "journal")
     client.produce(b"some")
     client.end()
-    async with localwrites.running(tmp_path) as daemon, trio.open_nursery() as nursery:
-        entry = await daemon.transfers.create_write(localwrites.request(), 1)
-        nursery.start_soon(localwrites.attached, entry, client)
+    async with localwrites.writing(tmp_path, client) as (daemon, entry, _):
         await client.heard("eof")
         await entry.say("complete")
         assert await daemon.end() == ("complete", b"some")
