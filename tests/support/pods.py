@@ -78,12 +78,13 @@ class Witness:
     def close(self) -> None:
         """Look no more."""
         self._closed = True
-        with self._lock:
-            sock = self._connection.sock
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
-        self._thread.join()
+        while self._thread.is_alive():  # it may be about to connect
+            with self._lock:
+                sock = self._connection.sock
+            if sock is not None:
+                with contextlib.suppress(OSError):
+                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            self._thread.join(0.1)
         self._connection.close()
 
     def _connect(self) -> http.client.HTTPSConnection:
@@ -103,14 +104,20 @@ class Witness:
                     if event["type"] == "ERROR":
                         break
                     self._take(event["object"])
-                listed = json.loads(self._ask("").read())
-                self._version = listed["metadata"]["resourceVersion"]
-                for pod in listed["items"]:
-                    self._take(pod)
-            if not self._closed:
+            while not self._closed:
                 self._connection.close()
-                with contextlib.suppress(OSError), self._lock:
-                    self._connection = self._connect()
+                try:
+                    made = self._connect()
+                    with self._lock:
+                        self._connection = made
+                    listed = json.loads(self._ask("").read())
+                    self._version = listed["metadata"]["resourceVersion"]
+                except (OSError, ValueError, KeyError, http.client.HTTPException):
+                    time.sleep(0.1)  # the API server is away: nothing tells when it is back
+                else:
+                    for pod in listed["items"]:
+                        self._take(pod)
+                    break
 
     def _take(self, pod: dict[str, Any]) -> None:
         metadata = pod["metadata"]
