@@ -284,6 +284,12 @@ def test_on_all_addresses():
             pass
 
 
+@pytest.mark.skipif(not socket.has_ipv6, reason="there is no IPv6 on this machine")
+def test_on_one_address_of_ipv6():
+    with plane.listen("::1", 0) as listening:
+        assert listening.getsockname()[0] == "::1"
+
+
 def test_where_it_cannot_listen():
     with plane.listen("127.0.0.1", 0) as listening:
         port = listening.getsockname()[1]

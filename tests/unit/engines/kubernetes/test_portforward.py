@@ -6,7 +6,7 @@ import ssl
 import pytest
 import trio
 
-from tests.support import apiserver
+from tests.support import apiserver, fakeforward
 from tygerd.engines.kubernetes import portforward, refusals
 
 
@@ -54,3 +54,81 @@ async def test_a_server_that_is_not_to_be_trusted(server, reach):
     with pytest.raises(refusals.Trouble):
         await trio.to_thread.run_sync(portforward.dial, reached, "p", 1)
     assert not server.seen
+
+
+@pytest.fixture
+def forwarding(certificate):
+    with fakeforward.Server(certificate) as server:
+        yield server
+
+
+@pytest.fixture
+async def forward(forwarding, reach):
+    reached = reach(cluster={"server": f"https://127.0.0.1:{forwarding.port}"})
+    made = await trio.to_thread.run_sync(portforward.dial, reached, "p", 52173)
+    made.socket.settimeout(20)
+    yield made
+    made.socket.close()
+    forwarding.closed.wait(20)
+
+
+def receive(sock, count):
+    found = b""
+    while len(found) < count and (data := sock.recv(count - len(found))):
+        found += data
+    return found
+
+
+async def test_bytes_go_there_and_back(forwarding, forward):
+    for word in (b"hello", b"x" * 200, b"y" * 100_000):
+        forward.socket.sendall(word)
+        assert receive(forward.socket, len(word)) == word.upper()
+    forward.socket.sendall(b"big")
+    assert receive(forward.socket, 1 << 20) == bytes(1 << 20)
+    assert forwarding.heads[0].startswith(
+        "GET /api/v1/namespaces/runs/pods/p/portforward?ports=52173 HTTP/1.1"
+    )
+    assert forward.error is None
+
+
+async def test_what_the_cluster_says_ends_it(forward):
+    forward.socket.sendall(b"error")
+    assert forward.socket.recv(1) == b""
+    assert forward.error == "error forwarding port 1: connection refused there"
+
+
+@pytest.mark.parametrize("word", [b"close", b"drop"])
+async def test_the_clusters_end(forward, word):
+    forward.socket.sendall(word)
+    assert forward.socket.recv(1) == b""
+
+
+async def test_our_end(forwarding, forward):
+    forward.socket.sendall(b"hello")
+    assert receive(forward.socket, 5) == b"HELLO"
+    forward.socket.close()
+    assert forwarding.closed.wait(20)
+
+
+async def test_a_quiet_connection_is_kept(forwarding, reach, monkeypatch):
+    monkeypatch.setattr(portforward, "PING_SECONDS", 0.01)
+    reached = reach(cluster={"server": f"https://127.0.0.1:{forwarding.port}"})
+    made = await trio.to_thread.run_sync(portforward.dial, reached, "p", 1)
+    with made.socket:
+        made.socket.settimeout(20)
+        for _ in range(3):
+            assert forwarding.pings.acquire(timeout=20)
+        made.socket.sendall(b"hello")
+        assert receive(made.socket, 5) == b"HELLO"
+
+
+async def test_one_that_is_silent_is_given_up(forwarding, reach, monkeypatch):
+    monkeypatch.setattr(portforward, "PING_SECONDS", 0.01)
+    monkeypatch.setattr(portforward, "SILENT_SECONDS", 0.03)
+    forwarding.answers_pings = False
+    reached = reach(cluster={"server": f"https://127.0.0.1:{forwarding.port}"})
+    made = await trio.to_thread.run_sync(portforward.dial, reached, "p", 1)
+    with made.socket:
+        made.socket.settimeout(20)
+        assert made.socket.recv(1) == b""
+    assert "silent for too long" in made.error
