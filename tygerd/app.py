@@ -378,7 +378,8 @@ async def _leave_when_idle(
     """Stop once nothing has been going on for `idle_exit` seconds."""
     busy_until = clock.boottime()
     while True:
-        if front.statistics().connections or app.unfinished():
+        others = 0 if app.tcp_connections is None else app.tcp_connections().connections
+        if front.statistics().connections or others or app.unfinished():
             busy_until = clock.boottime()
         left = max(busy_until, front.quiet_since) + idle_exit - clock.boottime()
         if left <= 0:
