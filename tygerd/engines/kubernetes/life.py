@@ -296,8 +296,7 @@ class Life:
     async def _stop_all(self, verdict: base.Observation, collector: logs.Collector) -> base.Observation:
         """Stop what runs, and see it end; the verdict with the moment of that."""
         left = set(await self._remover.stop(self._pods()))
-        kill_at = trio.current_time() + self._tools.place.settings.cancel_grace
-        give_up = kill_at + making.PUMP_SECONDS + LAST_PAUSE
+        give_up = trio.current_time() + self._tools.place.settings.cancel_grace + LAST_PAUSE
         shown: set[str] = set()
         while left and trio.current_time() < give_up:
             news, pods = self._news, self._pods()
@@ -307,11 +306,8 @@ class Life:
                 name for name in left - gone if name not in pods or not podstatus.read(pods[name]).stopped
             }
             shown |= pods.keys()
-            if left and trio.current_time() >= kill_at:
-                await self._remover.kill({name: pods[name] for name in left & pods.keys()})
-                kill_at = give_up
             if left:
-                with trio.move_on_at(kill_at):
+                with trio.move_on_at(give_up):
                     await news.wait()
         if verdict.status != "Failed" or verdict.reason == states.timed_out(self._job):
             return dataclasses.replace(verdict, finished_at=units.to_micros(clock.now()))

@@ -14,13 +14,10 @@ import trio
 
 from tyger import errors
 from tygerd.engines import base
-from tygerd.engines.kubernetes import containers, objects, podstatus, refusals, rundir
+from tygerd.engines.kubernetes import objects, podstatus, refusals, rundir
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
 """Seconds until something that failed is tried again, doubled each time."""
-
-PUMP_SECONDS = 10.0
-"""What the pumps have to finish once main has ended because we ended it; more than the kubelet would give."""
 
 T = TypeVar("T")
 
@@ -191,38 +188,25 @@ class Remover:
     async def stop(self, pods: Pods) -> dict[str, Mapping[str, Any]]:
         """End what runs, with a grace; `pods` are the newest that were seen, by name.
 
-        The grace is main's, and where there are pumps somewhat more for them: whoever wants main gone when
-        its own is over calls `kill` then. Returns those that may still run for a while. Repeated, it changes
-        nothing.
+        Returns those that may still run for a while. Repeated, it changes nothing.
         """
         if self._record.objects.stateful_set is not None:
             await self._delete(self._record.objects.stateful_set)
         left: dict[str, Mapping[str, Any]] = {}
         bodies = self._pods
-        grace = self._grace + (PUMP_SECONDS if _has_pumps(self._record.job) else 0.0)
 
         async def stop_pod(name: str) -> None:
             # One that was just created may not have been seen yet.
             pod = pods.get(name) or await self._find(bodies[name])
             if pod is not None and not podstatus.read(pod).stopped:
                 uid = pod["metadata"]["uid"]
-                await insist(lambda: self._cluster.delete("Pod", name, grace=grace, uid=uid))
+                await insist(lambda: self._cluster.delete("Pod", name, grace=self._grace, uid=uid))
                 left[name] = pod
 
         async with trio.open_nursery() as nursery:
             for name in bodies:
                 nursery.start_soon(stop_pod, name)
         return left
-
-    async def kill(self, pods: Pods) -> None:
-        """Leave no more grace to these, which `stop` has returned, where main has not ended by now."""
-        async with trio.open_nursery() as nursery:
-            for pod in pods.values():
-                if _main_runs(pod):
-                    nursery.start_soon(self._kill, pod["metadata"]["name"], pod["metadata"]["uid"])
-
-    async def _kill(self, name: str, uid: str) -> None:
-        await insist(lambda: self._cluster.delete("Pod", name, grace=1.0, uid=uid))
 
     async def clean(self, pods: Pods) -> None:
         """Take away all of it; what still runs of it is ended with the grace."""
@@ -288,15 +272,6 @@ def problem(error: BaseException) -> str:
     if isinstance(error, errors.Problem):
         return error.message
     return str(error)
-
-
-def _has_pumps(job: base.Job) -> bool:
-    return bool(job.inputs or job.outputs or job.codespec.sockets)
-
-
-def _main_runs(pod: Mapping[str, Any]) -> bool:
-    main = podstatus.read(pod).containers.get(containers.MAIN)
-    return main is None or main.end is None
 
 
 def _owner(seen: Pods, names: Collection[str]) -> str | None:

@@ -167,18 +167,6 @@ async def test_a_pending_run_says_what_hinders_the_cluster(bench):
     assert told(end) == ("Canceled", f"{life.TIMED_OUT_PENDING}: {said}")
 
 
-async def test_a_main_that_ignores_its_grace_has_no_more(bench):
-    ran = bench(outputs=["out"])
-    async with ran.alive():
-        await ran.created()
-        ran.shows(pods.running())
-        ran.directory.cancel("Canceled by user")
-        ran.living.cancel("Canceled by user")
-        await ran.cluster.until(lambda: ran.cluster.graces == {JOB0: 1.0})
-        ran.exits(137)
-    assert told(ran.end) == ("Canceled", "Canceled by user")
-
-
 async def test_a_run_that_no_node_ever_took_says_why(bench):
     ran = bench(created_at=now() - 598_500_000)
     async with ran.alive():

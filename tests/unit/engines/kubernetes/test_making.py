@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 import trio
 import trio.testing
@@ -189,7 +187,7 @@ async def test_cleaning_leaves_nothing(cluster):
     cluster.status(JOB0, phase="Succeeded")
     await making.Remover(cluster, run, 3.0).clean(seen(cluster))
     assert cluster.objects == {}
-    assert cluster.graces[JOB1] == 3.0 + making.PUMP_SECONDS
+    assert cluster.graces[JOB1] == 3.0
     assert JOB0 not in cluster.graces, "what has ended needs no grace"
 
 
@@ -202,19 +200,6 @@ async def test_a_pod_that_nobody_has_seen_yet_is_ended_too(cluster):
     await remover.clean({})
     await remover.clean({})
     assert cluster.objects == {}
-
-
-async def test_pumps_have_more_time_than_their_main(cluster):
-    run = record(outputs=["out"], replicas=1)
-    await make(cluster, run)
-    remover = making.Remover(cluster, run, 3.0)
-    left = copy.deepcopy(await remover.stop(seen(cluster)))
-    assert cluster.graces == {JOB0: 3.0 + making.PUMP_SECONDS}
-    cluster.shows(pods.pod("job-0", pods.status("main", pods.ended(143))))
-    await remover.kill(seen(cluster))
-    assert cluster.graces == {JOB0: 3.0 + making.PUMP_SECONDS}, "main has ended: its pumps have their time"
-    await remover.kill(left)
-    assert cluster.graces == {JOB0: 1.0}
 
 
 async def test_stopping_what_was_never_created(cluster):
