@@ -51,7 +51,7 @@ _READ_EACH_TIME = ("ca_certs", "ca_cert_data", "cert_file", "cert_reqs", "key_fi
 trusted.
 """
 
-OURS = re.compile(r"\[(PEM|X509|ASN1)\b|PEM lib|ALERT_[A-Z_]*(CERTIFICATE|_CA)\b")
+OURS = re.compile(r"\[(PEM|X509|ASN1)\b|PEM lib|_ALERT_([A-Z_]*CERTIFICATE|UNKNOWN_CA)")
 """In OpenSSL's words: certificates or a key that cannot be read, or ours that the server does not accept."""
 
 

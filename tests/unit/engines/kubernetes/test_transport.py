@@ -4,6 +4,7 @@ import gc
 import os
 import pathlib
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -210,6 +211,18 @@ def test_certificates_that_are_none(connect, junk):
     for said in ({"authority": junk}, {"credential": credentials.Credential((), junk, junk)}):
         with pytest.raises(refusals.NoAccess, match=r"the certificates for .* cannot be used: "):
             connect(**said)
+
+
+def test_a_client_certificate_that_the_server_wants_and_does_not_like(server, connect, tmp_path):
+    """With TLS 1.2 it says so before a request is sent; a server of 1.3 may hang up on the request."""
+    server.context.verify_mode = ssl.CERT_REQUIRED
+    server.context.maximum_version = ssl.TLSVersion.TLSv1_2
+    certificate, key, _authority = certificates.signed(tmp_path, days=-1)
+    read = [pathlib.Path(path).read_bytes() for path in (certificate, key)]
+    found = trouble(connect(credentials.Credential((), *read)))
+    assert isinstance(found, refusals.NoAccess)
+    assert "cannot be used: " in found.message
+    assert "alert" in found.message
 
 
 def test_a_proxy_of_the_environment(server, connect):
