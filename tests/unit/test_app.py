@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -160,9 +161,24 @@ def test_an_idle_daemon_leaves_when_it_may():
         assert "leaving" in it.log
 
 
+def test_who_reads_from_another_machine_keeps_it():
+    config = '[store.local]\nlisten = "127.0.0.1:0"\n'
+    with daemon.daemon("--idle-exit", "0.2", config=config) as it:
+        place = re.search(r"the data plane is at https://127.0.0.1:(\d+)", it.log)
+        with socket.create_connection(("127.0.0.1", int(place[1]))), pytest.raises(subprocess.TimeoutExpired):
+            it.process.wait(0.5)
+        assert it.wait() == 0
+
+
 @pytest.mark.parametrize(
     ("config", "arguments", "message"),
     [
+        ("[store.local]\nlisten = '192.0.2.1:1'", (), "192.0.2.1 port 1: Cannot assign requested address"),
+        (
+            "[store.local]\nlisten = '127.0.0.1:0'\ncertificate = '/no/cert'\nkey = '/no/key'",
+            (),
+            "cannot use the certificate /no/cert: No such file or directory",
+        ),
         ("[store]\nnonsense = 1", (), "line 2: unknown key store.nonsense"),
         ("[socket]\ngroup = 'no-such-group'", (), "there is no group no-such-group"),
         ("", ("--config", "/nowhere.toml"), "cannot read /nowhere.toml: No such file or directory"),
