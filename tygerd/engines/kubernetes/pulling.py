@@ -86,13 +86,17 @@ class Slowness(NamedTuple):
 def slowness(pod: podstatus.Pod, container: podstatus.Container) -> Slowness | None:
     """What a node is busy with, as far as its kubelet tells: it does not tell pulling from creating."""
     since = _could_start(pod, container)
-    if container.waiting != "ContainerCreating" or since is None:
-        return None
-    moment = units.format_timestamp(units.from_micros(since)).replace("+00:00", "Z")
-    reason = (
-        f"the node {pod.node} pulls the image '{container.image}', or makes its container, since {moment}"
-    )
-    return Slowness(reason, since + SLOW)
+    if container.waiting == "ContainerCreating" and since is not None:
+        what = f"the node {pod.node} pulls the image '{container.image}', or makes its container,"
+        return Slowness(f"{what} since {_moment(since)}", since + SLOW)
+    began = container.started_at
+    if container.name == containers.PREPARE and began is not None and container.end is None:
+        return Slowness(f"the names of its workers do not resolve yet, since {_moment(began)}", began + SLOW)
+    return None
+
+
+def _moment(micros: int) -> str:
+    return units.format_timestamp(units.from_micros(micros)).replace("+00:00", "Z")
 
 
 def _could_start(pod: podstatus.Pod, container: podstatus.Container) -> int | None:

@@ -71,6 +71,15 @@ def test_a_start_that_takes_long_is_worth_a_word():
     assert pulling.slowness(pod, pod.containers["main"]) is None
 
 
+def test_workers_that_cannot_be_found_are_worth_a_word():
+    pod = podstatus.read(pods.pod("job-0", init=[pods.status("prepare", pods.running(3))]))
+    slow = pulling.slowness(pod, pod.containers["prepare"])
+    assert slow.reason == "the names of its workers do not resolve yet, since 2023-11-14T22:13:23Z"
+    assert slow.from_ == pods.T0 + 3_000_000 + pulling.SLOW
+    pod = podstatus.read(pods.pod("job-0", init=[pods.status("prepare", pods.ended())]))
+    assert pulling.slowness(pod, pod.containers["prepare"]) is None
+
+
 def test_without_a_moment_there_is_no_grace():
     conditions = [{"type": "Initialized", "status": "False"}]
     assert hindrance("ErrImagePull", "connection refused", conditions=conditions).fails_at == 0
