@@ -17,6 +17,9 @@ FRESH_SECONDS = 5.0
 QUICK_SECONDS = 2.0
 """So long somebody waits who wants to know it now; then counts what was known."""
 
+FIRST_SECONDS = 10.0
+"""The same where nothing is known yet: the first time takes long, and a daemon may just have been started."""
+
 UNKNOWN = "the cluster has not answered yet"
 
 
@@ -32,7 +35,8 @@ class Probe:
         self._news = trio.Event()
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Until it is cancelled; the first time without being asked."""
+        self._wanted.set()
         while True:
             await self._wanted.wait()
             self._known = await self._ask()
@@ -46,7 +50,7 @@ class Probe:
         if trio.current_time() >= self._since + FRESH_SECONDS:
             news = self._news
             self._wanted.set()
-            with trio.move_on_after(QUICK_SECONDS):
+            with trio.move_on_after(FIRST_SECONDS if self._known == UNKNOWN else QUICK_SECONDS):
                 await news.wait()
         return self._known
 

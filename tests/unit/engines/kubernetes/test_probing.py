@@ -59,7 +59,7 @@ async def test_rights_that_are_lacking_are_named(cluster, monkeypatch):
 
 
 async def test_nobody_waits_long_for_a_cluster_that_is_silent(cluster, monkeypatch):
-    monkeypatch.setattr(probing, "QUICK_SECONDS", 0.05)
+    monkeypatch.setattr(probing, "FIRST_SECONDS", 0.05)
     silent = trio.Event()
 
     async def version():
@@ -68,6 +68,10 @@ async def test_nobody_waits_long_for_a_cluster_that_is_silent(cluster, monkeypat
     cluster.version = version
     async with probe(cluster) as made:
         assert await made.trouble() == probing.UNKNOWN
-        monkeypatch.setattr(probing, "QUICK_SECONDS", 20.0)
+        monkeypatch.setattr(probing, "FIRST_SECONDS", 20.0)
         silent.set()
         assert await made.trouble() is None
+        silent = trio.Event()
+        monkeypatch.setattr(probing, "FRESH_SECONDS", 0.0)
+        monkeypatch.setattr(probing, "QUICK_SECONDS", 0.05)
+        assert await made.trouble() is None, "what was known counts"
