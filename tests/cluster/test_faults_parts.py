@@ -1,6 +1,6 @@
 """Parts of a cluster stop for a while: what ran goes on, what ended meanwhile is found out, all of it once.
 
-The cluster is one of this module's own. It takes some minutes: `pytest -m long
+The cluster is one of this module's own. It takes minutes: `./just test-cluster -m long
 tests/cluster/test_faults_parts.py`.
 """
 
