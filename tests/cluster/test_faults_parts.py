@@ -1,13 +1,17 @@
 """Parts of a cluster stop for a while: what ran goes on, what ended meanwhile is found out, all of it once.
 
-The cluster is one of this module's own. It takes minutes: `./just test-cluster -m long
-tests/cluster/test_faults_parts.py`.
+The cluster is one of this module's own. It takes minutes: `./just test-cluster -m long -k
+faults_parts`.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
+import fcntl
 import json
+import pathlib
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -29,7 +33,11 @@ ETCD = f"http://127.0.0.1:{23790 + 10 * NUMBER}/v3/kv"
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[cluster_support.Cluster]:
-    with cluster_support.another(NUMBER) as made:
+    """One at a time, however many processes there are for tests."""
+    lock = pathlib.Path(tempfile.gettempdir(), f"tyger-another-cluster-{NUMBER}.lock")
+    with open(lock, "w") as file, contextlib.ExitStack() as stack:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        made = stack.enter_context(cluster_support.another(NUMBER))
         made.image(made.busybox, {})
         yield made
 
