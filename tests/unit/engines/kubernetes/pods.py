@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from hypothesis import HealthCheck, settings
+
 from tyger import model, units
 from tygerd import enginesettings
 from tygerd.engines import base
 from tygerd.engines.kubernetes import objects
 
 INSTALLATION = "0123456789abcdef0123456789abcdef"
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""Of tests with examples: a machine may be busy with other things."""
+
 T0 = 1_700_000_000_000_000
 """A whole second, in microseconds."""
 

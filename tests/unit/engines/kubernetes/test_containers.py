@@ -54,6 +54,7 @@ def test_a_value_may_name_a_pipe_and_nothing_takes_its_place():
     assert env(made) == [("TYGER_RUN_ID", "7"), ("IN_PIPE", "/p"), ("A", "$(IN_PIPE)"), ("HOME", "/h")]
 
 
+@pods.PATIENT
 @given(st.dictionaries(st.sampled_from(["A", "B", "HOME", "IN_PIPE", "TYGER_RUN_ID"]), st.text(max_size=4)))
 def test_every_variable_stands_once(own):
     entries = env(main(told={"IN_PIPE": "/p"}, env=own))

@@ -86,6 +86,7 @@ async def test_what_is_not_wanted_any_more_is_not_created(cluster, autojump_cloc
 TROUBLE = st.lists(st.sampled_from(["", "before", "after"]), max_size=12)
 
 
+@pods.PATIENT
 @given(TROUBLE, st.integers(1, 3), st.integers(0, 2))
 def test_trouble_makes_no_difference(trouble, replicas, workers):
     """Whatever fails, and whether or not it had its effect: each object is there once."""

@@ -105,7 +105,7 @@ RESOURCES = st.builds(
 )
 
 
-@settings(max_examples=30)
+@settings(pods.PATIENT, max_examples=30)
 @given(st.sampled_from(apischemas.VERSIONS), RESOURCES, st.booleans(), st.integers(1, 3), st.integers(0, 3))
 def test_whatever_is_asked_for(version, resources, buffers, replicas, workers):
     job = pods.job(

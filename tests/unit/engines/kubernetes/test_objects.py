@@ -128,6 +128,7 @@ def test_the_run_of_an_object(labels, run):
 NAMES = st.lists(st.from_regex(r"[a-z]([-a-z]{0,5}[a-z])?", fullmatch=True), unique=True, max_size=4)
 
 
+@pods.PATIENT
 @given(NAMES, st.integers(1, 3), st.integers(0, 3), st.booleans())
 def test_every_mount_has_its_volume_and_every_volume_its_mount(parameters, replicas, workers, shm):
     middle = len(parameters) // 2

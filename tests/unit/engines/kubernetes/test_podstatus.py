@@ -126,6 +126,7 @@ JUNK = st.recursive(
 )
 
 
+@pods.PATIENT
 @given(
     st.fixed_dictionaries(
         {},

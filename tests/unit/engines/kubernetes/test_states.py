@@ -281,6 +281,7 @@ FOUND = st.fixed_dictionaries(
 )
 
 
+@pods.PATIENT
 @given(FOUND, st.integers(0, 10**9), st.sampled_from([{}, {"outputs": ["out"]}]))
 def test_every_state_of_a_cluster_is_one_of_a_run(found, later, job):
     job = job | {"replicas": 2, "worker": pods.worker()}
