@@ -29,7 +29,7 @@ namespace = "{namespace}"
 node_selector = {{}}
 pull = "missing"
 pump_image = "{pump}"
-cancel_grace = 1
+cancel_grace = 5
 pump_requests = {{ cpu = "100m", memory = "32Mi" }}
 """
 
