@@ -95,14 +95,15 @@ def test_rights_that_lack(cluster: cluster_support.Cluster, namespace: str) -> N
 
 
 @pytest.fixture
-def host(cluster: cluster_support.Cluster, namespace: str) -> Iterator[pods.Host]:
+def host(cluster: cluster_support.Cluster, namespace: str, pump_image: str) -> Iterator[pods.Host]:
     with pods.host(cluster, namespace) as made:
         yield made
 
 
 def test_credentials_that_end_under_a_run(host: pods.Host) -> None:
     """The run goes on, and its end is told once somebody has renewed them."""
-    run = host.create("echo up; sleep 3; echo out")
+    waits_for = host.commands.buffer()
+    run = host.create("echo up; cat $IN_PIPE; echo out", inputs=["in"], job={"buffers": {"in": waits_for}})
     host.logged(run, "up")
     good, host.gate.token = host.gate.token, "expired"
     host.gate.cut("")
@@ -111,9 +112,10 @@ def test_credentials_that_end_under_a_run(host: pods.Host) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.05)  # only its log tells
     assert host.show(run)["status"] == "Running"
+    assert host.commands.run("buffer", "write", waits_for, data=b"now\n").returncode == 0
     host.gate.token = good
     host.ends(run)
-    assert host.log(run) == ["up", "out"]
+    assert [line.rpartition(" ")[2] for line in host.log(run)] == ["up", "now", "out"]
 
 
 # --- runs that this cluster cannot have --------------------------------------------------------------------
