@@ -63,7 +63,12 @@ class PodApi:
         if self.deleted:
             metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
         status = {"phase": "Running", "containerStatuses": [{"name": "main", "state": state}]}
-        return {"kind": "Pod", "metadata": metadata, "status": status | self.more}
+        return {
+            "kind": "Pod",
+            "metadata": metadata,
+            "spec": {"activeDeadlineSeconds": 600},
+            "status": status | self.more,
+        }
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

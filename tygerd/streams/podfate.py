@@ -7,6 +7,7 @@ which may read pods; the file is replaced as it expires, so it is read each time
 
 from __future__ import annotations
 
+import datetime as dt
 import http.client
 import logging
 import os
@@ -17,7 +18,8 @@ from typing import NamedTuple
 import msgspec
 import trio
 
-from tyger import errors
+from tyger import errors, units
+from tygerd import clock
 
 MAIN = "main"
 """Name of the job's container."""
@@ -61,12 +63,22 @@ class Container(msgspec.Struct):
     state: State = msgspec.field(default_factory=State)
 
 
+class Condition(msgspec.Struct):
+    """One of a pod's conditions."""
+
+    type: str
+    status: str
+    message: str = ""
+
+
 class Status(msgspec.Struct, rename="camel"):
     """A pod's status."""
 
     phase: str = ""
     reason: str = ""
     message: str = ""
+    start_time: str | None = None
+    conditions: list[Condition] = []
     container_statuses: list[Container] = []
 
 
@@ -76,26 +88,46 @@ class Metadata(msgspec.Struct, rename="camel"):
     deletion_timestamp: str | None = None
 
 
+class Spec(msgspec.Struct, rename="camel"):
+    """What is asked of a pod's."""
+
+    active_deadline_seconds: int | None = None
+
+
 class Pod(msgspec.Struct):
     """What is asked of a pod."""
 
+    spec: Spec = msgspec.field(default_factory=Spec)
     metadata: Metadata = msgspec.field(default_factory=Metadata)
     status: Status = msgspec.field(default_factory=Status)
 
 
-def judge(pod: Pod) -> Fate | None:
-    """How main ended, as far as the pod says; None while it does not.
+def judge(pod: Pod, now: dt.datetime) -> Fate | None:
+    """How main ended, as far as the pod says, after we were stopped; None while it does not.
 
-    A pod that is being deleted was cancelled, whatever main made of that.
+    A pod that is being deleted was cancelled, whatever main made of that. Where a kubelet ends a whole pod it
+    says nothing of main before it has ended us, too: so we look for why it does.
     """
     if pod.metadata.deletion_timestamp is not None:
         return Fate(None, "the pod was deleted")
     for container in pod.status.container_statuses:
         if container.name == MAIN and (end := container.state.terminated) is not None:
             return Fate(end.exit_code)
-    if pod.status.phase == "Failed":  # evicted, say
+    if pod.status.phase == "Failed":
         return Fate(None, f"the pod failed: {pod.status.message or pod.status.reason or 'nobody says why'}")
+    for condition in pod.status.conditions:
+        if condition.type == "DisruptionTarget" and condition.status == "True":  # evicted, say
+            return Fate(None, f"the pod was disrupted: {condition.message}")
+    if _is_too_old(pod, now):
+        return Fate(None, f"the pod was active longer than {pod.spec.active_deadline_seconds} seconds")
     return None
+
+
+def _is_too_old(pod: Pod, now: dt.datetime) -> bool:
+    limit, since = pod.spec.active_deadline_seconds, pod.status.start_time
+    if limit is None or since is None:
+        return False
+    return now >= units.parse_timestamp(since) + dt.timedelta(seconds=limit)
 
 
 class Own:
@@ -116,7 +148,7 @@ class Own:
         while True:
             try:
                 pod = await trio.to_thread.run_sync(self._look, abandon_on_cancel=True)
-                if (found := judge(pod)) is not None:
+                if (found := judge(pod, clock.now())) is not None:
                     return found
             except errors.Problem as problem:
                 refusals += problem.kind is not errors.UNAVAILABLE

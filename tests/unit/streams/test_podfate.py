@@ -1,5 +1,6 @@
 """How main ended, as an API server says it: at once, late, not at all."""
 
+import datetime as dt
 import pathlib
 
 import pytest
@@ -44,6 +45,35 @@ async def test_a_deleted_pod_is_cancelled_whatever_main_made_of_it(api, own):
 async def test_a_pod_that_failed_as_a_whole(api, own):
     api.more = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on memory."}
     assert (await own.fate()).gone == "the pod failed: The node was low on memory."
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (
+            {"conditions": [{"type": "DisruptionTarget", "status": "True", "message": "low on memory"}]},
+            "the pod was disrupted: low on memory",
+        ),
+        ({"startTime": "2026-01-01T00:00:00Z"}, "the pod was active longer than 600 seconds"),
+    ],
+)
+async def test_a_kubelet_that_ends_the_whole_pod_says_nothing_of_main(api, own, status, words):
+    """Not before it has ended the pump, too: why it does so is enough."""
+    api.more = status
+    assert (await own.fate()).gone == words
+
+
+def test_nobody_is_judged_before_it_is_time():
+    pod = podfate.Pod(
+        spec=podfate.Spec(active_deadline_seconds=60),
+        status=podfate.Status(
+            start_time="2026-01-01T00:00:00Z",
+            conditions=[podfate.Condition("DisruptionTarget", "False"), podfate.Condition("Ready", "True")],
+        ),
+    )
+    start = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    assert podfate.judge(pod, start + dt.timedelta(seconds=59)) is None
+    assert podfate.judge(pod, start + dt.timedelta(seconds=60)) is not None
 
 
 async def test_what_passes_is_waited_for(api, own, caplog):
