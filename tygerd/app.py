@@ -32,8 +32,6 @@ from tygerd.copying import engine as copier
 from tygerd.copying import service as copying
 from tygerd.engines import base, several
 from tygerd.engines.container import engine as container
-from tygerd.engines.kubernetes import engine as kubernetes
-from tygerd.engines.kubernetes import secrets as pod_secrets
 from tygerd.engines.process import engine as process
 from tygerd.engines.supervised import spawn
 from tygerd.http import connection, listener, problems, receive, router, server
@@ -322,6 +320,8 @@ def _engines(
         process.ProcessEngine(where, settings, supervisors),
     ]
     if settings.engine.kubernetes is not None:
+        from tygerd.engines.kubernetes import engine as kubernetes  # 30 ms, for daemons that have a cluster
+        from tygerd.engines.kubernetes import secrets as pod_secrets
 
         async def sign(buffer: str, writeable: bool, ttl: timedelta) -> str:
             return await buffer_service.access_url(buffer, writeable=writeable, ttl=ttl, over_tcp=True)
