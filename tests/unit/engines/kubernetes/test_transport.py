@@ -166,6 +166,14 @@ def test_a_server_that_is_silent(server, connect):
     assert found.message.endswith("does not answer: it kept silent for too long")
 
 
+def test_a_server_that_does_not_even_greet(connect):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        connection = connect(server=f"https://127.0.0.1:{listening.getsockname()[1]}")
+        found = trouble(connection, timeout=transport.Timeout(0.1, None))
+    assert isinstance(found, refusals.Transient)
+    assert found.message.endswith("does not answer: it kept silent for too long")
+
+
 def test_a_server_that_hangs_up(server, connect):
     server.answers["GET /version"] = None
     found = trouble(connect())
