@@ -141,6 +141,24 @@ async def test_there_and_back(pod):
     assert ends == [podlife.Life("done")]
 
 
+async def test_many_buffers_at_once(pod):
+    """More than trio has threads; main opens all of them before it writes to any."""
+    names = [f"out{number}" for number in range(50)]
+    pipes = [pod.buffer(name, name) for name in names]
+
+    def main():
+        with contextlib.ExitStack() as opened:
+            files = [opened.enter_context(open(pipe, "wb", buffering=0)) for pipe in pipes]
+            for name, file in zip(names, files, strict=True):
+                file.write(name.encode())
+
+    async with living(pod, *(f"--output={name}" for name in names)) as ends:
+        await in_thread(main)
+        pod.ended(0)
+    assert ends == [podlife.Life("done")]
+    assert [pod.stored(name) for name in names] == [(name.encode(), COMPLETE) for name in names]
+
+
 async def test_pipes_that_main_never_opened(pod):
     await filled(pod, "in", DATA)
     pod.buffer("out", "out")
