@@ -295,6 +295,8 @@ class Life:
 
     async def _stop_all(self, verdict: base.Observation, collector: logs.Collector) -> base.Observation:
         """Stop what runs, and see it end; the verdict with the moment of that."""
+        collector.observe(self._pods())
+        await collector.catch_up()  # a pod that is deleted takes its log along
         left = set(await self._remover.stop(self._pods()))
         give_up = trio.current_time() + self._tools.place.settings.cancel_grace + LAST_PAUSE
         shown: set[str] = set()

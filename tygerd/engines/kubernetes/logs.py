@@ -85,6 +85,15 @@ class Collector:
         for name, source in self._sources.items():
             source.observe(pods.get(name))
 
+    async def catch_up(self) -> None:
+        """Take what containers have printed that have ended, before their pods are deleted, and it with them.
+
+        Gives up after a while: what is to be deleted must not wait for ever.
+        """
+        with trio.move_on_after(2 * logsource.STARTING):
+            for source in self._sources.values():
+                await source.settled()
+
     async def finish(self) -> int:
         """Take every log to its end, or to where it is now if its container still runs; the file's size.
 

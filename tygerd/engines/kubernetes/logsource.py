@@ -107,6 +107,7 @@ class Source:
         self._label = f"{label} ".encode() if label else b""
         self.over = trio.Event()
         self._changed = trio.Event()
+        self._progress = trio.Event()
         self._state: _State | None = None
         self._uid, self._instance = "", 0
         self._taken = False
@@ -180,6 +181,8 @@ class Source:
             finishing = self._given_up_at is not None
             if state is not None and state.uid != self._uid:
                 self._begin(state)
+            progress, self._progress = self._progress, trio.Event()
+            progress.set()
             if state is None or self._nothing_new(state):
                 if finishing:
                     break
@@ -203,6 +206,15 @@ class Source:
                 await changed.wait()
             pause = min(2 * pause, LONGEST_PAUSE)
         self.over.set()
+        self._progress.set()
+
+    async def settled(self) -> None:
+        """Until everything was taken of a container that has ended; of one that runs at once."""
+        while not self.over.is_set():
+            state, progress = self._state, self._progress
+            if state is None or not state.ended or (state.uid == self._uid and self._nothing_new(state)):
+                return
+            await progress.wait()
 
     # --- steps -------------------------------------------------------------------------------------------
 

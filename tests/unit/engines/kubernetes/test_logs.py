@@ -172,6 +172,19 @@ async def test_the_last_words_of_a_pod_that_is_deleted(bench: Bench) -> None:
     assert bench.letters() == b"OOo"
 
 
+async def test_what_has_ended_is_taken_before_its_pod_is_deleted(bench: Bench) -> None:
+    async with bench.collecting("p", "w") as collector:
+        await collector.catch_up()
+        bench.prints(b"a")
+        bench.kubelet.ends("p")
+        bench.kubelet.trouble.append(refusals.Transient("busy", status=503))
+        collector.observe({"p": ENDED, "w": pod("running", uid="w")})
+        await collector.catch_up()
+        bench.kubelet.removes("p")
+        await collector.finish()
+    assert bench.lines() == [b"[p] a"]
+
+
 async def test_a_log_that_nobody_has(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may come yet, from a kubelet that has just started."""
     monkeypatch.setattr(logsource, "STARTING", 0.1)
