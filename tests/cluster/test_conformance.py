@@ -34,6 +34,30 @@ pump_requests = {{ cpu = "100m", memory = "32Mi" }}
 """
 
 
+class Finishing:
+    """An engine, and what a daemon does when it says that outputs were left unfinished (`runs.supervise`)."""
+
+    def __init__(
+        self, engine: base.Engine, buffers: storedbuffers.Buffers, jobs: dict[int, base.Job]
+    ) -> None:
+        self._engine = engine
+        self._buffers = buffers
+        self._jobs = jobs
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._engine, name)
+
+    async def start(self, job: base.Job) -> None:
+        self._jobs[job.run] = job
+        await self._engine.start(job)
+
+    async def follow(self, run: int, report: base.Report) -> base.Observation:
+        end = await self._engine.follow(run, report)
+        for name in end.incomplete:
+            await trio.to_thread.run_sync(self._buffers.fail, self._jobs[run].buffers[name])
+        return end
+
+
 class Bench:
     """An engine, and the buffers of a daemon for its transfers. `make` makes one over the same state."""
 
@@ -53,15 +77,16 @@ class Bench:
         self._nursery = nursery
         self._numbers = itertools.count(1)
         self._runs: list[int] = []
+        self._jobs: dict[int, base.Job] = {}
         self._life = trio.CancelScope()
         self._ended = trio.Event()
 
     async def start(self) -> None:
         """Make an engine and have its tasks run."""
-        self.engine = self._make()
+        self.engine = Finishing(self._make(), self.buffers, self._jobs)
         await self._nursery.start(self._run, self.engine)
 
-    async def _run(self, engine: base.Engine, task_status: trio.TaskStatus[None]) -> None:
+    async def _run(self, engine: Finishing, task_status: trio.TaskStatus[None]) -> None:
         self._life, self._ended = trio.CancelScope(), trio.Event()
         with self._life:
             await engine.run(task_status=task_status)

@@ -62,6 +62,19 @@ class Buffers:
         assert b"fail" in done.stderr, done.stderr
         return "failed", done.stdout
 
+    def fail(self, name: str) -> None:
+        """Mark a buffer as failed unless it has its end, as a daemon does with what a run left unfinished."""
+        path = f"/buffers/{name}/access?{V}&writeable=true&preferTcp=true"
+        place, _, signature = self._ask("POST", path)["uri"].partition("?")
+        answer = requests.put(
+            f"{place}/.bufferend?{signature}",
+            b'{"status":"failed"}',
+            headers={"x-ms-blob-type": "BlockBlob", "x-ms-version": "2021-08-06", "If-None-Match": "*"},
+            verify=str(self._certificate) if self._certificate else True,
+            timeout=daemon.PATIENCE,
+        )
+        assert answer.status_code in {201, 403, 409}, answer.text
+
     async def sign(self, name: str, writeable: bool, ttl: timedelta) -> str:
         """A URL that works from other machines (`secrets.Sign`)."""
         wanted = f"writeable={str(writeable).lower()}&preferTcp=true&ttl={ttl}"
