@@ -8,6 +8,7 @@ before anything is taken away; so a daemon that was killed at any instant goes o
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -35,6 +36,10 @@ TIMED_OUT_PENDING = "Run exceeded its timeout while pending"
 
 LAST_PAUSE = 30.0
 """Seconds beyond the grace until a pod that does not end is given up: its node may be gone."""
+
+
+SEEN_SECONDS = 5.0
+"""For so long a pod that was just created need not be among those that were told to us."""
 
 
 class Pods(Protocol):
@@ -89,6 +94,7 @@ class Life:
         self._refused: str | None = None
         self._hindered: str | None = None
         self._known: set[str] = set()
+        self._missed_from = math.inf
         self._gone: set[str] = set()
         self._told = base.Observation(status="Pending")
         self._remover = making.Remover(tools.api, record, tools.place.settings.cancel_grace)
@@ -196,7 +202,7 @@ class Life:
             await trio.to_thread.run_sync(self._directory.note_begun)
             await maker.make()
             await trio.to_thread.run_sync(self._directory.note_created)
-            self._known |= set(self._expected.pods)
+            self._missed_from = trio.current_time() + SEEN_SECONDS
         except* making.GivenUp:
             pass
         except* (refusals.Trouble, errors.Problem) as group:
@@ -246,7 +252,10 @@ class Life:
             if await self._miss(pods):
                 continue
             wake_at = min(filter(None, (seen.again_at, self._job.deadline)))
-            with trio.move_on_after(max(0.0, (wake_at - now) / 1e6)):
+            patience = max(0.0, (wake_at - now) / 1e6)
+            if trio.current_time() < self._missed_from < math.inf:
+                patience = min(patience, self._missed_from - trio.current_time())
+            with trio.move_on_after(patience):
                 await news.wait()
 
     def _with_hindrance(self, observation: base.Observation) -> base.Observation:
@@ -274,6 +283,8 @@ class Life:
     async def _miss(self, pods: Mapping[str, Mapping[str, Any]]) -> bool:
         """Look for pods that must be there and that we do not see; whether one of them is surely gone."""
         self._known |= pods.keys() & set(self._expected.pods)
+        if trio.current_time() >= self._missed_from:
+            self._known |= set(self._expected.pods)
         for name in self._known - pods.keys() - self._gone:
             try:
                 await self._tools.api.get("Pod", name)

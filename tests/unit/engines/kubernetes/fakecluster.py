@@ -160,6 +160,7 @@ class FakePods:
     def __init__(self, cluster):
         self._cluster = cluster
         self._count = 0
+        self.hides = False
         self._news = trio.Event()
         self.synced = trio.Event()
         self.synced.set()
@@ -168,7 +169,7 @@ class FakePods:
         await trio.sleep_forever()
 
     def pods(self, run):
-        wanted = str(run)
+        wanted = "" if self.hides else str(run)
         return {
             name: copy.deepcopy(each)
             for (kind, name), each in self._cluster.objects.items()

@@ -206,6 +206,19 @@ async def test_a_pod_that_was_taken_away_by_force(bench):
     assert told(ran.end) == ("Failed", f"the pod {JOB0} is gone: it was deleted")
 
 
+async def test_a_pod_that_is_gone_before_anybody_saw_it(bench, monkeypatch):
+    monkeypatch.setattr(life, "SEEN_SECONDS", 0.2)
+    ran = bench()
+    ran.cluster.reflector.hides = True
+    async with ran.alive():
+        await ran.created()
+        while not ran.directory.was_created:
+            await trio.lowlevel.checkpoint()
+        assert "get" not in {call[0] for call in ran.cluster.calls}, "it is about to be seen"
+        del ran.cluster.objects["Pod", JOB0]
+    assert told(ran.end) == ("Failed", f"the pod {JOB0} is gone: it was deleted")
+
+
 async def test_a_job_waits_for_its_workers_and_they_go_with_it(bench):
     ran = bench(worker=pods.worker())
     async with ran.alive():
