@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from tyger import errors, units
+from tygerd.engines.kubernetes import containers
 from tygerd.supervisor import ending
 
 Object = Mapping[str, Any]
@@ -72,12 +73,16 @@ class Pod(NamedTuple):
 
     @property
     def stopped(self) -> bool:
-        """Nothing of it runs, nor will. A pod that is deleted may start until its node has heard of it."""
+        """Nothing of it runs, nor will; of a pod whose containers are not started again.
+
+        One that is deleted may start until its node has heard of it.
+        """
         if self.phase in {"Succeeded", "Failed"}:
             return True
-        if not self.deleted:
-            return False
-        return not self.node or (bool(self.containers) and all(each.end for each in self.containers.values()))
+        main = self.containers.get(containers.MAIN)
+        if main is not None and main.end and all(each.end for each in self.containers.values()):
+            return True
+        return self.deleted and not self.node
 
 
 def read(pod: Object) -> Pod:

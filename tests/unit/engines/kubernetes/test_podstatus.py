@@ -45,6 +45,16 @@ def test_an_image_without_a_digest_has_none():
         (pods.pod(phase="Pending", deleted=True, node=None), True),
         (pods.pod("job-0", pods.status("main", pods.running()), deleted=True), False),
         (pods.pod("job-0", pods.status("main", pods.ended()), deleted=True), True),
+        (pods.pod("job-0", pods.status("main", pods.ended())), True),
+        (
+            pods.pod(
+                "job-0",
+                pods.status("main", pods.ended()),
+                init=[pods.status("pumps", pods.running())],
+                deleted=True,
+            ),
+            False,
+        ),
         (pods.pod("job-0", pods.status("main", pods.waiting()), deleted=True), False),
     ],
 )
