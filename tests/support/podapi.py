@@ -16,7 +16,7 @@ class PodApi:
     """`main` is the exit code of the pod's main container, None while it runs.
 
     `more` is merged into the pod's status; `refusals` are the statuses of the next answers. Who does not
-    bring `token` is refused with 401.
+    bring `token` is refused with 401. The first `silent` requests get no answer.
     """
 
     def __init__(self, directory):
@@ -25,6 +25,8 @@ class PodApi:
         self.more = {}
         self.refusals = []
         self.asked = 0
+        self.silent = 0
+        self.closing = threading.Event()
         self.token = "secret"
         self.directory = str(directory)
         certificate = certificates.make(directory)
@@ -43,6 +45,7 @@ class PodApi:
         return self
 
     def __exit__(self, *_):
+        self.closing.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -75,6 +78,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         api = self.server.api
         api.asked += 1
+        if api.asked <= api.silent:
+            self.close_connection = True
+            api.closing.wait()
+            return
         status, body = 200, api.pod()
         if self.headers["Authorization"] != f"Bearer {api.token}":
             status = 401

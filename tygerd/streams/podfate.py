@@ -24,8 +24,9 @@ from tygerd import clock
 MAIN = "main"
 """Name of the job's container."""
 
-TIMEOUT = 10.0
-"""Seconds that a request may take."""
+FIRST_TIMEOUT, LONGEST_TIMEOUT = 2.0, 30.0
+"""Seconds that each step of a request may take: doubled each time, with this ceiling. Answers take some
+milliseconds; one that does not come may be of a connection that was lost, and the run's end waits for it."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 """Seconds between looks: doubled each time, with this ceiling."""
@@ -144,13 +145,14 @@ class Own:
         Raises:
             Problem: it will not tell us.
         """
-        pause, refusals, said = FIRST_PAUSE, 0, False
+        pause, timeout, refusals, said = FIRST_PAUSE, FIRST_TIMEOUT, 0, False
         while True:
             try:
-                pod = await trio.to_thread.run_sync(self._look, abandon_on_cancel=True)
+                pod = await trio.to_thread.run_sync(self._look, timeout, abandon_on_cancel=True)
                 if (found := judge(pod, clock.now())) is not None:
                     return found
             except errors.Problem as problem:
+                timeout = min(2 * timeout, LONGEST_TIMEOUT)
                 refusals += problem.kind is not errors.UNAVAILABLE
                 if problem.kind is errors.NOT_FOUND:
                     return Fate(None, "the pod is gone")
@@ -162,7 +164,7 @@ class Own:
             await trio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _look(self) -> Pod:
+    def _look(self, timeout: float) -> Pod:
         """One request. Blocking.
 
         Raises:
@@ -181,7 +183,7 @@ class Own:
             message = f"cannot ask how main ended with what is in {self._directory}: {error}"
             raise errors.Problem(errors.CONFIG, message) from None
         place = f"https://{f'[{host}]' if ':' in host else host}:{port}"
-        connection = http.client.HTTPSConnection(host, int(port), timeout=TIMEOUT, context=trust)
+        connection = http.client.HTTPSConnection(host, int(port), timeout=timeout, context=trust)
         try:
             connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
             answer = connection.getresponse()

@@ -28,9 +28,9 @@ async def test_mains_code(api, own, code):
 
 
 async def test_it_is_known_a_moment_later(api, own, monkeypatch):
-    def look():
+    def look(timeout):
         api.main = 3 if api.asked == 2 else None
-        return podfate.Own._look(own)
+        return podfate.Own._look(own, timeout)
 
     monkeypatch.setattr(own, "_look", look)
     assert await own.fate() == podfate.Fate(3)
@@ -82,6 +82,14 @@ async def test_what_passes_is_waited_for(api, own, caplog):
     assert "cannot ask how main ended: it said 500; trying again" in caplog.text
 
 
+async def test_a_connection_that_was_lost_is_given_up_soon(api, own, monkeypatch):
+    """Another one may answer at once."""
+    monkeypatch.setattr(podfate, "FIRST_TIMEOUT", 0.2)
+    api.main, api.silent = 0, 1
+    assert await own.fate() == podfate.Fate(0)
+    assert api.asked == 2
+
+
 async def test_a_pod_that_is_not_there(api, own):
     api.refusals = [404]
     assert (await own.fate()).gone == "the pod is gone"
@@ -92,10 +100,10 @@ async def test_a_token_is_read_each_time(api, own, monkeypatch):
     api.main, api.token = 0, "fresh"
     place = pathlib.Path(api.directory, "token")
 
-    def look():
+    def look(timeout):
         if api.asked:
             place.write_text("fresh")
-        return podfate.Own._look(own)
+        return podfate.Own._look(own, timeout)
 
     monkeypatch.setattr(own, "_look", look)
     assert await own.fate() == podfate.Fate(0)
