@@ -51,7 +51,14 @@ class MemoryStore:
     async def access(self, id: str, *, writeable: bool) -> access.Access:  # noqa: A002
         return access.Access(access.parse(await self.url(id, writeable=writeable, ttl=timedelta(hours=1))))
 
-    async def url(self, id: str, *, writeable: bool, ttl: timedelta, over_tcp: bool = False) -> str:  # noqa: A002
+    async def url(
+        self,
+        id: str,  # noqa: A002
+        *,
+        writeable: bool,
+        ttl: timedelta,
+        over_tcp: bool = False,  # noqa: ARG002 - it has one form of URL
+    ) -> str:
         self._ask()
         query = f"sp={'rc' if writeable else 'r'}&seconds={ttl.total_seconds():g}"
         return f"{self.traits.endpoint}{id}?{query}"

@@ -57,7 +57,7 @@ def test_our_own_is_made_anew_when_half_of_it_is_gone(tmp_path, name):
 
 def test_a_directory_that_cannot_be_used(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(errors.Problem, match="cannot make a certificate in .*: Not a directory") as caught:
+    with pytest.raises(errors.Problem, match=r"cannot make a certificate in .*: Not a directory") as caught:
         certificates.load_or_create(str(tmp_path / "file" / "keys"), "h")
     assert caught.value.kind is errors.IO_ERROR
 
@@ -94,7 +94,7 @@ def test_what_cannot_be_used(tmp_path, spoil, words):
 
 
 def test_one_for_another_host(tmp_path):
-    with pytest.raises(errors.Problem, match="clients would refuse it: Hostname mismatch, .*'other'"):
+    with pytest.raises(errors.Problem, match=r"clients would refuse it: Hostname mismatch, .*'other'"):
         certificates.read(given(tmp_path, "tyger.example"), "other")
 
 
@@ -119,9 +119,9 @@ def test_old_versions_of_tls_are_refused(tmp_path):
         refusing.start()
         client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         client.load_verify_locations(cadata=found.trusted)
-        with pytest.warns(DeprecationWarning):
-            client.minimum_version = ssl.TLSVersion.TLSv1
-            client.maximum_version = ssl.TLSVersion.TLSv1_1
+        for limit, version in (("minimum", ssl.TLSVersion.TLSv1), ("maximum", ssl.TLSVersion.TLSv1_1)):
+            with pytest.warns(DeprecationWarning, match=version.name):
+                setattr(client, f"{limit}_version", version)
         client.set_ciphers("ALL:@SECLEVEL=0")
         with pytest.raises(ssl.SSLError, match="ALERT_PROTOCOL_VERSION"):
             client.wrap_socket(theirs, server_hostname="localhost")
