@@ -12,8 +12,8 @@ import pytest
 from tests.support import cluster as cluster_support
 from tests.support import pods
 
-PATIENCE = 5
-"""Seconds without another call after which a run's life has no more of them."""
+PATIENCE = 60
+"""Seconds for one life."""
 
 CALLS = "/(pods|secrets|services|statefulsets)"
 """Of a life. That the cluster is there, and what we may do in it, is found out before there is a run."""
@@ -72,7 +72,11 @@ def kill_after(host: pods.Host, calls: int, life: str, *, arrives: bool) -> bool
     """
     host.gate.close_after(calls, arrives=arrives, pattern=CALLS)
     run = begin(host, life)
-    came = host.gate.closed.wait(PATIENCE)
+    deadline = time.monotonic() + PATIENCE
+    while not (came := host.gate.closed.wait(0.05)):
+        assert time.monotonic() < deadline, host.daemon.log
+        if host.show(run)["status"] not in ("Pending", "Running") and f"cluster/{run}" not in host.left():
+            break
     host.daemon.kill()
     host.gate.forget()
     host.daemon.start()
