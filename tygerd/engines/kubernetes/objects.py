@@ -37,6 +37,13 @@ PUMP_GRACE = 86_400
 grace; who ends a pod from here says a shorter one.
 """
 
+DEADLINE_MARGIN = 300
+"""Seconds after a run's deadline that the kubelet ends its pods by itself, for want of a daemon.
+
+Not at the same time: it would leave them the whole of `PUMP_GRACE`, and a kubelet that waits does not listen
+to who says a shorter one.
+"""
+
 MOST_SECONDS = 2**31 - 1
 """The longest time that the API takes for a deadline."""
 
@@ -157,7 +164,7 @@ def _job_pod(job: base.Job, place: Place, number: int, labels: dict[str, str]) -
     annotations = _annotations(job) | ({"tyger-has-socket": "true"} if codespec.sockets else {})
     spec = _pod_spec(codespec, place, job.node_pool, [main], volumes) | {
         "restartPolicy": "Never",
-        "activeDeadlineSeconds": max(1, min(job.timeout_seconds, MOST_SECONDS)),
+        "activeDeadlineSeconds": min(max(1, job.timeout_seconds) + DEADLINE_MARGIN, MOST_SECONDS),
         "serviceAccountName": settings.identities.get(codespec.identity or "", settings.job_service_account),
         "terminationGracePeriodSeconds": PUMP_GRACE if pumped else _grace(settings),
     }

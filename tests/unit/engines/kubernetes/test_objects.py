@@ -39,7 +39,7 @@ def test_the_least_of_runs_is_a_secret_and_a_pod():
         "finalizers": ["tyger.local/status"],
     }
     spec = pod["spec"]
-    assert (spec["restartPolicy"], spec["activeDeadlineSeconds"]) == ("Never", 600)
+    assert (spec["restartPolicy"], spec["activeDeadlineSeconds"]) == ("Never", 900)
     assert (spec["serviceAccountName"], spec["automountServiceAccountToken"]) == ("tyger-job", False)
     assert spec["terminationGracePeriodSeconds"] == 10
     assert "initContainers" not in spec
