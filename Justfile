@@ -19,8 +19,9 @@ test *args: setup-tests check
     @pytest -n 3 --dist worksteal -m "not long" --ignore tests/cluster "$@"
 
 # the tests that take minutes: faults and crashes. Most of them wait, so they run side by side
-test-faults *args: setup-tests
-    @pytest -n 6 --dist worksteal -m long tests/compat tests/conformance tests/crash tests/e2e tests/faults "$@"
+test-faults *args: setup-cluster
+    @tests/cluster/cluster with pytest -n 6 --dist worksteal -m long \
+        tests/cluster tests/compat tests/conformance tests/crash tests/e2e tests/faults "$@"
 
 # a Kubernetes of the tests' own, and what needs one; TYGER_TEST_KUBECONFIG names another (tests/support/cluster.py)
 test-cluster *args: setup-cluster
