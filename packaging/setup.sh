@@ -98,11 +98,9 @@ if [[ $tests && ! -x $venv/docker/usr/sbin/dockerd ]] && ! command -v dockerd >/
     fi
 fi
 
-# What of a Kubernetes Debian has (tests/cluster). Unpacked, too: its containerd would start as a service.
+# What of a Kubernetes Debian has (tests/cluster). Unpacked, too.
 unpacked=()
 if [[ $cluster ]]; then
-    have=$PATH:/usr/sbin:$venv/cluster/usr/bin:$venv/cluster/usr/sbin
-    PATH=$have command -v ctr >/dev/null || unpacked+=(containerd)
     [[ -x /usr/lib/cni/bridge || -x $venv/cluster/usr/lib/cni/bridge ]] || unpacked+=(containernetworking-plugins)
 fi
 if ((${#unpacked[@]})); then
@@ -163,7 +161,7 @@ if [[ $cluster ]]; then
     fi
     log=$venv/kubernetes.log
     if ! tests/cluster/cluster built; then
-        echo "setup: compiling Kubernetes (tests/cluster/programs; once, in some minutes)" >&2
+        echo "setup: compiling Kubernetes (tests/cluster/{programs,containerd}; once, in some minutes)" >&2
         tests/cluster/cluster build >"$log" 2>&1 ||
             echo "setup: skipped: Kubernetes (Go failed; its own words are in $log); the tests that need a cluster are skipped" >&2
     fi
