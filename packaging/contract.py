@@ -170,7 +170,7 @@ VARIABLES: dict[str, str] = dict.fromkeys(
 #
 # Keys are an endpoint, a command or a variable; or one of these, a space and a parameter or a flag.
 
-_SEND = "sent; only the Kubernetes engine has a use for it"
+_POOLS = "in clusters, spelled as it is configured; the other engines ignore it"
 _PARALLEL = "the daemon decides how many requests are under way"
 
 _EXTRA = "extra words are refused"
@@ -236,6 +236,12 @@ DIFFERS: dict[str, str] = {
     "tyger run exec --worker-version": _WORKERS,
     "tyger run exec --worker-replicas": _WORKERS,
     "tyger run exec --pull": _PULL,
+    "tyger run create --node-pool": _POOLS,
+    "tyger run create --cluster": _POOLS,
+    "tyger run create --worker-node-pool": _POOLS,
+    "tyger run exec --node-pool": _POOLS,
+    "tyger run exec --cluster": _POOLS,
+    "tyger run exec --worker-node-pool": _POOLS,
     "tyger run watch": "the end of the stream without a final state is a cut: it asks again",
     "tyger run logs": "a run that is not there is `NotFound`",
     "tyger run logs -f/--follow": "after a broken stream it goes on at exactly the next line",
@@ -262,12 +268,6 @@ NO_EFFECT: dict[str, str] = {
     "tyger buffer read --access-ttl": "the daemon needs no access URL of its own",
     "tyger buffer write -p/--dop": _PARALLEL,
     "tyger buffer write --access-ttl": "the daemon needs no access URL of its own",
-    "tyger run create --node-pool": _SEND,
-    "tyger run create --cluster": _SEND,
-    "tyger run create --worker-node-pool": _SEND,
-    "tyger run exec --node-pool": _SEND,
-    "tyger run exec --cluster": _SEND,
-    "tyger run exec --worker-node-pool": _SEND,
     "tyger run exec --write-dop": _PARALLEL,
     "tyger run exec --read-dop": _PARALLEL,
 }
