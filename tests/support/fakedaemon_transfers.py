@@ -64,9 +64,15 @@ class Transfers:
         self.transfers[body["id"]] = {"id": body["id"], "kind": "write", "buffer": name, "state": "running"}
         try:
             return self._capture(request, buffer)
-        except ConnectionError:  # the client has gone
-            buffer.update(state="failed", reason="the client went away")
+        except ConnectionError:
+            self._client_has_gone(buffer)
             raise
+
+    @staticmethod
+    def _client_has_gone(buffer):
+        """It may have said before how the buffer ends, or that the daemon can do without it."""
+        if not buffer.ended and buffer.state != "spooled":
+            buffer.update(state="failed", reason="the client went away")
 
     def _capture(self, request, buffer):
         send = self._chunked(request, 201)
@@ -81,9 +87,8 @@ class Transfers:
             watched = [request.sock, buffer.nudge] + [reader] * taking
             ready = select.select(watched, [], [], patience)[0]
             patience = None
-            if request.sock in ready:  # the client has gone
-                if buffer.state != "spooled":
-                    buffer.update(state="failed", reason="the client went away")
+            if request.sock in ready:
+                self._client_has_gone(buffer)
                 return None, None, {}
             if buffer.nudge in ready:
                 with contextlib.suppress(BlockingIOError):  # an attachment that is being replaced was quicker

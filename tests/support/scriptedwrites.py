@@ -26,12 +26,18 @@ BUF = access.Access(buffer="buf")
 COMPLETE = {"event": "complete", "bytes": 5, "blocks": 2}
 
 
-def completing(said, *before):
-    """Two scripts: the attachment, and the outcome that lets it end; what was said is put in `said`."""
+def completing(said, *before, to_the_end=False):
+    """Two scripts: the attachment, and the outcome that lets it end; what was said is put in `said`.
+
+    The first takes the pipe `to_the_end` before it says so; else it says so at once.
+    """
     attachments = []
 
     def attachment(connection):
-        events(connection, ATTACHED, *before, {"event": "eof", "bytes": 5})
+        if to_the_end:
+            through(connection, *before)
+        else:
+            events(connection, ATTACHED, *before, {"event": "eof", "bytes": 5})
         # The outcome comes on a connection of its own, which this thread must play first.
         connection.sock = connection.sock.dup()
         attachments.append(connection)

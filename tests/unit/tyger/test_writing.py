@@ -146,14 +146,8 @@ def test_anything_else_is_pumped_through_a_pipe(kind, stop):
 def test_a_read_error_fails_the_buffer_with_the_systems_word(stop):
     fd = os.open("/", os.O_RDONLY)  # reading a directory is an error
     said = []
-    attachment, outcome = scriptedwrites.completing(said)
-
-    def reading(connection):
-        attachment(connection)
-        with os.fdopen(os.dup(connection.fds[0]), "rb") as file:
-            file.read()
-
-    with scripted.Peer(reading, outcome) as peer:
+    attachment, outcome = scriptedwrites.completing(said, to_the_end=True)
+    with scripted.Peer(attachment, outcome) as peer:
         scriptedwrites.write(peer, fd, stop)
     assert said == [{"outcome": "failed", "reason": "cannot read the input: Is a directory"}]
     os.close(fd)
