@@ -42,8 +42,12 @@ class Trouble:
         self._thread.join()
 
     def _make(self) -> None:
+        deck: list[str] = []
         while not self._stop.wait(self._chance.uniform(0.05, 0.6)):
-            what = self._chance.choice(["all", "all", "all", "streams", "podman", "daemon"])
+            if not deck:  # so that each comes in its turn, however few there are
+                deck = ["all", "all", "all", "streams", "podman", "daemon"]
+                self._chance.shuffle(deck)
+            what = deck.pop()
             self.made[what] += 1
             match what:
                 case "all":
