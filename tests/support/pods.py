@@ -192,9 +192,14 @@ class Host:
             assert session.post(f"http://tyger/runs/{run}/cancel?{V}").ok
 
     def log(self, run: int) -> list[str]:
-        """A run's log, line by line."""
-        with self.session() as session:
-            return session.get(f"http://tyger/runs/{run}/logs?{V}").text.splitlines()
+        """A run's log, line by line.
+
+        By a command, which waits to the end; a session leaves a stream that is quiet for a moment, as this
+        one is while a daemon that has just started takes its runs up.
+        """
+        done = self.commands.run("run", "logs", run)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode().splitlines()
 
     def logged(self, run: int, text: str) -> None:
         """Until a run has logged a line with this end."""
