@@ -135,3 +135,28 @@ def until(process: subprocess.Popen[bytes], text: bytes) -> bytes:
 def run_of(process: subprocess.Popen[bytes]) -> int:
     """The ID of the run that a `run exec` has created."""
     return int(until(process, b"Run created").rpartition(b"runId=")[2])
+
+
+class Logs:
+    """For what has `commands`: the logs of its runs, as they grow."""
+
+    commands: Commands
+
+    def logged(self, run: int, text: str) -> None:
+        """Until a run has logged a line with this end."""
+        with self.following(run) as follower:
+            assert follower.stdout is not None
+            for line in follower.stdout:
+                if line.decode().rstrip().endswith(text):
+                    return
+        raise AssertionError(f"run {run} never said {text!r}: {self.commands.show(run)}")
+
+    @contextlib.contextmanager
+    def following(self, run: int) -> Iterator[subprocess.Popen[bytes]]:
+        """`run logs --follow`, ended with the block."""
+        process = self.commands.start("run", "logs", run, "--follow")
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()

@@ -32,7 +32,7 @@ def names(containers: list[dict[str, Any]]) -> list[str]:
     return sorted(name for entry in found for name in ([entry] if isinstance(entry, str) else entry))
 
 
-class Host:
+class Host(commands_support.Logs):
     """A daemon, commands against it, and the Podman behind it."""
 
     def __init__(self, it: daemon.Daemon, podman: podman_support.Podman) -> None:
@@ -78,25 +78,6 @@ class Host:
         """A run's log, line by line, without prefixes."""
         text = self.commands.run("run", "logs", run).stdout.decode()
         return [line.rpartition("] ")[2] for line in text.splitlines()]
-
-    def logged(self, run: int, text: str) -> None:
-        """Until a run has logged a line with this end."""
-        with self.following(run) as follower:
-            assert follower.stdout is not None
-            for line in follower.stdout:
-                if line.decode().rstrip().endswith(text):
-                    return
-        raise AssertionError(f"run {run} never said {text!r}: {self.commands.show(run)}")
-
-    @contextlib.contextmanager
-    def following(self, run: int) -> Iterator[Any]:
-        """`run logs --follow`, ended with the block."""
-        process = self.commands.start("run", "logs", run, "--follow")
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait()
 
     def containers(self) -> list[str]:
         """The names of all containers of this daemon's runs, whether they run or not."""

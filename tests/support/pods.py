@@ -131,7 +131,7 @@ class Witness:
                 self.ended.setdefault(metadata["name"], time.monotonic())
 
 
-class Host:
+class Host(commands_support.Logs):
     """A daemon, commands against it, and the cluster behind it."""
 
     def __init__(
@@ -200,25 +200,6 @@ class Host:
         done = self.commands.run("run", "logs", run)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode().splitlines()
-
-    def logged(self, run: int, text: str) -> None:
-        """Until a run has logged a line with this end."""
-        with self.following(run) as follower:
-            assert follower.stdout is not None
-            for line in follower.stdout:
-                if line.decode().rstrip().endswith(text):
-                    return
-        raise AssertionError(f"run {run} never said {text!r}: {self.show(run)}")
-
-    @contextlib.contextmanager
-    def following(self, run: int) -> Iterator[Any]:
-        """`run logs --follow`, ended with the block."""
-        process = self.commands.start("run", "logs", run, "--follow")
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait()
 
     def ends(self, run: int, status: str = "Succeeded", reason: str = "") -> dict[str, Any]:
         """Until it has ended, in this way."""
