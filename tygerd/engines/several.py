@@ -14,6 +14,9 @@ import trio
 from tyger import errors
 from tygerd.engines import base
 
+UNCONFIGURED = {"kubernetes": "the table [engine.kubernetes] of tygerd.toml"}
+"""Engines that are there only once something is configured, and what."""
+
 AUTO = "auto"
 """What asks for a choice among the engines, by what the run needs."""
 
@@ -43,9 +46,10 @@ class Engines:
             return list(self._users.values())
         if (engine := self._users.get(wanted)) is None:
             names = ", ".join(f"'{known}'" for known in (AUTO, *self._users))
-            raise errors.Problem(
-                errors.INVALID_INPUT, f"Unknown engine '{wanted}'. Valid options are: {names}."
-            )
+            said = f"Unknown engine '{wanted}'"
+            if wanted in UNCONFIGURED:
+                said = f"The engine '{wanted}' is not configured: it needs {UNCONFIGURED[wanted]}"
+            raise errors.Problem(errors.INVALID_INPUT, f"{said}. Valid options are: {names}.")
         return [engine]
 
     async def traits(self) -> base.Traits:

@@ -72,6 +72,15 @@ def test_an_engine_that_is_none(made):
     assert caught.value.message == "Unknown engine 'system'. Valid options are: 'auto', 'first', 'second'."
 
 
+def test_an_engine_that_is_not_configured(made):
+    with pytest.raises(errors.Problem) as caught:
+        together(made).offered("kubernetes")
+    assert caught.value.message == (
+        "The engine 'kubernetes' is not configured: it needs the table [engine.kubernetes] of tygerd.toml."
+        " Valid options are: 'auto', 'first', 'second'."
+    )
+
+
 async def test_what_can_be_run_at_present(made):
     made["first"].traits = base.Traits("first", gpu=True)
     made["second"].traits = base.Traits("second", sockets=True)
