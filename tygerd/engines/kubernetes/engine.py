@@ -236,10 +236,12 @@ class KubernetesEngine:
 @contextlib.contextmanager
 def _disk() -> Iterator[None]:
     """Say in a line what is wrong with our own files."""
+    problem: errors.Problem | None = None
     try:
         yield
     except* OSError as group:
-        error = making.first(group)
-        raise errors.Problem(errors.IO_ERROR, f"cannot keep the run's files: {error}") from error
+        problem = errors.Problem(errors.IO_ERROR, f"cannot keep the run's files: {making.first(group)}")
     except* ValueError as group:
-        raise errors.Problem(errors.CORRUPT, str(making.first(group))) from group
+        problem = errors.Problem(errors.CORRUPT, str(making.first(group)))
+    if problem is not None:
+        raise problem

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import trio
 
-from tygerd.engines.kubernetes import api, refusals
+from tygerd.engines.kubernetes import api, making, refusals
 
 ADVICE = (
     "apply packaging/kubernetes/base to the cluster, or give its rights to whom the kubeconfig stands for"
@@ -48,13 +48,16 @@ async def lacking(cluster: api.Api) -> str | None:
         if not await _may(cluster, namespace, right, verb):
             refused.setdefault(right.resource, []).append(verb)
 
+    trouble: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
             for right in REQUIRED:
                 for verb in right.verbs:
                     nursery.start_soon(ask, right, verb)
     except* refusals.Trouble as group:
-        raise _first(group) from None
+        trouble = making.first(group)
+    if trouble is not None:
+        raise trouble
     if not refused:
         return None
     words = ", ".join(
@@ -78,10 +81,3 @@ async def _may(cluster: api.Api, namespace: str, right: Right, verb: str) -> boo
         }
     )
     return bool(answer.get("status", {}).get("allowed"))
-
-
-def _first(group: BaseExceptionGroup[refusals.Trouble]) -> BaseException:
-    found: BaseException = group
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    return found
