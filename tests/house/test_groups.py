@@ -9,7 +9,7 @@ from tests.house import sources
 
 @pytest.mark.parametrize("name", sources.modules())
 def test_nothing_is_raised_among_the_handlers_of_a_group(name):
-    """Before Python 3.11.4 (gh-103590) what an `except*` raises comes out in a group: raise it behind them."""
+    """Before Python 3.11.4 (gh-103590) what an `except*` raises comes out in a group: raise it behind."""
     for tried in ast.walk(sources.modules()[name].tree):
         if isinstance(tried, ast.TryStar):
             for handler in tried.handlers:
