@@ -29,7 +29,9 @@ NETWORK = {"nfs", "nfs4", "cifs", "smb3"}
 
 
 PATIENCE = 15
-"""Seconds that a new daemon waits for one that said it is leaving: requests may take a while to finish."""
+"""Seconds that a new daemon waits for one that said it is leaving: requests may take a while to finish.
+
+As long for a lock whose daemon has ended."""
 
 _LEAVING = "leaving"
 
@@ -205,13 +207,15 @@ def _lock(fd: int, path: str) -> None:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder, _, leaving = os.pread(fd, 40, 0).decode("ascii", "replace").strip().partition(" ")
-            if leaving != _LEAVING or not _ended(holder, deadline):
+            if not _ended(holder, deadline if leaving == _LEAVING else 0) or time.monotonic() > deadline:
                 socket = paths.recorded_socket(path)
                 where = f"; it listens on {socket}: name that with --socket, or end it" if socket else ""
                 raise errors.Problem(
                     errors.CONFIG,
                     f"another daemon (process {holder or 'unknown'}) uses the state directory {path}{where}",
                 ) from None
+            # A daemon that was killed while it started a program leaves a child with the lock, until its exec
+            time.sleep(0.01)
         else:
             _write_holder(fd)
             return
@@ -223,13 +227,15 @@ def _write_holder(fd: int, *more: str) -> None:
 
 
 def _ended(process: str, deadline: float) -> bool:
-    """Wait for a process to end; False when it has not by then."""
+    """Whether a process has ended; waits for that until `deadline`, on the clock of `time.monotonic`.
+
+    True, too, for one that nobody can look for: the holder has not written its number yet, or that is one of
+    another pid namespace.
+    """
     try:
         watched = os.pidfd_open(int(process))
     except (OSError, ValueError):
-        # It has, or its number is one of another pid namespace; the lock will tell.
-        time.sleep(0.01)
-        return time.monotonic() < deadline
+        return True
     try:
         return bool(select.select([watched], [], [], max(0, deadline - time.monotonic()))[0])
     finally:

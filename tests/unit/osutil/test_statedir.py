@@ -77,6 +77,44 @@ def test_a_daemon_that_is_leaving_is_waited_for(tmp_path):
             opening.result(statedir.PATIENCE).close()
 
 
+FORKED = """
+import os, sys
+from tygerd.osutil import statedir
+state = statedir.StateDirectory.open(sys.argv[1])
+if os.fork():
+    os._exit(0)
+print("forked", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_what_a_killed_daemon_was_starting_is_waited_for(tmp_path):
+    """A child has the lock, too, until it is another program: a daemon may be killed just then."""
+    with subprocess.Popen(
+        [sys.executable, "-c", FORKED, tmp_path],
+        env={"PYTHONPATH": str(daemon.ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as killed:
+        assert killed.stdout.readline() == b"forked\n"
+        assert killed.wait() == 0
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            opening = pool.submit(statedir.StateDirectory.open, str(tmp_path))
+            with pytest.raises(TimeoutError):
+                opening.result(0.05)
+            killed.stdin.close()
+            opening.result(statedir.PATIENCE).close()
+
+
+def test_a_lock_that_nobody_names_is_refused_in_time(tmp_path, monkeypatch):
+    """As one of a daemon in another pid namespace: its number says nothing here."""
+    monkeypatch.setattr(statedir, "PATIENCE", 0.05)
+    state = statedir.StateDirectory.open(str(tmp_path))
+    (tmp_path / "lock").write_text("")
+    assert "(process unknown)" in refusal(tmp_path).message
+    state.close()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("2\n", "is of version 2 and this tygerd knows 1"), ("", "no version"), ("x", "no version")],
