@@ -1,5 +1,7 @@
 """What all tests share: a Podman, the closing summary of what was skipped, and a collection in half the time.
 
+Hypothesis makes the same examples in each run, and minds no time; `--hypothesis-profile=search` makes others.
+
 A test module that was skipped as a whole usually means that the machine lacks something (ffmpeg,
 bubblewrap). Such a run must not look like a complete one, so these modules stand in the last lines.
 """
@@ -11,12 +13,21 @@ import pathlib
 from collections import defaultdict
 from collections.abc import Generator, Iterator
 
+import hypothesis
 import pytest
 import trio
 
 from tests.support import podman as podman_support
 from tygerd import enginesettings
 from tygerd.engines.container import link
+
+hypothesis.settings.register_profile(
+    "search", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.register_profile(
+    "tests", hypothesis.settings.get_profile("search"), derandomize=True, database=None
+)
+hypothesis.settings.load_profile("tests")  # a test's result is that of its code, not of chance or of the load
 
 
 @pytest.fixture(scope="session")
