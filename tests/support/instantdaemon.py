@@ -41,8 +41,10 @@ class InstantEngine:
         await trio.sleep_forever()
 
     async def start(self, job):
-        with open(self._path(job.run), "w") as file:
+        draft = self._path(job.run) + ".new"
+        with open(draft, "w") as file:
             file.write(job.codespec.image)
+        os.rename(draft, self._path(job.run))  # a daemon that is killed here has started it whole, or not
 
     async def knows(self, run):
         return os.path.exists(self._path(run))
