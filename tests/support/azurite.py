@@ -39,7 +39,7 @@ KEY = base64.b64encode(
 ).decode()
 
 PATIENCE = 120
-"""Seconds until it listens: two on a quiet machine, more than thirty were seen on a busy one."""
+"""Seconds until it listens, or has ended: two on a quiet machine, more than thirty were seen on a busy one."""
 
 LISTENS = re.compile(rb"successfully listens on https?://[\d.]+:(\d+)")
 
@@ -172,7 +172,7 @@ class Azurite:
     def _end(self, how: str) -> None:
         if self._process is not None:
             getattr(self._process, how)()
-            self._process.wait(daemon.PATIENCE)
+            self._process.wait(PATIENCE)
             self._process = None
 
 

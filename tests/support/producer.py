@@ -23,6 +23,9 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 PIECE = 256 * 1024
 
+PIPE = 64 * 1024
+"""Bytes that a pipe takes which nobody reads."""
+
 
 class Made(NamedTuple):
     """What a program here reports: how many bytes went through it, and their SHA-256."""
@@ -90,6 +93,8 @@ def _write(seed: int, size: int, rate: float | None) -> Made:
                 sent += count
                 view = view[count:]
             if rate is not None:  # on time again after it had to wait, as a recorder with a buffer is
+                if sent - len(data) <= PIPE:  # who begins to read late does not find a part of it past
+                    began = max(began, time.monotonic() - sent / rate)
                 time.sleep(max(0.0, began + sent / rate - time.monotonic()))
     except BrokenPipeError:
         ended = "broken pipe"
