@@ -39,7 +39,7 @@ KEY = base64.b64encode(
 ).decode()
 
 PATIENCE = 120
-"""Seconds until it listens, or has ended: two on a quiet machine, more than thirty were seen on a busy one."""
+"""Seconds until it listens, or has ended: two on a quiet machine, more than 30 were seen on a busy one."""
 
 LISTENS = re.compile(rb"successfully listens on https?://[\d.]+:(\d+)")
 

@@ -26,7 +26,7 @@ from tests.support import daemon, producer
 from tyger import client
 
 PATIENCE = 120.0
-"""Seconds for anything that does not say otherwise: only what hangs takes so long, however busy the machine."""
+"""Seconds for anything that does not say otherwise: only what hangs takes so long, on any machine."""
 
 
 class Job:
