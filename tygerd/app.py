@@ -239,18 +239,13 @@ async def _parts(
             announce=news.announce,
         )
         codespec_service = codespecs.Codespecs(catalog)
+        users, former = _engines(
+            where, settings, catalog.installation, buffer_service, relay_service, tcp, networking
+        )
         run_service = runs.Runs(
             catalog,
             several.Engines(
-                _engines(
-                    where,
-                    settings,
-                    catalog.installation,
-                    buffer_service,
-                    relay_service,
-                    tcp,
-                    networking,
-                ),
+                users,
                 copier.CopyEngine(
                     where.state,
                     copying.Copying(
@@ -262,6 +257,7 @@ async def _parts(
                     ).perform,
                     sync=power,
                 ),
+                former=former,
                 use=settings.engine.use,
             ),
             buffers=buffer_service,
@@ -312,14 +308,16 @@ def _engines(
     relay_service: relays.Relays,
     tcp: outside.Outside | None,
     networking: network.Network,
-) -> list[base.Engine]:
-    """Those for what users submit, the preferred first: on this host before elsewhere."""
+) -> tuple[list[base.Engine], list[base.Engine]]:
+    """Those for what users submit, the preferred first: on this host before elsewhere; and former ones."""
     supervisors = spawn.Supervisors()
     every: list[base.Engine] = [
         container.ContainerEngine(where, settings, installation=installation, supervisors=supervisors),
         process.ProcessEngine(where, settings, supervisors),
     ]
-    if settings.engine.kubernetes is not None:
+    former: list[base.Engine] = []
+    is_configured = settings.engine.kubernetes is not None
+    if is_configured or _has_entries(os.path.join(where.state, "cluster")):
         from tygerd.engines.kubernetes import engine as kubernetes  # 30 ms, for daemons that have a cluster
         from tygerd.engines.kubernetes import secrets as pod_secrets
 
@@ -332,12 +330,17 @@ def _engines(
             return azuretransport.transport(networking, url)
 
         urls = pod_secrets.AccessUrls(sign, (lambda: None) if tcp is None else tcp.trusted)
-        every.append(
-            kubernetes.KubernetesEngine(
-                where, settings, installation=installation, urls=urls, ends=relay_service, entra=entra
-            )
-        )
-    return every
+        make = kubernetes.KubernetesEngine if is_configured else kubernetes.Former
+        made = make(where, settings, installation=installation, urls=urls, ends=relay_service, entra=entra)
+        (every if is_configured else former).append(made)
+    return every, former
+
+
+def _has_entries(directory: str) -> bool:
+    try:
+        return bool(os.listdir(directory))
+    except OSError:
+        return False
 
 
 def _listen(where: paths.Paths, settings: config.Config) -> listener.Listener:

@@ -13,6 +13,7 @@ from tygerd.engines import base
 class FakeEngine:
     """`fetch`: what is said of images, which never come then.
 
+    `out_of_reach`: why it cannot go on with a run, nor begin one.
     `jobs` are those that were started, `ends` how they ended; `cancelled` and `removed` what was asked."""
 
     def __init__(self, directory: str) -> None:
@@ -30,6 +31,7 @@ class FakeEngine:
         self.refused_images: set[str] = set()
         self.refused: errors.Problem | None = None
         self.start_problem: errors.Problem | None = None
+        self.out_of_reach: str | None = None
         self.hold_start: trio.Event | None = None
         self.fetch: list[str] | None = None
         self.unfetchable: errors.Problem | None = None
@@ -61,6 +63,8 @@ class FakeEngine:
     async def start(self, job):
         if self.hold_start is not None:
             await self.hold_start.wait()
+        if self.out_of_reach is not None:
+            raise base.OutOfReach(self.out_of_reach)
         if self.start_problem is not None:
             raise self.start_problem
         assert job.run not in self.jobs, "started twice"
@@ -76,6 +80,8 @@ class FakeEngine:
     async def follow(self, run, report):
         if run not in self.jobs:
             raise base.NeverStarted
+        if self.out_of_reach is not None:
+            raise base.OutOfReach(self.out_of_reach)
         while True:
             event = self._event
             if (end := self.ends.get(run)) is not None:

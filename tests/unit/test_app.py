@@ -8,10 +8,11 @@ import signal
 import socket
 import stat
 import subprocess
+import time
 
 import pytest
 
-from tests.support import daemon
+from tests.support import apiserver, daemon
 from tyger import errors
 
 
@@ -35,9 +36,13 @@ class Connection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def get(it, path):
+def get(it, path, body=None):
+    """Of what is there; with a body, POST."""
     connection = Connection(it.socket)
-    connection.request("GET", path)
+    if body is None:
+        connection.request("GET", path)
+    else:
+        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
     answer = connection.getresponse()
     body = answer.read()
     connection.close()
@@ -127,6 +132,48 @@ def test_it_comes_back_after_a_crash():
         assert os.path.exists(it.socket)
         it.start()
         assert get(it, "/healthcheck")[0] == 200
+
+
+def test_runs_in_a_cluster_that_is_not_configured_any_more_wait_for_it():
+    body = {"job": {"codespec": {"kind": "job", "image": "x"}}}
+    with apiserver.ApiServer() as cluster, daemon.daemon() as it:
+        cluster.answers["GET /version"] = {"gitVersion": "v1"}
+        reviews = "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        cluster.answers[reviews] = {"status": {"allowed": True}}
+        kubeconfig = {
+            "clusters": [{"name": "c", "cluster": {"server": cluster.url}}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "namespace": "runs"}}],
+            "current-context": "x",
+        }
+        it.path.joinpath("kubeconfig").write_text(json.dumps(kubeconfig))
+        with_cluster = f"[engine.kubernetes]\nkubeconfig = '{it.path}/kubeconfig'\n"
+        # The cluster does not take the run yet.
+        cluster.answers["POST /api/v1/namespaces/runs/secrets"] = apiserver.status(503, "not now")
+        configure(it, with_cluster)
+        status, made = get(it, "/runs?api-version=1.0&engine=kubernetes", body)
+        assert status == 201, made
+        configure(it, "")
+        reason = "its engine kubernetes is not in the configuration"
+        assert until(it, lambda run: reason in run.get("statusReason", ""))["status"] == "Pending"
+        cluster.answers["POST /api/v1/namespaces/runs/secrets"] = apiserver.status(403, "never")
+        configure(it, with_cluster)
+        assert "never" in until(it, lambda run: run["status"] == "Failed")["statusReason"]
+
+
+def configure(it, text):
+    """Start it again with this configuration."""
+    it.stop()
+    it.path.joinpath("tygerd.toml").write_text(text)
+    it.start()
+
+
+def until(it, holds):
+    """The first run, once this is so of it."""
+    deadline = time.monotonic() + daemon.PATIENCE
+    while not holds(run := json.loads(get(it, "/runs/1?api-version=1.0")[1])):
+        assert time.monotonic() < deadline, run
+        time.sleep(0.01)
+    return run
 
 
 def test_a_removed_socket_is_bound_again():

@@ -133,6 +133,10 @@ class NeverStarted(Exception):  # noqa: N818 - a fact, not a failure
     """The engine knows nothing of this run: `start` was not called, or was cut before it had any effect."""
 
 
+class OutOfReach(Exception):  # noqa: N818 - a fact, not a failure
+    """A run cannot be asked about with the configuration as it is, in words; another may have it go on."""
+
+
 Report = Callable[[Observation], Awaitable[None]]
 
 Progress = Callable[[str], Awaitable[None]]
@@ -186,6 +190,7 @@ class Engine(Protocol):
 
         Raises:
             Problem: it could not be started, and never will be.
+            OutOfReach: not by this daemon.
         """
         ...
 
@@ -205,6 +210,7 @@ class Engine(Protocol):
 
         Raises:
             NeverStarted: there is nothing to follow.
+            OutOfReach: not by this daemon.
         """
         ...
 

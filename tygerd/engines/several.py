@@ -21,15 +21,28 @@ AUTO = "auto"
 """What asks for a choice among the engines, by what the run needs."""
 
 
+def absent(name: str) -> base.OutOfReach:
+    """Why runs of an engine that is not configured do not go on."""
+    return base.OutOfReach(f"its engine {name} is not in the configuration: it needs {UNCONFIGURED[name]}")
+
+
 class Engines:
     """The methods of `base.Engine` that are about a run, each for the engine that has it.
 
     `users` are the engines for what users submit, the preferred first; `use` names the one that is used
-    where a run says nothing, or is `auto`.
+    where a run says nothing, or is `auto`. `former` are engines that get no run any more, and have some.
     """
 
-    def __init__(self, users: Sequence[base.Engine], system: base.Engine, *, use: str = AUTO) -> None:
+    def __init__(
+        self,
+        users: Sequence[base.Engine],
+        system: base.Engine,
+        *,
+        former: Sequence[base.Engine] = (),
+        use: str = AUTO,
+    ) -> None:
         self._users = {engine.traits.name: engine for engine in users}
+        self._former = former
         self._system = system
         self._use = use
 
@@ -70,7 +83,7 @@ class Engines:
         """See `base.Engine`."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self._system.run)
-            for engine in self._users.values():
+            for engine in (*self._users.values(), *self._former):
                 await nursery.start(engine.run)
             task_status.started()
 
@@ -80,6 +93,8 @@ class Engines:
             await self._system.start(job)
             return
         if (engine := self._users.get(job.engine)) is None:
+            if job.engine in UNCONFIGURED:
+                raise absent(job.engine)
             raise errors.Problem(
                 errors.INTERNAL, f"this daemon has no engine '{job.engine}', which the run was created for"
             )
@@ -107,5 +122,5 @@ class Engines:
 
     def _of(self, run: int) -> base.Engine:
         """The engine that has the run; where none has it any of the users', for each says the same of it."""
-        everyone = [*self._users.values(), self._system]
+        everyone = [*self._users.values(), self._system, *self._former]
         return next((engine for engine in everyone if engine.has(run)), everyone[0])

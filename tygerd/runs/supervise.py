@@ -3,13 +3,15 @@
 Theory of operation. Every step can be repeated, and a starting daemon repeats from the top for each run that
 is not final: start the job unless the engine knows it; follow it; fail the outputs that it left unfinished;
 record the end; archive the log; let the engine forget; mark the run final. The row alone decides where a run
-stands.
+stands. One that its engine cannot be asked about, as that was taken out of the configuration, stays as it is
+until its time is over: the next daemon may know its engine again.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+from typing import Literal
 
 import sqlalchemy as sa
 import trio
@@ -83,7 +85,11 @@ class Caretaker:
                 changes = {"status": seen.status, "status_reason": seen.reason}
                 if seen.finished_at is not None:
                     changes["finished_at"] = seen.finished_at
-            elif seen.status == row.status == "Pending" and seen.reason != row.status_reason:
+            elif (
+                seen.status == row.status
+                and not states.is_terminal(row.status)
+                and seen.reason != row.status_reason
+            ):
                 changes = {"status_reason": seen.reason}  # what it waits for
             # Of what has ended nothing changes: whoever saw the end, and its ETag, has seen all of it.
             if seen.started_at is not None and row.started_at is None and not states.is_terminal(row.status):
@@ -127,13 +133,28 @@ class Caretaker:
             if (await self._row(run_id)).status == "Canceled":
                 await self._engine.cancel(run_id, row.status_reason or "Canceled by user")
             return await self._engine.follow(run_id, report)
+        except base.OutOfReach as why:
+            return await self._outlast(run_id, str(why), bells)
         except base.NeverStarted:
             reason = "the run was never started" if row.status == "Pending" else "the engine lost the run"
         except errors.Problem as problem:
             reason = problem.message
-        outputs = tuple(job_of(row).outputs)
-        now = units.to_micros(clock.now())
-        return base.Observation(status="Failed", reason=reason, finished_at=now, incomplete=outputs)
+        return _given_up(row, "Failed", reason)
+
+    async def _outlast(self, run_id: int, why: str, bells: live.Live) -> base.Observation:
+        """Have a run say why nothing becomes of it, until its time is over; what is then its end."""
+        while True:
+            news = bells.changed.next()
+            row = await self._row(run_id)
+            left = (job_of(row).deadline - units.to_micros(clock.now())) / 1e6
+            if row.status == "Pending" and left <= 0:
+                return _given_up(row, "Canceled", f"{TIMED_OUT_PENDING}: {why}")
+            if left <= 0 or (row.status == "Canceled" and not await self._engine.knows(run_id)):
+                return _given_up(row, "Failed", f"nobody knows how it ended: {why}")
+            status: Literal["Pending", "Running"] = "Pending" if row.status == "Pending" else "Running"
+            await self.record(run_id, base.Observation(status=status, reason=why), bells)
+            with trio.move_on_after(left):
+                await news.wait()
 
     async def _start_unless_known(self, row: queries.RunRow) -> base.Observation | None:
         """Start it, unless its time is over before that; what became of it then."""
@@ -149,11 +170,7 @@ class Caretaker:
         if await self._engine.knows(row.id):  # cut in the middle: it is followed to its end
             await self._engine.cancel(row.id, TIMED_OUT_PENDING)
             return None
-        now = units.to_micros(clock.now())
-        outputs = tuple(job.outputs)
-        return base.Observation(
-            status="Canceled", reason=TIMED_OUT_PENDING, finished_at=now, incomplete=outputs
-        )
+        return _given_up(row, "Canceled", TIMED_OUT_PENDING)
 
     async def _fail_outputs(self, row: queries.RunRow, end: base.Observation) -> errors.Problem | None:
         """No output of a failed run passes for whole; a transfer that is still open ends by itself.
@@ -230,6 +247,13 @@ def job_of(row: queries.RunRow) -> base.Job:
         node_pool=run.job.node_pool,
         access_ttl=access_ttl.total_seconds(),
     )
+
+
+def _given_up(row: queries.RunRow, status: Literal["Failed", "Canceled"], reason: str) -> base.Observation:
+    """The end of a run that no engine tells of."""
+    now = units.to_micros(clock.now())
+    outputs = tuple(job_of(row).outputs)
+    return base.Observation(status=status, reason=reason, finished_at=now, incomplete=outputs)
 
 
 def _why(row: queries.RunRow) -> str:

@@ -47,6 +47,22 @@ async def test_each_has_its_own(made):
         nursery.cancel_scope.cancel()
 
 
+async def test_an_engine_that_is_none_any_more_keeps_its_runs(made):
+    every = several.Engines([made["first"]], made["system"], former=[made["second"]])
+    await made["second"].start(job(2, "second"))
+    assert every.log_path(2) == made["second"].log_path(2)
+    assert await every.knows(2)
+    with pytest.raises(errors.Problem, match="Unknown engine 'second'"):
+        every.offered("second")
+
+
+async def test_a_run_for_an_engine_that_is_not_configured(made):
+    with pytest.raises(
+        base.OutOfReach, match=r"^its engine kubernetes is not in the configuration: it needs"
+    ):
+        await together(made).start(job(1, "kubernetes"))
+
+
 async def test_a_run_of_an_engine_that_is_gone(made):
     with pytest.raises(errors.Problem, match="no engine 'third', which the run was created for"):
         await together(made).start(job(1, "third"))

@@ -83,6 +83,67 @@ async def test_a_running_job_that_the_engine_has_lost(shop):
     assert (await shop.store.open(last.job.buffers["out"])).end() == "failed"
 
 
+@pytest.mark.parametrize("status", ["Pending", "Running"])
+async def test_a_run_whose_engine_is_not_configured_waits_for_it(shop, status):
+    run_id = await left_behind(shop, status)
+    shop.engine.jobs[run_id] = job(run_id)
+    shop.engine.out_of_reach = "its engine is not there"
+    async with shop.open() as runs:
+        assert await waiting(runs, run_id) == (status, "its engine is not there")
+        assert (await shop.store.open((await runs.get(run_id)).job.buffers["out"])).end() is None
+    shop.engine.out_of_reach = None
+    async with shop.open() as runs:
+        shop.engine.begin(run_id)
+        with trio.fail_after(30):
+            while (await row(shop, run_id)).status_reason is not None:
+                await trio.lowlevel.checkpoint()
+        shop.engine.end(run_id)
+        await ended(runs, run_id, "Succeeded")
+
+
+@pytest.mark.parametrize(
+    ("status", "end", "reason"),
+    [
+        ("Pending", "Canceled", "Run exceeded its timeout while pending: its engine is not there"),
+        ("Running", "Failed", "nobody knows how it ended: its engine is not there"),
+    ],
+)
+async def test_a_run_whose_engine_does_not_come_back_in_its_time(shop, status, end, reason):
+    run_id = await left_behind(shop, status, created_at=0)
+    shop.engine.jobs[run_id] = job(run_id)
+    shop.engine.out_of_reach = "its engine is not there"
+    async with shop.open() as runs:
+        last = await ended(runs, run_id, end)
+    assert (last.status_reason, shop.engine.removed) == (reason, [run_id])
+    assert (await shop.store.open(last.job.buffers["out"])).end() == "failed"
+
+
+async def test_a_run_that_is_cancelled_while_its_engine_is_not_configured(shop):
+    """One that was not started is over at once, another when the engine is back."""
+    shop.engine.out_of_reach = "its engine is not there"
+    unstarted, started = [await left_behind(shop, "Pending") for _ in range(2)]
+    shop.engine.jobs[started] = job(started)
+    async with shop.open() as runs:
+        for run_id in (unstarted, started):
+            await waiting(runs, run_id)
+            await runs.cancel(run_id)
+        with trio.fail_after(30):
+            while not (await row(shop, unstarted)).final:
+                await trio.lowlevel.checkpoint()
+    assert (await row(shop, started)).final is False
+    shop.engine.out_of_reach = None
+    async with shop.open() as runs:
+        await ended(runs, started, "Canceled")
+
+
+async def waiting(runs, run_id):
+    """The status and the reason of a run, once it says why nothing becomes of it."""
+    with trio.fail_after(30):
+        while (run := await runs.get(run_id)).status_reason is None:
+            await trio.lowlevel.checkpoint()
+    return run.status, run.status_reason
+
+
 async def test_a_cancellation_that_never_reached_the_engine(shop):
     run_id = await left_behind(shop, "Canceled", status_reason="Canceled by user")
     shop.engine.jobs[run_id] = job(run_id)

@@ -16,7 +16,7 @@ import trio
 
 from tyger import errors, model, paths
 from tygerd import config, enginesettings
-from tygerd.engines import base
+from tygerd.engines import base, several
 from tygerd.engines.kubernetes import (
     access,
     api,
@@ -154,30 +154,35 @@ class KubernetesEngine:
         with _disk():
             record, end = await trio.to_thread.run_sync(lambda: (directory.record(), directory.end()))
         if end is None:
-            tools = life.Tools(
-                self._api,
-                self._reflector,
-                await trio.to_thread.run_sync(self._place),
-                self._urls,
-                self._turns,
-                self._ends,
-            )
-            if record.namespace != tools.place.namespace:
-                raise errors.Problem(
-                    errors.CONFIG,
-                    f"its pods are in the namespace {record.namespace}, and the configuration says"
-                    f" {tools.place.namespace} now",
-                )
-            living = self._lives[run] = life.Life(tools, directory, record, report)
-            try:
-                with _disk():
-                    end = await living.to_its_end()
-            finally:
-                if self._lives.get(run) is living:
-                    del self._lives[run]
+            end = await self._see_to_its_end(directory, record, report)
         if self._nursery is not None:
             self._nursery.start_soon(self._clean, run)
         return end
+
+    async def _see_to_its_end(
+        self, directory: rundir.RunDirectory, record: rundir.Record, report: base.Report
+    ) -> base.Observation:
+        run = record.job.run
+        tools = life.Tools(
+            self._api,
+            self._reflector,
+            await trio.to_thread.run_sync(self._place),
+            self._urls,
+            self._turns,
+            self._ends,
+        )
+        if record.namespace != tools.place.namespace:
+            raise base.OutOfReach(
+                f"its pods are in the namespace {record.namespace}, and the configuration says"
+                f" {tools.place.namespace} now"
+            )
+        living = self._lives[run] = life.Life(tools, directory, record, report)
+        try:
+            with _disk():
+                return await living.to_its_end()
+        finally:
+            if self._lives.get(run) is living:
+                del self._lives[run]
 
     async def cancel(self, run: int, reason: str) -> None:
         """See `base.Engine`."""
@@ -231,6 +236,23 @@ class KubernetesEngine:
     def _place(self) -> objects.Place:
         """What all objects depend on. Blocks."""
         return objects.Place(self._installation, self._access.namespace, self._settings)
+
+
+class Former(KubernetesEngine):
+    """The engine of a daemon whose configuration names no cluster any more: its runs wait for its return.
+
+    What they have there then is found again, or swept where the run has ended meanwhile.
+    """
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """See `base.Engine`."""
+        task_status.started()
+
+    async def _see_to_its_end(self, *_: object) -> base.Observation:
+        raise several.absent("kubernetes")
+
+    async def _clean(self, run: int) -> None:
+        """See `sweep`."""
 
 
 @contextlib.contextmanager

@@ -24,9 +24,9 @@ def make(cluster, tmp_path, monkeypatch):
     """An engine; each is another daemon's. Its reflector is the fake cluster's own."""
     monkeypatch.setattr(watch, "Reflector", lambda *_: cluster.reflector)
 
-    def made(text="[engine.kubernetes]\nnamespace = 'ns'\ncancel_grace = 1\n"):
+    def made(text="[engine.kubernetes]\nnamespace = 'ns'\ncancel_grace = 1\n", kind=engine.KubernetesEngine):
         places = paths.Paths(system=False, socket="/s", state=str(tmp_path), config="/c")
-        return engine.KubernetesEngine(
+        return kind(
             places,
             config.parse(text),
             installation=pods.INSTALLATION,
@@ -138,8 +138,25 @@ async def test_a_run_that_never_got_into_the_cluster_needs_none(make, cluster):
 
 async def test_another_namespace_is_not_looked_into(make):
     await make().start(pods.job())
-    with pytest.raises(errors.Problem, match="its pods are in the namespace ns, and"):
+    with pytest.raises(base.OutOfReach, match="its pods are in the namespace ns, and"):
         await make("[engine.kubernetes]\nnamespace = 'other'\n").follow(7, nothing)
+
+
+async def test_a_daemon_without_a_cluster_keeps_the_runs_there(make, cluster):
+    """They go on, or are cancelled, once it is configured again."""
+    await make().start(pods.job(created_at=test_life.now()))
+    former = make("", engine.Former)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(former.run)
+        assert (await former.knows(7), former.has(7)) == (True, True)
+        with pytest.raises(base.OutOfReach, match="its engine kubernetes is not in the configuration"):
+            await former.follow(7, nothing)
+        await former.cancel(7, "Canceled by user")
+    end = await make().follow(7, nothing)
+    assert (end.status, end.reason) == ("Canceled", "Canceled by user")
+    assert await former.follow(7, nothing) == end
+    await former.remove(7)
+    assert (former.has(7), cluster.calls) == (False, [])
 
 
 async def test_a_record_that_is_broken_is_said_in_a_line(make, tmp_path):
