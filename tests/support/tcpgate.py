@@ -23,7 +23,10 @@ class Gate:
 
     def __init__(self, kubeconfig: str, directory: pathlib.Path) -> None:
         said = yaml.safe_load(pathlib.Path(kubeconfig).read_text())
-        server = urllib.parse.urlsplit(said["clusters"][0]["cluster"]["server"])
+        contexts = {each["name"]: each["context"] for each in said["contexts"]}
+        clusters = {each["name"]: each["cluster"] for each in said["clusters"]}
+        target = clusters[contexts[said["current-context"]]["cluster"]]
+        server = urllib.parse.urlsplit(target["server"])
         assert server.hostname is not None
         self._upstream = (server.hostname, server.port or 443)
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -31,9 +34,8 @@ class Gate:
         self._lock = threading.Lock()
         self._closed = False
         self.passed = 0
-        for each in said["clusters"]:
-            each["cluster"]["server"] = f"https://127.0.0.1:{self._listening.getsockname()[1]}"
-            each["cluster"]["tls-server-name"] = server.hostname
+        target["server"] = f"https://127.0.0.1:{self._listening.getsockname()[1]}"
+        target["tls-server-name"] = target.get("tls-server-name", server.hostname)
         self.kubeconfig = str(directory / "gated-kubeconfig")
         pathlib.Path(self.kubeconfig).write_text(yaml.safe_dump(said))
         self._thread = threading.Thread(target=self._accept, daemon=True)

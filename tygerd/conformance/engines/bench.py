@@ -30,6 +30,8 @@ class Bench(Protocol):
     """One that it can't."""
     starts_within: int
     """Seconds in which a job has surely begun to run, also on a busy machine."""
+    tells_streams: bool
+    """Whether a log says which lines were standard error; not every cluster can."""
 
     def next_run(self) -> int:
         """A run id that was never used."""
