@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import hashlib
+import itertools
 import os
 import pathlib
 import re
@@ -18,7 +19,8 @@ import pytest
 from tests.support import daemon as daemons
 from tests.support import tlspeer, unixrequests
 
-PATIENCE = 30
+PATIENCE = 120
+"""Seconds that only what hangs takes."""
 
 
 class Site:
@@ -89,20 +91,40 @@ class Site:
 CONNECTIONS = 64
 SHARE = CONNECTIONS // 4
 
+CONFIG = f"""
+[daemon]
+stop_deadline = {10 * PATIENCE}
+[store]
+block_size = 65536
+[store.local]
+listen = "127.0.0.1:0"
+connections = {CONNECTIONS}
+"""
+
 
 @pytest.fixture
 def site():
-    text = (
-        f'[store]\nblock_size = 65536\n[store.local]\nlisten = "127.0.0.1:0"\nconnections = {CONNECTIONS}\n'
-    )
-    with daemons.daemon(config=text) as made:
+    with daemons.daemon(config=CONFIG) as made:
         yield Site(made)
         assert "incident" not in made.log
         assert '"level": "critical"' not in made.log
 
 
 def descriptors(site):
-    return len(os.listdir(f"/proc/{site.daemon.pid}/fd"))
+    """How many there are, without those of the catalog: each thread of its pool has its own."""
+    found = 0
+    for entry in pathlib.Path(f"/proc/{site.daemon.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found += "catalog.sqlite3" not in os.readlink(entry)
+    return found
+
+
+def until(predicate):
+    """Wait for what nothing tells."""
+    deadline = time.monotonic() + PATIENCE
+    while not predicate():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
 
 
 def until_closed(sock):
@@ -121,14 +143,20 @@ HALF_A_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 @pytest.mark.parametrize("said", [SILENT, HALF_A_HELLO], ids=["silent", "half a hello"])
 def test_connections_that_say_nothing(site, said):
     """They take neither descriptors nor places: who asks for something is served."""
+
+    def closed():
+        figures = site.figures()
+        return figures["closedForOthersTotal"] + figures["turnedAwayTotal"]
+
     before = descriptors(site)
     with contextlib.ExitStack() as stack:
         for number in range(5 * CONNECTIONS):
-            stack.enter_context(site.dial(number % 8)).sendall(said)
+            with contextlib.suppress(ConnectionError):  # it may be closed already
+                stack.enter_context(site.dial(number % 8)).sendall(said)
         assert site.is_well()
         assert site.figures()["connections"] <= CONNECTIONS
         assert descriptors(site) <= before + CONNECTIONS + 10
-        assert site.figures()["closedForOthersTotal"] + site.figures()["turnedAwayTotal"] >= 4 * CONNECTIONS
+        until(lambda: closed() >= 4 * CONNECTIONS)
     assert site.is_well()
 
 
@@ -140,7 +168,7 @@ def forged_signature(url: str) -> str:
 def test_requests_that_never_end(site):
     with contextlib.ExitStack() as stack:
         for number in range(CONNECTIONS + 8):
-            with contextlib.suppress(ConnectionResetError, ssl.SSLEOFError):
+            with contextlib.suppress(ConnectionError, ssl.SSLError):  # closed for another
                 stack.enter_context(site.connect(number % 8)).sendall(b"GET /containers/x HTTP/1.1\r\nA: ")
         assert site.is_well()
 
@@ -153,14 +181,12 @@ def test_one_address_has_its_share_and_no_more(site):
         for _ in range(SHARE):
             held = stack.enter_context(site.connect())
             held.sendall(begun)
-        while len(staged(site)) < SHARE:  # all are under way
-            time.sleep(0.01)
+        until(lambda: len(staged(site)) == SHARE)  # all are under way
         with site.dial() as refused:
             assert until_closed(refused) == b""
         assert site.is_well()
         assert site.figures()["turnedAwayTotal"] == 1
-    while staged(site):  # they are gone, and so is what they sent
-        time.sleep(0.01)
+    until(lambda: not staged(site))  # they are gone, and so is what they sent
     assert site.is_well()
 
 
@@ -198,10 +224,14 @@ def test_forged_signatures_one_after_the_other(site):
 
 def test_a_flood_of_connections(site):
     """The address is turned away after so many, and slowly let in again."""
-    for _ in range(20 * SHARE):
-        with contextlib.suppress(OSError):
-            site.connect().close()
-    assert site.figures()["turnedAwayTotal"] > 0
+
+    def flood():
+        for _ in range(20 * SHARE):
+            with contextlib.suppress(OSError):
+                site.dial().close()
+        return site.figures()["turnedAwayTotal"] > 0
+
+    until(flood)  # a busy machine may be too slow to be one at once
     assert site.is_well()
 
 
@@ -240,12 +270,17 @@ def test_no_descriptor_is_left(site):
     """Whoever has some keeps them; once there are some again everything goes on."""
     pid = site.daemon.pid
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (descriptors(site) + 4, before[1]))
+    highest = max(int(name) for name in os.listdir(f"/proc/{pid}/fd"))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + 4, before[1]))
     with contextlib.ExitStack() as stack:
-        for _ in range(8):
-            stack.enter_context(site.dial())
-        while "cannot accept a connection: Too many open files" not in site.daemon.log:
-            time.sleep(0.01)
+
+        numbers = itertools.cycle(range(4))
+
+        def refused():
+            stack.enter_context(site.dial(next(numbers)))  # until no number is left, of those in between too
+            return "cannot accept a connection: Too many open files" in site.daemon.log
+
+        until(refused)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
     assert site.is_well()
 
@@ -255,10 +290,8 @@ def test_strangers_do_not_keep_a_daemon_from_stopping(site):
         for number in range(8):
             stack.enter_context(site.dial(number)).sendall(HALF_A_HELLO)
             stack.enter_context(site.connect(number)).sendall(b"GET")
-        began = time.monotonic()
         os.kill(site.daemon.pid, signal.SIGTERM)
-        assert site.daemon.process.wait(PATIENCE) == 0
-        assert time.monotonic() - began < 4
+        assert site.daemon.process.wait(PATIENCE) == 0  # a tenth of what a request may take to finish
 
 
 def test_a_block_that_is_damaged_on_its_way(site):
