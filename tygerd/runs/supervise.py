@@ -56,6 +56,7 @@ class Caretaker:
         self._log_directory = log_directory
         self._retry = retry
         self._sync = sync
+        self._recording = trio.CapacityLimiter(1)
 
     async def look_after(self, run_id: int, bells: live.Live) -> None:
         """Do what is left to do for a run; returns when it is final. Cancelled, it can be repeated."""
@@ -105,7 +106,9 @@ class Caretaker:
             queries.set_run_state(connection, run_id, **changes)
             return _existing(connection, run_id), True
 
-        row, changed = await self._catalog.write(apply)
+        # One at a time: a thousand runs may have news at once, and who submits another must not wait for all.
+        async with self._recording:
+            row, changed = await self._catalog.write(apply)
         if changed:
             bells.changed.ring()
         return row

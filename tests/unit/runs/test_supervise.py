@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import pytest
 import trio
@@ -134,6 +135,44 @@ async def test_a_run_that_is_cancelled_while_its_engine_is_not_configured(shop):
     shop.engine.out_of_reach = None
     async with shop.open() as runs:
         await ended(runs, started, "Canceled")
+
+
+async def test_news_of_many_runs_keep_no_other_write_waiting(shop):
+    several_runs = [await left_behind(shop) for _ in range(20)]
+    shop.engine.jobs |= {run_id: job(run_id) for run_id in several_runs}
+    held, release = threading.Event(), threading.Event()
+
+    def hold(_):
+        held.set()
+        assert release.wait(60)
+
+    def said(connection):
+        return [queries.get_run(connection, run_id).status_reason for run_id in several_runs]
+
+    def tell(reason):
+        for run_id in several_runs:
+            shop.engine.tell(run_id, "Pending", reason=reason)
+
+    seen = []
+
+    async def look():
+        seen.extend(await shop.catalog.write(said))
+
+    tell("old")
+    async with shop.open(), trio.open_nursery() as nursery:
+        with trio.fail_after(30):
+            while set(await shop.catalog.read(said)) != {"old"}:
+                await trio.lowlevel.checkpoint()
+        nursery.start_soon(shop.catalog.write, hold)
+        try:
+            await trio.to_thread.run_sync(held.wait, 60)
+            tell("news")
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(look)
+            await trio.testing.wait_all_tasks_blocked()
+        finally:
+            release.set()
+    assert seen.count("news") <= 1
 
 
 async def waiting(runs, run_id):

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import msgspec
 import trio
 
 from tyger import errors, model, paths
@@ -34,6 +35,10 @@ from tygerd.engines.kubernetes import (
 
 GONE_SECONDS = 30.0
 """Beyond the grace, for pods to be gone: a node that is away has not heard that they are to go."""
+
+PROBING_CONNECTIONS = 4
+"""Requests of the probe that are under way at a time, beside all others: whoever submits a run waits for it,
+and must not stand behind a thousand pods that are being created."""
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +74,8 @@ class KubernetesEngine:
         self._turns = trio.Semaphore(self._settings.active_runs)
         self._lives: dict[int, life.Life] = {}
         self._cleaning: dict[int, trio.Lock] = {}
-        self._probe = probing.Probe(self._api)
+        apart = msgspec.structs.replace(self._settings, connections=PROBING_CONNECTIONS)
+        self._probe = probing.Probe(reach(self._access, apart))
         self._nursery: trio.Nursery | None = None
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import trio
 
@@ -9,7 +11,7 @@ from tests.unit.engines.kubernetes import fakecluster, pods, test_life
 from tyger import errors, model, paths
 from tygerd import config
 from tygerd.engines import base
-from tygerd.engines.kubernetes import engine, refusals, secrets, watch
+from tygerd.engines.kubernetes import api, engine, probing, refusals, secrets, watch
 
 JOB0 = test_life.JOB0
 
@@ -81,6 +83,47 @@ async def test_a_cluster_that_does_not_let_us_in(make, cluster):
         with pytest.raises(errors.Problem, match=r"who are you\?"):
             await made.check(model.JobCodespec(image="i"))
         assert await made.unavailable() == "who are you?"
+        nursery.cancel_scope.cancel()
+
+
+async def test_whether_the_cluster_is_there_is_found_out_while_all_requests_are_taken(
+    server, configure, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(probing, "FIRST_SECONDS", 60.0)
+    asked, answer = threading.Event(), threading.Event()
+
+    def hold(_):
+        asked.set()
+        assert answer.wait(60)
+        return {}
+
+    server.answers["POST /api/v1/namespaces/runs/secrets"] = hold
+    server.answers["GET /version"] = {"gitVersion": "v1"}
+    reviews = "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    server.answers[reviews] = {"status": {"allowed": True}}
+    apis = []
+
+    def reach(*arguments):
+        apis.append(api.Api(*arguments))
+        return apis[-1]
+
+    text = f"[engine.kubernetes]\nkubeconfig = '{configure({'token': 'good'})}'\nconnections = 1\n"
+    made = engine.KubernetesEngine(
+        paths.Paths(system=False, socket="/s", state=str(tmp_path), config="/c"),
+        config.parse(text),
+        installation=pods.INSTALLATION,
+        urls=secrets.AccessUrls(test_life.sign),
+        environ={},
+        reach=reach,
+    )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(apis[0].create, {"kind": "Secret", "metadata": {"name": "s"}})
+        await trio.to_thread.run_sync(asked.wait, 60)
+        await nursery.start(made.run)
+        try:
+            assert await made.unavailable() is None
+        finally:
+            answer.set()
         nursery.cancel_scope.cancel()
 
 
