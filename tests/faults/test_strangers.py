@@ -273,7 +273,6 @@ def test_no_descriptor_is_left(site):
     highest = max(int(name) for name in os.listdir(f"/proc/{pid}/fd"))
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + 4, before[1]))
     with contextlib.ExitStack() as stack:
-
         numbers = itertools.cycle(range(4))
 
         def refused():
