@@ -65,14 +65,14 @@ def test_a_write(streams):
         if number in plan:
             die(streams.daemon, plan[number])
     writing.process.stdin.close()
-    assert writing.wait(120) == 0, writing.said
-    assert streams.read(buffer, 1).finish(120).sha256 == producer.digest(1, GIB)
+    assert writing.wait(600) == 0, writing.said
+    assert streams.read(buffer, 1).finish(600).sha256 == producer.digest(1, GIB)
 
 
 def test_a_read(streams):
     plan = deaths(random.Random(2))
     buffer = streams.buffer()
-    streams.write(buffer, 2, GIB).finish(120)
+    streams.write(buffer, 2, GIB).finish(600)
     reading = streams.start("buffer", "read", buffer, stdout=subprocess.PIPE)
     digest = hashlib.sha256()
     for number in range(PIECES):
@@ -104,6 +104,6 @@ def test_through_ephemeral_buffers_and_a_job(tmp_path):
             if number in plan:
                 die(it, plan[number])
         run.process.stdin.close()
-        assert run.wait(120) == 0, run.said
+        assert run.wait(600) == 0, run.said
         reading.join()
     assert digest.hexdigest() == producer.digest(3, GIB)

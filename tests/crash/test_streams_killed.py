@@ -29,7 +29,7 @@ def tyger(it, *arguments, **options):
 
 def output(it, *arguments):
     return subprocess.run(
-        [*daemon.TYGER, *arguments], env=it.env, check=True, stdout=subprocess.PIPE, timeout=60
+        [*daemon.TYGER, *arguments], env=it.env, check=True, stdout=subprocess.PIPE, timeout=daemon.PATIENCE
     ).stdout
 
 
@@ -51,10 +51,10 @@ def test_a_write_survives_every_kill(running, seed):
             if number in deaths:
                 running.restart()
         writing.stdin.close()
-        assert writing.wait(60) == 0
+        assert writing.wait(daemon.PATIENCE) == 0
     with tyger(running, "buffer", "read", buffer, stdout=subprocess.PIPE) as reading:
         read = hashlib.file_digest(reading.stdout, "sha256")
-        assert reading.wait(60) == 0
+        assert reading.wait(daemon.PATIENCE) == 0
     assert read.hexdigest() == digest.hexdigest()
 
 
@@ -67,7 +67,7 @@ def test_a_read_survives_every_kill(running):
         env=running.env,
         input=data,
         check=True,
-        timeout=60,
+        timeout=daemon.PATIENCE,
     )
     got = bytearray()
     with tyger(running, "buffer", "read", buffer, stdout=subprocess.PIPE) as reading:
@@ -76,7 +76,7 @@ def test_a_read_survives_every_kill(running):
                 got += reading.stdout.read1(death - len(got))
             running.restart()
         got += reading.stdout.read()
-        assert reading.wait(60) == 0
+        assert reading.wait(daemon.PATIENCE) == 0
     assert got == data
 
 
@@ -96,9 +96,9 @@ def test_a_reader_beside_the_writer_survives_too(running):
             if start % (10 * PIECE) == 0:
                 running.restart()
         writing.stdin.close()
-        assert writing.wait(60) == 0
+        assert writing.wait(daemon.PATIENCE) == 0
         assert reading.stdout.read() == b""
-        assert reading.wait(60) == 0
+        assert reading.wait(daemon.PATIENCE) == 0
     assert got == data
 
 
@@ -122,7 +122,7 @@ def test_a_client_killed_with_its_daemon_leaves_a_failed_buffer(running):
         env=running.env,
         check=False,
         capture_output=True,
-        timeout=60,
+        timeout=daemon.PATIENCE,
     )
     assert done.stdout == b"some"
     assert done.returncode == 74
@@ -141,7 +141,7 @@ def test_a_killed_client_leaves_a_failed_buffer_and_the_producer_a_broken_pipe(r
             writing.kill()
             writing.wait()
             assert b"permanently failed" in reading.stderr.read()
-            assert reading.wait(60) == 74
+            assert reading.wait(daemon.PATIENCE) == 74
         with pytest.raises(BrokenPipeError):
             while True:
                 writing.stdin.write(b"more")

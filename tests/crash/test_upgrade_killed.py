@@ -38,7 +38,7 @@ def test_an_upgrade_that_is_killed_is_done_again(tmp_path, revision):
         env=os.environ | {"PYTHONPATH": str(daemon.ROOT)},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -1,10 +1,12 @@
-"""Accounts, keys, URLs and containers that are wrong: one line with the server's reason, and quickly."""
+"""Accounts, keys, URLs and containers that are wrong: one line with the server's reason, and no patience.
+
+What is waited for is waited for a day, so that whatever ends within a test was not.
+"""
 
 import base64
 import contextlib
 import re
 import signal
-import time
 
 import pytest
 
@@ -23,16 +25,13 @@ def cloud(azurite):
         yield made
 
 
-def refused(streams, arguments, code, *said, seconds=10.0, **options):
-    """A command that fails with this exit code and these words, without output, within so many seconds."""
-    began = time.monotonic()
+def refused(streams, arguments, code, *said, **options):
+    """A command that fails with this exit code and these words, without output."""
     done = streams.run(*arguments, **options)
-    took = time.monotonic() - began
     assert (done.returncode, done.stdout) == (code, b""), done.stderr.decode()
     line = complaint(done)
     for words in said:
         assert words in line
-    assert took < seconds
     return line
 
 
@@ -75,7 +74,7 @@ def test_a_host_that_does_not_exist(azurite):
         return re.sub(r"http://127.0.0.1:\d+", "http://no-such-host.invalid", text)
 
     with configured(azurite, change) as streams:
-        refused(streams, ["buffer", "create"], 69, "no-such-host.invalid", seconds=20)
+        refused(streams, ["buffer", "create"], 69, "no-such-host.invalid")
 
 
 def test_a_port_where_nobody_listens(azurite):
@@ -83,7 +82,7 @@ def test_a_port_where_nobody_listens(azurite):
         return re.sub(r"127.0.0.1:\d+", "127.0.0.1:1", text)
 
     with configured(azurite, change) as streams:
-        refused(streams, ["buffer", "create"], 69, "127.0.0.1:1", "refused", seconds=20)
+        refused(streams, ["buffer", "create"], 69, "127.0.0.1:1", "refused")
 
 
 def test_a_key_file_that_is_missing_or_no_key(azurite, tmp_path):
@@ -94,11 +93,9 @@ def test_a_key_file_that_is_missing_or_no_key(azurite, tmp_path):
     for path in (none, bad):
         text = re.sub('key_file = "[^"]*"', f'key_file = "{path}"', clouds.config(azurite, 1))
         with daemon.daemon(config=text, start=False) as it, streaming.streaming(it) as streams:
-            began = time.monotonic()
             job = streams._job([*it.command(), "--log-format", "human"])
-            assert job.wait(30) == 78
+            assert job.wait() == 78
             assert str(path) in complaint(job.said.encode())
-            assert time.monotonic() - began < 10
 
 
 def test_a_location_that_is_not_configured(cloud):
@@ -140,10 +137,10 @@ def test_a_container_that_vanishes_in_mid_stream(make_cloud):
     reading = streams.read(buffer, 1)
     streams.wait_transfer(buffer, lambda transfer: transfer["shipped"] > MIB)
     clouds.client(cloud.azurite).delete_container(buffer)
-    code, said = writing.fail(30)
+    code, said = writing.fail()
     assert (code, "the buffer does not exist" in said) == (66, True)
     assert writing.producer.wait() == 1
-    code, said, _ = reading.fail(30)
+    code, said, _ = reading.fail()
     assert (code, "the buffer does not exist" in said) == (66, True)
 
 
@@ -184,9 +181,9 @@ def test_a_url_of_nobody(cloud):
     url = re.sub(r"127.0.0.1:\d+", "127.0.0.1:1", cloud.url(cloud.streams.buffer()))
     for verb in ("read", "write"):
         waiting = cloud.streams.start("buffer", verb, url)
-        assert "Connection refused (127.0.0.1:1)" in waiting.wait_said("Transfer waits", 10)
+        assert "Connection refused (127.0.0.1:1)" in waiting.wait_said("Transfer waits")
         waiting.process.terminate()
-        assert waiting.wait(10) == 128 + signal.SIGTERM
+        assert waiting.wait() == 128 + signal.SIGTERM
 
 
 # --- containers that are no buffers ----------------------------------------------------------------------
@@ -226,4 +223,4 @@ def test_an_end_marker_that_is_none(cloud):
     target = clouds.client(cloud.azurite)
     target.get_blob_client(buffer, ".bufferstart").upload_blob(b'{"version":"0.3.0"}')
     target.get_blob_client(buffer, ".bufferend").upload_blob(b"gibberish")
-    refused(cloud.streams, ["buffer", "read", buffer], 74, ".bufferend", seconds=15)
+    refused(cloud.streams, ["buffer", "read", buffer], 74, ".bufferend")

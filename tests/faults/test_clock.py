@@ -142,12 +142,14 @@ def test_while_the_network_is_away(site, jump):
     """Waiting is counted by another clock: it neither ends early nor lasts an hour longer."""
     streams = site.streams
     buffer = streams.buffer()
-    writing = streams.write(buffer, 1, 8 * MIB, rate=4 * MIB)
+    site.proxy.throttle(up=MIB)  # or all of it would be there before the network goes
+    writing = streams.write(buffer, 1, 8 * MIB)
     streams.wait_transfer(buffer, lambda transfer: transfer["shipped"] > 0)
     site.proxy.refuse()
     streams.wait_transfer(buffer, lambda transfer: "offline" in (transfer.get("waiting") or ""))
     site.daemon.clock.set(jump)
     assert writing.producer.wait() == 0
+    site.proxy.throttle()
     site.proxy.restore()
     made = writing.finish()
     assert streams.read(buffer, 1).finish() == made

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support import containers, enginegate
+from tests.support import containers, daemon, enginegate
 from tests.support import podman as podman_support
 
 
@@ -67,7 +67,7 @@ def feed(host: containers.Host, run: int, source: str, *disturb: Callable[[], ob
         disturbance()
     process.stdin.write("".join(f"{line}\n" for line in LINES[len(disturb) * part :]).encode())
     process.stdin.close()
-    assert process.wait(60) == 0
+    assert process.wait(daemon.PATIENCE) == 0
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
@@ -104,7 +104,7 @@ def test_a_run_that_is_cancelled_while_the_service_is_away(host, engine):
     host.logged(run, "up")
     engine.kill()
     cancelling = host.commands.start("run", "cancel", run)
-    assert cancelling.wait(60) == 0
+    assert cancelling.wait(daemon.PATIENCE) == 0
     engine.start()
     assert host.commands.ended(run)["status"] == "Canceled"
     host.clean()

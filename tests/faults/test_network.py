@@ -7,6 +7,7 @@ import pytest
 from tests.support import azurite as azurites
 from tests.support import cloud as clouds
 from tests.support import faultproxy_faults as faults
+from tests.support import streaming
 
 MIB = 1 << 20
 
@@ -34,16 +35,19 @@ def test_a_cut_while_data_keep_coming(cloud, how, seconds):
     getattr(cloud.proxy, how)()
     before = streams.transfer(buffer)["bytes"]
     # All that a cut of this length brings is taken in while it lasts.
-    taken = before + rate * (seconds - 2)
-    there = streams.wait_transfer(buffer, lambda transfer: transfer["bytes"] >= taken, seconds=seconds + 30)
+    taken = min(size, before + rate * (seconds - 2))
+    words = ("offline since ", cloud.proxy.place) if how == "refuse" else ("",)
+
+    def lasts(transfer):
+        waiting = transfer.get("waiting") or ""
+        return transfer["bytes"] >= taken and all(word in waiting for word in words)
+
+    there = streams.wait_transfer(buffer, lasts, seconds=seconds + streaming.PATIENCE)
     assert shipped(there) <= before + MIB
-    if how == "refuse":
-        assert there["waiting"].startswith("offline since ")
-        assert cloud.proxy.place in there["waiting"]
     cloud.proxy.restore()
-    made = writing.finish(seconds + 90)
+    made = writing.finish(seconds + streaming.PATIENCE)
     assert made.bytes == size
-    assert reading.finish(seconds + 90) == made
+    assert reading.finish(seconds + streaming.PATIENCE) == made
 
 
 @pytest.mark.long
@@ -55,11 +59,11 @@ def test_azurite_stopped_and_started(make_cloud, tmp_path):
         reading = streams.read(buffer, 1)
         streams.wait_transfer(buffer, lambda transfer: shipped(transfer) > 0)
         server.stop()
-        before = streams.transfer(buffer)["bytes"]
-        streams.wait_transfer(buffer, lambda transfer: transfer["bytes"] > before + 4 * MIB)
+        taken = min(16 * MIB, streams.transfer(buffer)["bytes"] + 4 * MIB)  # stopping it may take its time
+        streams.wait_transfer(buffer, lambda transfer: transfer["bytes"] >= taken)
         server.start()
-        made = writing.finish(90)
-        assert reading.finish(90) == made
+        made = writing.finish()
+        assert reading.finish() == made
 
 
 @pytest.mark.parametrize("how", ["refuse", "blackhole"])
@@ -75,7 +79,7 @@ def test_the_network_is_away_before_a_read_begins(cloud, how):
     else:
         cloud.proxy.wait(lambda: cloud.proxy.count("GET"))
     cloud.proxy.restore()
-    assert reading.finish(90) == made
+    assert reading.finish() == made
 
 
 def test_the_network_is_away_before_a_write_begins(cloud):
@@ -83,10 +87,10 @@ def test_the_network_is_away_before_a_write_begins(cloud):
     buffer = cloud.streams.buffer()
     cloud.proxy.refuse()
     writing = cloud.streams.write(buffer, 1, 8 * MIB)
-    assert writing.producer.wait(30) == 0
+    assert writing.producer.wait() == 0
     cloud.streams.wait_transfer(buffer, lambda transfer: "offline since" in (transfer.get("waiting") or ""))
     cloud.proxy.restore()
-    made = writing.finish(90)
+    made = writing.finish()
     assert cloud.streams.read(buffer, 1).finish() == made
 
 
@@ -100,8 +104,8 @@ def test_connections_that_break_anywhere(site):
     site.proxy.fault(faults.half_close(down=1000), "GET", "00/000")
     site.proxy.fault(faults.half_close(up=1000), "PUT", "00/001")
     buffer = site.streams.buffer()
-    made = site.streams.write(buffer, 1, 25 * clouds.BLOCK).finish(90)
-    assert site.streams.read(buffer, 1).finish(90) == made
+    made = site.streams.write(buffer, 1, 25 * clouds.BLOCK).finish()
+    assert site.streams.read(buffer, 1).finish() == made
 
 
 def test_all_connections_reset_again_and_again(site):
@@ -112,8 +116,8 @@ def test_all_connections_reset_again_and_again(site):
         least = number * 2 * MIB
         site.streams.wait_transfer(buffer, lambda transfer, least=least: transfer["bytes"] >= least)
         site.proxy.cut()
-    made = writing.finish(90)
-    assert reading.finish(90) == made
+    made = writing.finish()
+    assert reading.finish() == made
 
 
 @pytest.mark.parametrize("fault", [faults.shorten(7), faults.delay(1.5), faults.throttle(up=1e6, down=1e6)])

@@ -1,7 +1,6 @@
 """Parts of a stream, over a network that breaks, and patience that ends."""
 
 import subprocess
-import time
 
 import pytest
 
@@ -61,7 +60,9 @@ def test_the_daemon_killed_within_a_part(cloud):
     for _ in range(3):
         wanted = len(got) + 2 * clouds.BLOCK
         while len(got) < wanted:
-            got += reading.process.stdout.read1(wanted - len(got))
+            piece = reading.process.stdout.read1(wanted - len(got))
+            assert piece, reading.said
+            got += piece
         cloud.daemon.restart()
     got += reading.process.stdout.read()
     assert reading.wait() == 0, reading.said
@@ -78,7 +79,5 @@ def test_patience_with_a_daemon_that_stays_away(cloud, verb):
         waiting = cloud.streams.start("buffer", "read", buffer, "--retry-for", "1s", stdout=subprocess.PIPE)
     cloud.streams.wait_transfer(buffer, lambda _: True, kind=verb)
     cloud.daemon.kill()
-    began = time.monotonic()
-    assert waiting.wait(30) == 69
-    assert time.monotonic() - began < 15
+    assert waiting.wait() == 69  # without it, it waits for ever
     assert "daemon" in waiting.said

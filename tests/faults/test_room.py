@@ -27,7 +27,7 @@ def test_the_spool_is_full(make_cloud):
     assert writing.producer.process.poll() is None
     assert "the spool is full" in streams.run("status").stdout.decode()
     cloud.proxy.restore()
-    made = writing.finish(90)
+    made = writing.finish()
     assert streams.read(buffer, 1).finish() == made
 
 
@@ -43,7 +43,7 @@ def test_the_limit_is_for_all_together(make_cloud):
     assert taken <= 6 * MIB + 3 * clouds.BLOCK
     cloud.proxy.restore()
     for seed, (buffer, writing) in enumerate(zip(buffers, writings, strict=True)):
-        made = writing.finish(120)
+        made = writing.finish()
         assert streams.read(buffer, seed).finish() == made
 
 
@@ -75,7 +75,7 @@ def test_the_disk_is_full(on_a_small_disk):
     # What is in the spool leaves it even now.
     cloud.proxy.wait(lambda: cloud.proxy.count("PUT", "00/*", status=201) > 20)
     filler.unlink()
-    made = writing.finish(90)
+    made = writing.finish()
     assert streams.read(buffer, 1).finish() == made
 
 
@@ -91,5 +91,5 @@ def test_the_daemon_is_killed_while_the_disk_is_full(on_a_small_disk):
     cloud.proxy.restore()
     filler.unlink()
     cloud.daemon.start()
-    made = writing.finish(90)
+    made = writing.finish()
     assert streams.read(buffer, 1).finish() == made

@@ -27,6 +27,7 @@ def test_a_run_over_kills_and_cuts(make_cloud, tmp_path):
         if number % 8 == 7:
             while received < sent - 4 * MIB:  # streams are at work in both directions
                 data = executing.process.stdout.read1(MIB)
+                assert data, executing.said
                 reading.update(data)
                 received += len(data)
         if number % 16 == 8:

@@ -27,12 +27,12 @@ def test_a_storm(cloud, refusal):
     writing = cloud.streams.write(buffer, 1, SIZE)
     cloud.proxy.wait(lambda: len(storm.met) >= 16)
     cloud.proxy.lift(storm)
-    made = writing.finish(90)
+    made = writing.finish()
     storm = cloud.proxy.fault(refusal, "GET", "00/*", times=None)
     reading = cloud.streams.read(buffer, 1)
     cloud.proxy.wait(lambda: len(storm.met) >= 4)  # it asks for more once it has had a first block
     cloud.proxy.lift(storm)
-    assert reading.finish(90) == made
+    assert reading.finish() == made
 
 
 def test_retry_after_is_obeyed(cloud):
@@ -57,7 +57,7 @@ def test_what_it_waits_for_is_said(cloud):
     status = cloud.streams.run("status").stdout.decode()
     assert "retrying block 3" in status
     cloud.proxy.lift(storm)
-    made = writing.finish(90)
+    made = writing.finish()
     assert cloud.streams.read(buffer, 1).finish() == made
 
 

@@ -48,7 +48,7 @@ def test_it_progresses_and_nothing_is_sent_twice(azurite):
             (only,) = cloud.proxy.find("PUT", f"00/{number:03X}")
             assert (only.status, only.up) == (201, 4 * MIB)
         assert all(seen.status is not None for seen in cloud.proxy.find("PUT"))
-        assert cloud.streams.read(buffer, 1).finish(120) == made
+        assert cloud.streams.read(buffer, 1).finish() == made
 
 
 def test_a_cable_that_is_pulled(azurite):
@@ -60,8 +60,8 @@ def test_a_cable_that_is_pulled(azurite):
         reading = streams.read(buffer, 1)
         streams.wait_transfer(buffer, lambda transfer: transfer["shipped"] > 0)
         cloud.daemon.link.unplug()
-        before = streams.transfer(buffer)["bytes"]
-        streams.wait_transfer(buffer, lambda transfer: transfer["bytes"] > before + 6 * MIB)
+        taken = min(16 * MIB, streams.transfer(buffer)["bytes"] + 6 * MIB)
+        streams.wait_transfer(buffer, lambda transfer: transfer["bytes"] >= taken)
         cloud.daemon.link.plug()
-        made = writing.finish(120)
-        assert reading.finish(120) == made
+        made = writing.finish()
+        assert reading.finish() == made

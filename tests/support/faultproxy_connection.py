@@ -178,6 +178,7 @@ class Connection:
             await self._client.send(head)
         bodyless = seen.method == "HEAD" or status in {204, 304}
         seen.carried_out = status
+        self._proxy.notify()
         if fault.lose_reply or fault.mute:
             lost = wire.Passage(server, None, faults.Way(), self._link, wire.Rate())
             await lost.message(parsed, bodyless=bodyless)

@@ -7,7 +7,7 @@ import socket
 from tests.support import blobserver
 
 DATA = os.urandom(300_000)
-PATIENCE = 10
+PATIENCE = 120
 
 
 def target(server):

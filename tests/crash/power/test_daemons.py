@@ -101,7 +101,7 @@ def test_a_daemon_names_what_was_lost_and_never_hangs(fast, fate, when):
     with daemon_on(fast, moment, fates, "process") as it:
         done = subprocess.run(
             [*daemon.TYGER, "buffer", "read", powerstory.buffer_of(fast.whole)],
-            env=it.env, check=False, capture_output=True, timeout=20,
+            env=it.env, check=False, capture_output=True, timeout=120,
         )  # fmt: skip
         assert DATA.startswith(done.stdout)
         if done.returncode == 0:

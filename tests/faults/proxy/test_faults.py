@@ -51,11 +51,12 @@ def test_a_lost_reply(server, proxy, client, gently):
 
 @pytest.mark.parametrize(("fault", "carried_out"), [(faults.mute_reply(), 1), (faults.silence(), 0)])
 def test_no_reply_on_a_connection_that_stays(server, proxy, client, fault, carried_out):
-    proxy.fault(fault, "PUT", "00/001")
-    client.connect()
+    planned = proxy.fault(fault, "PUT", "00/001")
+    client.request("PUT", "/containers/buffer1/00/001?sig=good", DATA)
+    proxy.wait(lambda: planned.met and (planned.met[0].carried_out == 201 or not carried_out))
     client.sock.settimeout(0.2)
     with pytest.raises(TimeoutError):
-        client.ask("PUT", "00/001", DATA)
+        client.getresponse()
     assert server.count("PUT", "00/001") == carried_out
 
 
