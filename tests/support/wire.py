@@ -21,7 +21,7 @@ from tygerd import config
 from tygerd.http import connection, messages, receive, router
 
 PEER = messages.Peer(uid=1000, gid=1000, pid=os.getpid())
-PATIENCE = 10
+PATIENCE = 60
 """Seconds until a test gives up."""
 
 

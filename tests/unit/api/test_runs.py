@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 import trio
-import trio.testing
 
 from tests.support import fakeengine, parts, served
 from tyger import errors
@@ -148,7 +147,9 @@ async def test_how_far_the_images_have_come(client, engine):
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(create)
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        with trio.fail_after(60):
+            while not engine.prepared:
+                await trio.lowlevel.checkpoint()
         heard = b""
         async with await trio.open_unix_socket(client.path) as stream:
             await stream.send_all(f"GET /runs/_progress?{V}&key=k HTTP/1.1\r\nHost: x\r\n\r\n".encode())

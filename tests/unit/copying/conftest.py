@@ -64,7 +64,7 @@ class Shop:
         self.source.traits = self.source.traits._replace(endpoint="http://first/")
         self.target.traits = self.target.traits._replace(endpoint="http://second/")
         self.stores = places.Places(local.LocalStore(str(path)), [self.source, self.target])
-        self.remotes = remote.Remotes(network.settings({}), bandwidth=None, deadline=5)
+        self.remotes = remote.Remotes(network.settings({}), bandwidth=None, deadline=60)
         self.path = str(path / "log")
         self.log = journal.Journal(self.path)
 

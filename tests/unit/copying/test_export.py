@@ -10,7 +10,7 @@ from tygerd.stores import retrying
 @pytest.fixture
 def exporter(shop):
     return lambda **options: export.Exporter(
-        shop.catalog, shop.stores, shop.remotes, shop.log, retrying.Policy(deadline=5), **options
+        shop.catalog, shop.stores, shop.remotes, shop.log, retrying.Policy(deadline=60), **options
     )
 
 

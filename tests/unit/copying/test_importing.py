@@ -15,7 +15,7 @@ def importer(shop):
             shop.catalog,
             shop.stores,
             shop.log,
-            retrying.Policy(deadline=5),
+            retrying.Policy(deadline=60),
             announce=lambda kind, name: announced is not None and announced.append((kind, name)),
             **options,
         )

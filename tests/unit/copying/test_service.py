@@ -6,7 +6,7 @@ from tygerd.copying import orders, service
 
 
 async def test_both_ways(shop, source_server, target_server):
-    copying = service.Copying(shop.catalog, shop.stores, shop.remotes, deadline=5)
+    copying = service.Copying(shop.catalog, shop.stores, shop.remotes, deadline=60)
     buffer = ids.new()
     fill(source_server, buffer, [b"x"])
     await shop.add(buffer)
@@ -18,7 +18,7 @@ async def test_both_ways(shop, source_server, target_server):
 
 async def test_few_exports_at_once(shop, source_server, target_server):
     """Each has many connections to this daemon itself, and a user must be left some."""
-    copying = service.Copying(shop.catalog, shop.stores, shop.remotes, deadline=5)
+    copying = service.Copying(shop.catalog, shop.stores, shop.remotes, deadline=60)
     fill(source_server, "b", [b"x"])
     await shop.add("b")
     async with trio.open_nursery() as nursery:

@@ -1,10 +1,8 @@
 """A connection to the small site of `tests.support.site`; every test gives back all descriptors."""
 
-import os
-
 import pytest
 
-from tests.support import site, wire
+from tests.support import leftovers, site, wire
 
 
 @pytest.fixture
@@ -14,11 +12,7 @@ def log():
 
 @pytest.fixture
 async def peer(log):
-    before = open_fds()
+    before = leftovers.descriptors()
     async with wire.serving(site.ROUTES, site_=wire.site(site.ROUTES, site.LIMITS, log)) as it:
         yield it
-    assert open_fds() == before
-
-
-def open_fds():
-    return len(os.listdir("/proc/self/fd"))
+    assert not leftovers.descriptors() - before

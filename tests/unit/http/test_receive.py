@@ -7,6 +7,7 @@ import socket
 import pytest
 import trio
 
+from tests.support import leftovers
 from tyger import errors
 from tygerd.http import messages, receive
 
@@ -28,10 +29,6 @@ async def pair():
 
 def send(sock, data, fds):
     sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
-
-
-def open_fds():
-    return len(os.listdir("/proc/self/fd"))
 
 
 async def test_bytes_and_their_end(pair):
@@ -62,22 +59,24 @@ async def test_descriptors_are_counted_and_taken_in_order(pair):
 
 async def test_too_many_are_closed_and_refused(pair):
     sock, receiver, quota = pair
-    before = open_fds()
+    before = leftovers.descriptors()
     for count, kind in ((3, errors.TRY_AGAIN), (receive.MAX_FDS + 1, errors.BAD_REQUEST)):
         send(sock, b"x", [0] * count)
         with pytest.raises(errors.Problem) as caught:
             await receiver.receive()
         assert caught.value.kind is kind
-        assert (open_fds(), quota.total, receiver.arrived) == (before, 0, 0)
+        assert (quota.total, receiver.arrived) == (0, 0)
+        assert not leftovers.descriptors() - before
 
 
 async def test_what_nobody_takes_is_closed(pair):
     sock, receiver, quota = pair
-    before = open_fds()
+    before = leftovers.descriptors()
     send(sock, b"x", [0, 0])
     await receiver.receive()
     await receiver.aclose()
-    assert (open_fds(), quota.total) == (before, 0)
+    assert quota.total == 0
+    assert not leftovers.descriptors() - before
 
 
 def test_a_quota_is_each_users_own():
