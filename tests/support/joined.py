@@ -10,7 +10,7 @@ import threading
 
 from tygerd.supervisor import ending, sockets
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Fixed:

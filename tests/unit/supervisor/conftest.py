@@ -14,7 +14,29 @@ import pytest
 
 from tests.support import fakedocker, joined, transferdaemon, watched
 from tests.support import podman as podman_support
-from tygerd.supervisor import control, ending, sockets, spec
+from tygerd.supervisor import container, control, ending, sockets, spec
+
+PATIENT = "ending.SETTLE = 60"
+"""For `changed`: how main has ended is waited for as long as a busy machine takes to tell."""
+
+HASTENED = """
+def hastened(honest=supervise.boottime):
+    return honest() + 3600 * os.path.exists(sys.argv[1] + '/later')
+supervise.boottime = hastened
+"""
+"""For `changed`: an hour passes at `Beside.an_hour_passes`."""
+
+
+def changed(statements: str) -> list[str]:
+    """Words in front of a supervisor's own: it runs with something in it replaced."""
+    text = f"""
+import os, runpy, sys
+from tygerd.supervisor import ending, handle, supervise
+sys.argv = sys.argv[-2:]
+{statements}
+runpy.run_module("tygerd.supervisor", run_name="__main__", alter_sys=True)
+"""
+    return [sys.executable, "-c", text]
 
 
 class Beside:
@@ -35,8 +57,13 @@ class Beside:
     def command(self, **message: object) -> None:
         self.sock.sendall(json.dumps(message).encode() + b"\n")
 
+    def an_hour_passes(self) -> None:
+        """By the clock of timeouts of a supervisor that is `HASTENED`."""
+        with open(os.path.join(self.directory, "later"), "w"):
+            self.command(command="state")  # it looks at its clock whenever it wakes
+
     def wait(self) -> spec.Status:
-        assert self.process.wait(30) == 0, self.errors()
+        assert self.process.wait(60) == 0, self.errors()
         status = spec.read_status(self.directory)
         assert status is not None
         return status
@@ -52,7 +79,7 @@ class Beside:
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(30)
+            self.process.wait(60)
         if self.process.stdout:
             self.process.stdout.close()
         self.close_connection()
@@ -69,6 +96,14 @@ def until_log(run, events, text: str) -> None:
         if event["event"] in {"log", "state"} and ("O", text) in run.log():
             return
     raise AssertionError(f"{text} was never logged")
+
+
+def until_exited(events) -> None:
+    """Read events until main has ended, which is told, or stands in the first state."""
+    for event in events:
+        if event["event"] == "exited" or event.get("phase") == "ending":
+            return
+    raise AssertionError("nothing told that main has ended")
 
 
 @pytest.fixture
@@ -176,8 +211,9 @@ def docker():
 
 
 @pytest.fixture
-def run():
+def run(monkeypatch):
     """`run(engine.socket, "shell text")`: a main that was started, closed afterwards."""
+    monkeypatch.setattr(container, "REMOVAL", watched.PATIENCE)  # an engine may be busy
     made: list[watched.Watched] = []
 
     def start(*arguments: Any, **more: Any) -> watched.Watched:

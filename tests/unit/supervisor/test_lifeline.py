@@ -15,7 +15,7 @@ def test_a_container(podman):
     line, own = lifeline.Lifeline(pid, container), os.pidfd_open(pid)
     assert not line.cut
     podman.cli("kill", container)
-    assert select.select([own], [], [], 20)[0]
+    assert select.select([own], [], [], 60)[0]
     assert line.cut
     os.close(own)
     line.close()

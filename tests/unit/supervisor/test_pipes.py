@@ -116,7 +116,11 @@ def test_an_output_that_the_daemon_refuses(supervise, daemon):
 
 def test_writing_again_after_end_of_file_fails_the_run(supervise, daemon, tmp_path):
     os.mkfifo(tmp_path / "go")
-    run = supervise("echo a > $OUT_PIPE; read go < ../go; echo b > $OUT_PIPE; sleep 60", outputs=["out"])
+    run = supervise(
+        "echo a > $OUT_PIPE; read go < ../go; echo b > $OUT_PIPE; sleep 60",
+        outputs=["out"],
+        under=conftest.changed(conftest.PATIENT),  # else its end may be taken for good before that
+    )
     daemon.wait_for_end("buffer-out")
     (tmp_path / "go").write_text("\n")
     reason = (
@@ -194,15 +198,21 @@ def test_ephemeral_buffers_that_are_never_opened(supervise, daemon):
 
 def test_an_ephemeral_output_that_nobody_reads_has_the_runs_time(supervise, daemon):
     daemon.unread.add("run-1-temp-out")
-    status = supervise("echo x > $OUT_PIPE", outputs=["out"], buffers=EPHEMERAL, timeout=1).wait()
+    hastened = conftest.changed(conftest.HASTENED)
+    run = supervise("echo x > $OUT_PIPE", outputs=["out"], buffers=EPHEMERAL, timeout=60, under=hastened)
+    conftest.until_exited(run.connect())
+    run.an_hour_passes()
+    status = run.wait()
     assert (status.status, status.exit_code, status.outputs) == ("Failed", 0, {"out": "failed"})
     assert status.reason == (
         "DeadlineExceeded: nobody has read all of the ephemeral buffer 'out' within the run's timeout of"
-        " 1 seconds"
+        " 60 seconds"
     )
 
 
 def test_a_job_that_fails_does_not_wait_for_a_reader(supervise, daemon):
     daemon.unread.add("run-1-temp-out")
-    status = supervise("echo x > $OUT_PIPE; exit 3", outputs=["out"], buffers=EPHEMERAL).wait()
+    patient = conftest.changed(conftest.PATIENT)
+    run = supervise("echo x > $OUT_PIPE; exit 3", outputs=["out"], buffers=EPHEMERAL, under=patient)
+    status = run.wait()
     assert (status.status, status.reason) == ("Failed", "Main exited with code 3")

@@ -26,6 +26,11 @@ with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as server:
 
 THEN = "import signal; print('served', flush=True); signal.pause()"
 
+TOLD = "import os, signal; signal.signal(15, lambda *_: (os.write(1, b'told\\n'), os._exit(9)))\n"
+"""Ends when it is told to, and says so."""
+
+PATIENT = conftest.changed(conftest.PATIENT)
+
 
 @pytest.fixture
 def port():
@@ -56,13 +61,14 @@ def test_bytes_go_through_the_port(serve, daemon):
 
 
 def test_a_server_that_goes_on_is_stopped_once_all_is_served(serve, daemon):
+    """And what it ends with then does not count."""
     daemon.buffers["buffer-in"] = b"question"
-    run = serve(ECHO + THEN)
+    run = serve(TOLD + ECHO + THEN)
     status = run.wait()
     assert (status.status, status.reason, status.exit_code) == ("Succeeded", None, None)
     assert daemon.written["buffer-out"] == b"question"
     assert daemon.outcomes["buffer-out"] == ("complete", None)
-    assert ("O", "served") in run.log()
+    assert ("O", "told") in run.log()
 
 
 def test_a_server_that_takes_no_hint_is_killed(serve, daemon):
@@ -71,22 +77,17 @@ def test_a_server_that_takes_no_hint_is_killed(serve, daemon):
     assert (status.status, status.exit_code) == ("Succeeded", None)
 
 
-def test_what_a_server_ends_with_when_it_is_stopped_does_not_count(serve, daemon):
-    daemon.buffers["buffer-in"] = b"question"
-    program = "import signal, os; signal.signal(15, lambda *_: os._exit(9))" + ECHO + THEN
-    assert serve(program).wait().status == "Succeeded"
-
-
 def test_a_crash_after_the_last_byte_counts(serve, daemon):
     daemon.buffers["buffer-in"] = b"question"
-    status = serve(ECHO + "sys.exit(3)").wait()
+    status = serve(ECHO + "sys.exit(3)", under=PATIENT).wait()
     assert (status.status, status.reason) == ("Failed", "Main exited with code 3")
     assert daemon.outcomes["buffer-out"] == ("failed", "Main exited with code 3")
 
 
 def test_a_crash_in_the_middle_fails_the_output(serve, daemon):
     daemon.buffers["buffer-in"] = b"question"
-    status = serve(ECHO.replace("connection.sendall(data)", "connection.send(data[:2]); os._exit(3)")).wait()
+    program = ECHO.replace("connection.sendall(data)", "connection.send(data[:2]); os._exit(3)")
+    status = serve(program, under=PATIENT).wait()
     assert (status.status, status.reason) == ("Failed", "Main exited with code 3")
     assert daemon.outcomes["buffer-out"] == ("failed", "Main exited with code 3")
 
@@ -114,13 +115,10 @@ def test_a_port_that_another_program_listens_on(serve, daemon):
 
 def test_a_cancelled_server(serve, daemon):
     daemon.buffers["buffer-in"] = b"question"
-    run = serve(
-        "import socket, sys, time\n"
-        + ECHO.replace("while data", "print('taken', flush=True)\n        while data")
-        + THEN
-    )
+    taken = ECHO.partition("    with connection:")[0] + "    print('taken', flush=True)\n"
+    run = serve(taken + "    import signal; signal.pause()")
     events = run.connect()
-    conftest.until_log(run, events, "served")
+    conftest.until_log(run, events, "taken")
     run.command(command="cancel")
     status = run.wait()
     assert (status.status, status.reason) == ("Canceled", "Canceled by user")
@@ -197,7 +195,7 @@ def test_a_failed_input_reaches_no_end(serve, daemon):
 def contain(supervise, podman, tmp_path):
     """Start a shell text in a container of Podman, with port 8080 joined with `in` and `out`."""
 
-    def start(script: str, *, publish: bool = False):
+    def start(script: str, *, publish: bool = False, under=()):
         host: dict[str, object] = {"NetworkMode": "bridge", "Init": True}
         if publish:
             host["PortBindings"] = {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]}
@@ -213,6 +211,7 @@ def contain(supervise, podman, tmp_path):
             inputs=["in"],
             outputs=["out"],
             sockets=(spec.Socket(8080, "in", "out"),),
+            under=under,
         )
 
     return start
@@ -222,17 +221,18 @@ def contain(supervise, podman, tmp_path):
 def test_a_server_in_a_container(contain, daemon, publish):
     """At its own address, or where the engine publishes the port."""
     daemon.buffers["buffer-in"] = os.urandom(3_000_000)
-    run = contain("sleep 0.2; nc -l -p 8080 -e cat; echo served; exec sleep 600", publish=publish)
+    script = "trap 'echo told; exit 9' TERM; sleep 0.2; nc -l -p 8080 -e cat; sleep 600 & wait"
+    run = contain(script, publish=publish)
     status = run.wait()
     assert (status.status, status.reason, status.exit_code) == ("Succeeded", None, None)
     assert daemon.written["buffer-out"] == daemon.buffers["buffer-in"]
     assert daemon.outcomes["buffer-out"] == ("complete", None)
-    assert ("O", "served") in run.log()
+    assert ("O", "told") in run.log()
 
 
 def test_a_server_in_a_container_that_crashes(contain, daemon):
     daemon.buffers["buffer-in"] = b"question"
-    status = contain("nc -l -p 8080 -e head -c 2; exit 3").wait()
+    status = contain("nc -l -p 8080 -e head -c 2; exit 3", under=PATIENT).wait()
     assert (status.status, status.reason) == ("Failed", "Main exited with code 3")
     assert daemon.outcomes["buffer-out"] == ("failed", "Main exited with code 3")
 
@@ -245,8 +245,9 @@ def test_a_crash_that_the_engine_tells_late(supervise, daemon, tmp_path):
     with podman_support.service() as engine:
         body = {
             "Image": podman_support.BUSYBOX,
-            "Cmd": ["sh", "-c", "cat /gate/go; nc -l -p 8080 -e cat; exit 3"],
-            "HostConfig": {"NetworkMode": "bridge", "Init": True, "Binds": [f"{tmp_path}/gate:/gate"]},
+            # The connection is that of the container's first process: it ends when that does.
+            "Cmd": ["sh", "-c", "cat /gate/go; exec nc -l -p 8080 -e sh -c 'cat; exit 3'"],
+            "HostConfig": {"NetworkMode": "bridge", "Binds": [f"{tmp_path}/gate:/gate"]},
         }
         container = spec.ContainerSpec(engine.socket, "served", body)
         run = supervise(container, inputs=["in"], outputs=["out"], sockets=(spec.Socket(8080, "in", "out"),))

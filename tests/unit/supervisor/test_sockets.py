@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from tests.support import joined
+from tests.support import joined, leftovers
 from tygerd.supervisor import bridge, ending
 
 
@@ -223,10 +223,10 @@ def test_it_is_stopped_at_once(join, listener):
 
 
 def test_no_descriptor_is_left(join, listener):
-    before = os.listdir("/proc/self/fd")
+    had = leftovers.held()
     it = join()
     with joined.accept(listener):
         it.finish()
     assert it.received() == b""
     it.close()
-    assert os.listdir("/proc/self/fd") == before
+    assert leftovers.since(had) == set()

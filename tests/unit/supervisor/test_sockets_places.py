@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.support import joined
+from tests.support import freeport, joined
 from tygerd.supervisor import sockets
 
 
@@ -69,14 +69,13 @@ def test_a_proxy_with_somebody_behind_it_who_says_nothing(join, listener):
     assert it.result() == ("complete", None)
 
 
-def test_a_port_of_this_host_that_a_child_of_ours_listens_on(join, listener):
-    port = listener.getsockname()[1]
-    listener.close()
-    child = subprocess.Popen([sys.executable, "-c", SERVER, str(port)], stdout=subprocess.PIPE)
-    with child:
-        it = join(sockets.OwnPort(port), takes=False)
-        assert it.received() == b"ours"
-        assert it.result() == ("complete", None)
+def test_a_port_of_this_host_that_a_child_of_ours_listens_on(join):
+    with freeport.freeport() as port:
+        child = subprocess.Popen([sys.executable, "-c", SERVER, str(port)], stdout=subprocess.PIPE)
+        with child:
+            it = join(sockets.OwnPort(port), takes=False)
+            assert it.received() == b"ours"
+            assert it.result() == ("complete", None)
 
 
 def test_a_port_of_this_host_that_another_listens_on(join, listener):
