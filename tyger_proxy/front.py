@@ -20,7 +20,7 @@ import tyger
 from tyger import errors
 from tyger_proxy import operations, settings
 from tygerd import config
-from tygerd.http import connection, messages, receive, router
+from tygerd.http import accepting, connection, messages, receive, router
 
 CONNECTIONS = 512
 CONNECTIONS_PER_ADDRESS = 128
@@ -28,10 +28,6 @@ CONNECTIONS_PER_ADDRESS = 128
 
 STOP_DEADLINE = 5.0
 """Seconds for requests that are under way when the proxy is stopped."""
-
-OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-RESOURCE_PAUSE = 0.1
-"""Seconds without accepting after the kernel had no descriptor for us."""
 
 _LIMITS = config.Limits(block_body_size=config.Size(1 << 40))
 """How long a body may be is the server's to say; none is kept here."""
@@ -110,16 +106,7 @@ class Front:
 
     async def _accept(self, start: Callable[..., None]) -> None:
         while True:
-            try:
-                sock, name = await self._listening.accept()
-            except OSError as error:
-                if error.errno in (errno.EBADF, errno.EINVAL, errno.ENOTSOCK):
-                    raise
-                # Others are about the one connection, which was gone before we saw it.
-                if error.errno in OUT_OF_RESOURCES:
-                    logger.error("cannot accept a connection: %s", error.strerror)  # noqa: TRY400 - no defect
-                    await trio.sleep(RESOURCE_PAUSE)
-                continue
+            sock, name = await accepting.accept(self._listening)
             peer = address_of(name)
             if len(self._connections) >= CONNECTIONS or self._held[peer] >= self._per_address:
                 sock.close()

@@ -51,6 +51,8 @@ def test_what_is_listened_on():
         ('listen = "[::]:8443"', "advertise must be set"),
         ('listen = "h:1"\nadvertise = "http://h:1"', "advertise must be https://HOST or https://HOST:PORT"),
         ('listen = "h:1"\nadvertise = "https://h/path"', "advertise must be https"),
+        ('listen = "h:1"\nadvertise = "https://a..b"', "advertise must be https"),
+        ('listen = "a..b:1"', "listen must be ADDRESS:PORT"),
         ('listen = "h:1"\nadvertise = "https://h:x"', "advertise must be https"),
         ('listen = "h:1"\ncertificate = "c"', "certificate and key come together"),
         ('listen = "h:1"\nkey = "c"', "certificate and key come together"),

@@ -10,7 +10,6 @@ when there is nothing else, newcomers wait in the kernel's queue.
 from __future__ import annotations
 
 import collections
-import errno
 import ipaddress
 import logging
 import os
@@ -24,7 +23,7 @@ import trio
 
 from tyger import errors
 from tygerd import clock
-from tygerd.http import connection, messages, tls
+from tygerd.http import accepting, connection, messages, tls
 
 BACKLOG = 512
 """Connections that may wait to be accepted; the kernel caps it (somaxconn)."""
@@ -44,10 +43,6 @@ UNSENT = 256 * 1024
 
 _TCP_NOTSENT_LOWAT = 25
 """Linux's number; `socket` has it since Python 3.12."""
-
-OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-RESOURCE_PAUSE = 0.1
-"""Seconds without accepting after the kernel had no descriptor for us."""
 
 LOOK_AGAIN = 0.1
 """Seconds between looks, while all are busy, for one that has become idle: it says nothing then."""
@@ -185,16 +180,7 @@ class Plane:
 
     async def _accept(self, connections: trio.Nursery) -> None:
         while True:
-            try:
-                sock, name = await self._listening.accept()
-            except OSError as error:
-                if error.errno in (errno.EBADF, errno.EINVAL, errno.ENOTSOCK):
-                    raise
-                # Others are about the one connection, which was gone before we saw it.
-                if error.errno in OUT_OF_RESOURCES:
-                    logger.error("cannot accept a connection: %s", error.strerror)  # noqa: TRY400 - no defect
-                    await trio.sleep(RESOURCE_PAUSE)
-                continue
+            sock, name = await accepting.accept(self._listening)
             held = self._hold(sock, address_of(name))
             if held is None:
                 continue

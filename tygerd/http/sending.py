@@ -135,7 +135,7 @@ class Sender:
         try:
             while left:
                 left = left[await self._sock.send(left) :]
-        except (BrokenPipeError, ConnectionResetError) as error:
+        except OSError as error:  # of whatever kind: TCP has several
             raise PeerGone from error
 
 

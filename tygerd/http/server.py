@@ -6,7 +6,6 @@ path.
 
 from __future__ import annotations
 
-import errno
 import http
 import json
 import logging
@@ -17,7 +16,7 @@ import trio
 
 from tyger import errors
 from tygerd import clock
-from tygerd.http import connection, heads, listener, messages, receive, sending
+from tygerd.http import accepting, connection, heads, listener, messages, receive, sending
 
 PATH_CHECK = 2.0
 """Seconds between looks at the socket's path. A timer and not inotify: it costs one `lstat`, and also sees
@@ -32,10 +31,6 @@ for a broken connection. More of them are answered at once, so that they cost no
 
 TURNED_AWAY_PATIENCE = 2.0
 """Seconds that it is waited for."""
-
-OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-RESOURCE_PAUSE = 0.1
-"""Seconds without accepting after the kernel had no descriptor for us; trio's own listeners wait as long."""
 
 logger = logging.getLogger(__name__)
 
@@ -129,16 +124,7 @@ class Server:
 
     async def _accept(self, connections: trio.Nursery) -> None:
         while True:
-            try:
-                sock, _ = await self._listening.socket.accept()
-            except OSError as error:
-                if error.errno == errno.ECONNABORTED:
-                    continue
-                if error.errno not in OUT_OF_RESOURCES:
-                    raise
-                logger.error("cannot accept a connection: %s", error.strerror)  # noqa: TRY400 - no defect
-                await trio.sleep(RESOURCE_PAUSE)
-                continue
+            sock, _ = await accepting.accept(self._listening.socket)
             connections.start_soon(self._serve_connection, sock)
 
     async def _serve_connection(self, sock: trio.socket.SocketType) -> None:

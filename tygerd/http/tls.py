@@ -178,13 +178,14 @@ class Secured:
         return start
 
     def _send(self, data: memoryview) -> int:
-        """Send what there is room for; 0 where there is none."""
+        """Send what there is room for; 0 where there is none. Raises ConnectionResetError."""
         with self._lock:
             try:
                 sent = self._tls.send(data)
             except ssl.SSLWantWriteError:
                 return 0
-            except ssl.SSLError as error:
+            except OSError as error:
+                # In one word: of a peer that has vanished there are others, such as that it timed out.
                 raise ConnectionResetError(errno.ECONNRESET, str(error)) from None
         self.strange = False
         self.last_sent = clock.boottime()

@@ -1,6 +1,7 @@
 """TLS on a served connection: whatever travels arrives, and a peer that misbehaves is cut."""
 
 import contextlib
+import errno
 import os
 import random
 import socket
@@ -119,6 +120,24 @@ async def test_requests_and_answers_of_all_kinds_on_one_connection(certificate, 
             assert (await peer.ask("GET", f"/file?path={path}")).body == DATA[5:]
             answer = await peer.ask("GET", "/memory")
             assert (answer.body, answer.complete) == (b"first" + DATA + b"last", True)
+
+
+@pytest.mark.parametrize(
+    "said", [b"PUT /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx", b"?\r\n\r\n"]
+)
+async def test_a_peer_that_has_vanished_is_no_incident(certificate, monkeypatch, caplog, said):
+    """Behind a network that is gone sending ends by a timeout, or because there is no route."""
+    async with serving(certificate) as peer:
+        assert (await peer.ask("PUT", "/echo", b"hello")).body == b"hello"
+
+        def gone(*_):
+            raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(ssl.SSLSocket, "send", gone)
+            await peer.say(said)
+            assert await peer.receive() == b""
+    assert "incident" not in caplog.text
 
 
 async def test_a_large_body_comes_in_whole(certificate):
