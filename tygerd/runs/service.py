@@ -229,6 +229,7 @@ class Runs:
                 status="Canceled",
                 status_reason=CANCELED_BY_USER,
                 finished_at=units.to_micros(now),
+                running_count=None,
             )
             return _existing(connection, run_id), True
 
@@ -310,7 +311,9 @@ class Runs:
 def _canceled(row: queries.RunRow, at: datetime) -> queries.RunRow:
     """The row as it will be."""
     micros = units.to_micros(at)
-    return msgspec.structs.replace(row, status="Canceled", status_reason=CANCELED_BY_USER, finished_at=micros)
+    return msgspec.structs.replace(
+        row, status="Canceled", status_reason=CANCELED_BY_USER, finished_at=micros, running_count=None
+    )
 
 
 def _existing(connection: sa.Connection, run_id: int) -> queries.RunRow:

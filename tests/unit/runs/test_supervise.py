@@ -285,6 +285,26 @@ async def test_what_is_learnt_of_image_and_replicas(shop):
     ]
 
 
+async def test_replicas_are_not_counted_in_a_run_that_is_cancelled(shop):
+    """Nothing changes in what has ended, not even in its ETag."""
+    async with shop.open() as runs:
+        made = (await runs.create(wanted(), 0)).run
+        await shop.engine.wait_started(made.id)
+
+        async def note(run):
+            if run.running_count is None:
+                shop.engine.tell(made.id, "Running", running_count=3)
+            else:
+                told.append(await runs.cancel(made.id))
+
+        told = []
+        with trio.fail_after(30):
+            await runs.watch(made.id, note)
+        await ended(runs, made.id, "Canceled")
+        assert [(run.status, run.running_count) for run in told] == [("Canceled", None)]
+        assert (await runs.get(made.id)).e_tag == told[0].e_tag
+
+
 async def test_a_pending_run_says_what_it_waits_for(shop):
     async with shop.open() as runs:
         made = (await runs.create(wanted(), 0)).run
