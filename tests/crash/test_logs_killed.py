@@ -23,11 +23,17 @@ SCRIPT = (
 )
 
 
-def followed(process, lines, progress):
+KILLS = [int(part * ROUNDS * LINES) for part in (0.05, 0.3, 0.5, 0.8)]
+"""Behind so many lines."""
+
+
+def followed(process, lines, reached, go_on):
+    """Take the lines; where a kill is due it is waited for, so that the rest is not there before."""
     for line in process.stdout:
         lines.append(line)
-        with progress:
-            progress.notify()
+        if len(lines) in KILLS:
+            reached.release()
+            go_on.acquire()
 
 
 @pytest.mark.long
@@ -50,14 +56,13 @@ def test_every_line_once_over_kills(tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        lines, progress = [], threading.Condition()
-        reader = threading.Thread(target=followed, args=(client, lines, progress))
+        lines, reached, go_on = [], threading.Semaphore(0), threading.Semaphore(0)
+        reader = threading.Thread(target=followed, args=(client, lines, reached, go_on), daemon=True)
         reader.start()
-        for kill, part in enumerate((0.05, 0.3, 0.5, 0.8)):
-            with progress:
-                wanted = part * ROUNDS * LINES
-                assert progress.wait_for(lambda wanted=wanted: len(lines) > wanted, daemon.PATIENCE)
+        for kill in range(len(KILLS)):
+            assert reached.acquire(timeout=daemon.PATIENCE), len(lines)
             it.kill()
+            go_on.release()
             if kill == 2:  # it is missed, and that is said
                 assert b"The daemon is away; waiting for it" in client.stderr.readline()
             it.start()
