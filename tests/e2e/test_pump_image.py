@@ -122,7 +122,7 @@ def test_a_pod_with_tls(podman, image, tmp_path):
         volumes.append(f"--volume={api.directory}:/var/run/secrets/kubernetes.io/serviceaccount")
         environ = [f"--env={name}={value}" for name, value in api.environ.items()]
         name = f"pump-{os.getpid()}-{time.monotonic_ns()}"
-        options = ("--detach", f"--name={name}", "--stop-timeout=20", *volumes, *environ)
+        options = ("--detach", f"--name={name}", "--stop-timeout=50", *volumes, *environ)
         run(podman, image, "pump", "pod", "--output=out", options=options)
         with open(tmp_path / "fifos/out", "wb", buffering=0) as job:
             job.write(DATA)
