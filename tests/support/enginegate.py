@@ -22,7 +22,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 
-PATIENCE = 30
+PATIENCE = 120
 """Seconds until a test gives up on a request that does not come."""
 
 
