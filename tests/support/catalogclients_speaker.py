@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from tests.support import catalogmodel as models
 
-PATIENCE = 60
+PATIENCE = 180
 """Seconds for an answer, and for a daemon to be there: one that was killed starts in a second or two."""
 
 
