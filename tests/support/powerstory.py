@@ -90,7 +90,7 @@ def config(durability: str) -> str:
 def tyger(it: daemon.Daemon, *arguments: str, data: bytes = b"", code: int = 0) -> bytes:
     done = subprocess.run(
         [*daemon.TYGER, "--log-level", "error", *arguments],
-        env=it.env, input=data, check=False, capture_output=True, timeout=60,
+        env=it.env, input=data, check=False, capture_output=True, timeout=180,
     )  # fmt: skip
     assert done.returncode == code, done.stderr.decode() + it.log
     return done.stdout
