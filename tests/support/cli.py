@@ -45,7 +45,7 @@ def start(socket_path, *arguments, environment=None, **options):
 def run(socket_path, *arguments, data=b"", **options):
     """Run the program to its end; `out` is bytes."""
     with start(socket_path, *arguments, **options) as process:
-        out, err = process.communicate(data, timeout=20)
+        out, err = process.communicate(data, timeout=120)
     return Done(process.returncode, out, err.decode() if err is not None else "")
 
 

@@ -26,7 +26,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 TYGER = [sys.executable, "-m", "tyger"]
 TYGERD = [sys.executable, "-m", "tygerd"]
 
-PATIENCE = 30
+PATIENCE = 60
 """Seconds until a test gives up; a daemon starts in half a second on a quiet machine."""
 
 
@@ -129,11 +129,11 @@ def directory() -> Iterator[pathlib.Path]:
     try:
         yield path
     finally:
-        _remove(path)
+        remove(path)
 
 
-def _remove(path: pathlib.Path) -> None:
-    """Remove a tree into which a supervisor that is still ending may put a last file, or take one away."""
+def remove(path: pathlib.Path) -> None:
+    """Remove a tree in which somebody may still be at work, such as a supervisor that ends."""
     for _ in range(50):
         with contextlib.suppress(OSError):
             shutil.rmtree(path)

@@ -49,7 +49,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-PATIENCE = 20
+PATIENCE = 60
 """Seconds without a byte until a test gives up."""
 
 KINDS = {

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from tests.support import daemon
 
-PATIENCE = 20
+PATIENCE = 60
 """Seconds without a byte until a test gives up."""
 
 

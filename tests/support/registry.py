@@ -12,25 +12,28 @@ import contextlib
 import json
 import pathlib
 import select
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator
 from http import server
 
+from tests.support import freeport
 from tests.support import podman as podman_support
 
 USER, PASSWORD = "tyger", "secret"
 _HTPASSWD = "tyger:$2b$04$8cujGdUkNI3NgMMuIAGarecKEAgt2WFfTxYHqHg3PbeL8xFUZHHb."
-_SECONDS = 30
+_SECONDS = 60
 
 
 @contextlib.contextmanager
 def serve(directory: pathlib.Path, *, password: bool = False) -> Iterator[str]:
     """A registry that keeps its images in the directory. Skips the test where the program is missing."""
     program = podman_support.registry_program()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        place = f"127.0.0.1:{free.getsockname()[1]}"
+    with freeport.freeport() as port:
+        yield from _serve(program, directory, f"127.0.0.1:{port}", password=password)
+
+
+def _serve(program: str, directory: pathlib.Path, place: str, *, password: bool) -> Iterator[str]:
     (directory / "htpasswd").write_text(f"{_HTPASSWD}\n")
     config: dict[str, object] = {
         "version": 0.1,

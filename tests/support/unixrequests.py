@@ -16,7 +16,7 @@ import urllib3
 import urllib3.connection
 import urllib3.exceptions
 
-PATIENCE = 20
+PATIENCE = 60
 """Seconds until a test gives up on an answer."""
 
 QUIET = 0.1
