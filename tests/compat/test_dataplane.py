@@ -101,14 +101,14 @@ def test_what_a_writer_sends_is_what_a_reader_gets(written):
 
 def test_our_reader_understands_the_originals_writer(written, host):
     command = [*daemon.TYGER, "buffer", "read", written["id"]]
-    done = subprocess.run(command, env=host.env, capture_output=True, check=False, timeout=30)
+    done = subprocess.run(command, env=host.env, capture_output=True, check=False, timeout=daemon.PATIENCE)
     assert (done.returncode, done.stdout) == (0, b"Hello"), done.stderr
 
 
 def test_the_originals_reader_understands_our_writer(talk, host):
     make(talk, write=False)
     command = [*daemon.TYGER, "buffer", "write", talk["id"]]
-    subprocess.run(command, env=host.env, input=b"Hello", check=True, timeout=30)
+    subprocess.run(command, env=host.env, input=b"Hello", check=True, timeout=daemon.PATIENCE)
     talk.hold(f"""
         {ask("GET", ".bufferstart")}
         {found('{"version":"0.3.0"}', START)}

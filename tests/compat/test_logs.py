@@ -9,7 +9,7 @@ from tests.support import exchanges, runs
 from tests.support.answers import ask, bad
 
 V = "api-version=1.0"
-CONFIG = runs.CONFIG
+CONFIG = runs.CONFIG.replace("cancel_grace = 1", "cancel_grace = 60")
 HEAD = "< 200 OK\n< Transfer-Encoding: chunked\n"  # no Content-Type
 STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z) (.*)")
 
@@ -23,9 +23,15 @@ def start_following(talk, run_id, query=""):
 @pytest.fixture(scope="module")
 def ended(host):
     """A run that has ended, its log archived: five lines and their times."""
-    with exchanges.talk(host.socket) as talk:
-        text = "for i in 1 2 3; do echo line $i; sleep 0.002; done; echo oops >&2; sleep 0.002; printf last"
+    with runs.gate(host) as gate, exchanges.talk(host.socket) as talk, exchanges.talk(host.socket) as other:
+        # Which of two outputs came first is known where the other one was quiet then.
+        text = f"for i in 1 2 3; do echo line $i; done; {gate.wait}; echo oops >&2; {gate.wait}; printf last"
         made = runs.create(talk, runs.shell(text))
+        start_following(other, made["id"])
+        assert [other.line() for _ in range(3)] == ["line 1", "line 2", "line 3"]
+        gate.open()
+        assert other.line() == "oops"
+        gate.open()
         assert runs.ended(talk, made["id"])["status"] == "Succeeded"
         stamped = runs.log(talk, made["id"], "&timestamps=true")
     times, lines = zip(*(STAMP.fullmatch(line).groups() for line in stamped.split("\n")), strict=True)

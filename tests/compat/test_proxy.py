@@ -36,7 +36,7 @@ def port(host):
             listening = json.loads(process.stderr.readline())
             yield listening["port"]
             process.terminate()
-            assert process.wait(30) == 0
+            assert process.wait(daemon.PATIENCE) == 0
 
 
 @pytest.fixture
@@ -195,7 +195,7 @@ def test_ephemeral_buffers(host, port, talk):
         done = tyger.run("buffer", "write", urls["in"], data=b"stressed\n")
         assert done.returncode == 0, done.stderr
         assert reading.stdout.read() == b"desserts\n"
-        assert reading.wait(30) == 0, reading.stderr.read()
+        assert reading.wait(daemon.PATIENCE) == 0, reading.stderr.read()
         again = tyger.run("buffer", "read", urls["out"])
         assert "the buffer endpoint can only be called once" in commands.complaint(again)
     assert runs.ended(talk, made["id"])["status"] == "Succeeded"
@@ -203,12 +203,16 @@ def test_ephemeral_buffers(host, port, talk):
 
 def test_how_an_ephemeral_buffer_failed_passes_as_a_trailer(host, port, talk):
     given = {"out": "_"}
-    run = runs.shell("echo half > $OUT_PIPE; exit 3", outputs=["out"], buffers=given)
-    made = runs.create(talk, run)
-    url = f"http://127.0.0.1:{port}/buffers/{made['job']['buffers']['out']}/access?{V}"
-    with urllib.request.urlopen(urllib.request.Request(url, method="POST")) as answer:
-        uri = json.load(answer)["uri"]
-    with commands.commands(host) as tyger:
-        done = tyger.run("buffer", "read", uri)
-        assert (done.returncode, done.stdout) == (74, b"half\n")
-        assert "TransferFailed" in commands.complaint(done)
+    with runs.gate(host) as gate, commands.commands(host) as tyger:
+        # A job that fails waits for no reader: it is there before.
+        run = runs.shell(f"echo half > $OUT_PIPE; {gate.wait}; exit 3", outputs=["out"], buffers=given)
+        made = runs.create(talk, run)
+        url = f"http://127.0.0.1:{port}/buffers/{made['job']['buffers']['out']}/access?{V}"
+        with urllib.request.urlopen(urllib.request.Request(url, method="POST")) as answer:
+            uri = json.load(answer)["uri"]
+        reading = tyger.start("buffer", "read", uri)
+        assert reading.stdout.read(5) == b"half\n"
+        gate.open()
+        out, said = reading.communicate(timeout=daemon.PATIENCE)
+        assert (reading.returncode, out) == (74, b"")
+        assert "TransferFailed" in commands.complaint(said)

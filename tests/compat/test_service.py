@@ -54,8 +54,9 @@ def test_metadata_with_a_storage_account(talk, host):
     talk.hold(ask("GET", "/healthcheck") + TEXT)
 
 
-def test_health(local):
-    with exchanges.talk(local.socket) as talk:
+def test_health():
+    """Of a daemon that has just begun: after ten seconds, and then again, it leaves if it finds no directory."""
+    with daemon.daemon() as local, exchanges.talk(local.socket) as talk:
         talk.hold(ask("GET", "/healthcheck", None, "!Content-Type") + TEXT)
         talk.hold(ask("GET", "/v1/healthcheck?api-version=odd") + TEXT)
         os.rename(local.state, f"{local.state}.away")
