@@ -312,7 +312,7 @@ class Supervisor:
             self._adapters.stop("the run was stopped")
         if self._over:
             for thread in self._pipes:
-                thread.stop.request("the run was stopped")
+                thread.stop.request(self._end.result()[1] or "the run was stopped")
 
     # --- the end -----------------------------------------------------------------------------------------
 
