@@ -24,7 +24,7 @@ def failed(commands):
     writing.stdin.flush()
     assert reading.stdout.read(4) == b"half"
     writing.terminate()
-    assert writing.wait(30) == 128 + signal.SIGTERM
+    assert writing.wait(daemon.PATIENCE) == 128 + signal.SIGTERM
     return buffer
 
 
@@ -43,7 +43,7 @@ def test_writing_while_another_writes(commands):
         assert reading.stdout.read(12) == b"the only one"
         refused(commands.run("buffer", "write", buffer, data=b"second"), 73, "it was already written")
         writing.stdin.close()
-        assert writing.wait(30) == 0
+        assert writing.wait(daemon.PATIENCE) == 0
         assert reading.stdout.read() == b""
 
 
@@ -135,7 +135,7 @@ def test_output_that_cannot_be_written(commands):
 @pytest.mark.parametrize("arguments", [["buffer", "create"], ["buffer", "list"], ["status"], ["version"]])
 def test_a_closed_or_full_standard_output(host, commands, arguments):
     closing = ["sh", "-c", 'exec "$@" >&-', "sh", *daemon.TYGER, *arguments]
-    done = subprocess.run(closing, env=host.env, stderr=subprocess.PIPE, timeout=30, check=False)
+    done = subprocess.run(closing, env=host.env, stderr=subprocess.PIPE, timeout=daemon.PATIENCE, check=False)
     assert (done.returncode, complaint(done)) == (74, "Error: standard output is closed")
     with open("/dev/full", "wb") as full:
         done = commands.run(*arguments, stdout=full)

@@ -1,6 +1,7 @@
 """A daemon that is missing, forbidden, in somebody else's hands or stopped; state that is taken."""
 
 import os
+import pathlib
 import select
 import shutil
 import signal
@@ -107,8 +108,8 @@ def test_a_state_directory_that_is_removed_under_its_daemon():
     """It ends within seconds, and its log says why in one line."""
     with daemon.daemon(config=support.HOST) as it:
         ended = os.pidfd_open(it.pid)
-        shutil.rmtree(it.state)
-        assert select.select([ended], [], [], 30)[0]
+        daemon.remove(pathlib.Path(it.state))
+        assert select.select([ended], [], [], daemon.PATIENCE)[0]
         os.close(ended)
         said = (it.path / "log").read_text()
         assert f"the state directory {it.state} was removed" in said
@@ -168,7 +169,7 @@ def test_ctrl_c_twice_ends_the_command_at_once(stubborn):
     executing.send_signal(signal.SIGINT)
     until(executing, b"WRN Canceling...")
     executing.send_signal(signal.SIGINT)
-    assert executing.wait(20) == -signal.SIGINT
+    assert executing.wait(daemon.PATIENCE) == -signal.SIGINT
     os.kill(it.pid, signal.SIGCONT)
 
 
@@ -176,7 +177,7 @@ def test_ctrl_c_while_the_daemon_is_away(stubborn):
     it, commands, executing = stubborn
     it.kill()
     executing.send_signal(signal.SIGINT)
-    assert executing.wait(20) == -signal.SIGINT
+    assert executing.wait(daemon.PATIENCE) == -signal.SIGINT
     assert "Failed to cancel the run" in complaint(executing.stderr.read())
     it.start()
     assert commands.show(1)["status"] == "Running"  # it was said that it goes on
@@ -192,6 +193,6 @@ def test_ctrl_c_while_a_command_waits_for_an_answer(nobody):
         asking = commands.start("--log-level", "trace", "status")
         until(asking, b"Sending request")
         asking.send_signal(signal.SIGINT)
-        assert asking.wait(20) == -signal.SIGINT
+        assert asking.wait(daemon.PATIENCE) == -signal.SIGINT
         assert asking.stderr.read() == b""
     os.kill(nobody.pid, signal.SIGCONT)

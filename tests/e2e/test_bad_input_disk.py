@@ -18,7 +18,7 @@ from tyger import client
 SIZE = ("-o", "size=12m")
 """Room for the catalog, the reserve, and some MiB of streams."""
 
-PATIENCE = 30
+PATIENCE = 60
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ def test_a_codespec_file(commands, tmp_path):
     ):
         path.write_text(text)
         refused(commands, ["codespec", "create", "name", "-f", path], 65, said)
-    assert commands.run("codespec", "list").stdout == b"[]\n"
+    assert commands.run("codespec", "list", "--prefix", "name").stdout == b"[]\n"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_wrong_file_starts_no_daemon(tmp_path):
     with daemon.daemon(start=False) as it:
         done = subprocess.run(
             [*daemon.TYGER, "run", "create", "-f", tmp_path / "run.yml"],
-            env=it.env, capture_output=True, timeout=30, check=False,
+            env=it.env, capture_output=True, timeout=60, check=False,
         )  # fmt: skip
     assert done.returncode == 65
     assert 'unknown field "jobb"' in complaint(done)

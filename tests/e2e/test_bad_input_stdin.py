@@ -23,7 +23,9 @@ def test_closed(host, commands, tmp_path):
     file = run_file(tmp_path, "cat $IN_PIPE > $OUT_PIPE")
     buffer = commands.buffer()
     for arguments in (["buffer", "write", buffer], ["run", "exec", "-f", file]):
-        done = subprocess.run(closed(*arguments), env=host.env, capture_output=True, timeout=30, check=False)
+        done = subprocess.run(
+            closed(*arguments), env=host.env, capture_output=True, timeout=daemon.PATIENCE, check=False
+        )
         assert done.returncode == 74
         assert complaint(done) == "Error: standard input is closed; pipe data in, or name a file with --input"
     assert commands.run("buffer", "write", buffer, data=b"still unwritten").returncode == 0
@@ -97,7 +99,7 @@ def test_a_socket(commands):
         writing = commands.start("buffer", "write", buffer, stdin=theirs, stderr=subprocess.DEVNULL)
         theirs.close()
         ours.sendall(data)
-    assert writing.wait(30) == 0
+    assert writing.wait(daemon.PATIENCE) == 0
     assert commands.run("buffer", "read", buffer).stdout == data
 
 
@@ -108,9 +110,9 @@ def test_a_device_that_never_ends(commands):
     reading = commands.start("buffer", "read", buffer)
     assert reading.stdout.read(1_000_000) == bytes(1_000_000)
     reading.stdout.close()
-    assert reading.wait(30) == 128 + signal.SIGPIPE
+    assert reading.wait(daemon.PATIENCE) == 128 + signal.SIGPIPE
     writing.send_signal(signal.SIGTERM)
-    assert writing.wait(30) == 128 + signal.SIGTERM
+    assert writing.wait(daemon.PATIENCE) == 128 + signal.SIGTERM
     assert "the writer was interrupted by SIGTERM" in complaint(writing.stderr.read())
     assert commands.run("buffer", "delete", buffer).returncode == 0
 

@@ -20,6 +20,8 @@ root = "/"
 entrypoint = []
 """
 
+PATIENCE = 60
+
 
 @pytest.fixture(scope="module")
 def daemon():
@@ -32,7 +34,7 @@ def tyger(daemon):
     def call(*arguments, data=b"", **options):
         return subprocess.run(
             [*daemons.TYGER, *map(str, arguments)],
-            env=daemon.env, input=data, capture_output=True, timeout=60, check=False, **options,
+            env=daemon.env, input=data, capture_output=True, timeout=PATIENCE, check=False, **options,
         )  # fmt: skip
 
     return call
@@ -114,7 +116,7 @@ def test_a_buffer_is_read_while_it_is_written(start, buffer):
         assert reader.stdout.read(len(word)) == word
     writer.stdin.close()
     assert reader.stdout.read() == b""
-    assert (writer.wait(20), reader.wait(20)) == (0, 0)
+    assert (writer.wait(PATIENCE), reader.wait(PATIENCE)) == (0, 0)
 
 
 def test_what_must_not_be_done_to_a_buffer(tyger, buffer):
@@ -138,8 +140,8 @@ def test_a_failed_buffer_says_why(tyger, start, buffer):
     writer.stdin.flush()
     assert reader.stdout.read(4) == b"half"
     writer.send_signal(signal.SIGTERM)
-    assert writer.wait(20) == 128 + signal.SIGTERM
-    assert reader.wait(20) == 74
+    assert writer.wait(PATIENCE) == 128 + signal.SIGTERM
+    assert reader.wait(PATIENCE) == 74
     assert b"FTL Failed to read buffer" in reader.stderr.read()
     assert tyger("buffer", "read", buffer).returncode == 74
 
@@ -197,7 +199,7 @@ def test_the_first_byte_comes_before_the_last_was_sent(start, tmp_path):
         assert process.stdout.read(3) == word
     process.stdin.close()
     assert process.stdout.read() == b""
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -206,7 +208,7 @@ def test_a_signal_cancels_the_run(tyger, start, tmp_path, number):
     run = run_of(process)
     until(process, b"status=Running")
     process.send_signal(number)
-    assert process.wait(20) == (-number if number == signal.SIGINT else 128 + number)
+    assert process.wait(PATIENCE) == (-number if number == signal.SIGINT else 128 + number)
     assert json.loads(tyger("run", "show", run).stdout)["status"] in ("Canceling", "Canceled")
 
 
@@ -216,7 +218,7 @@ def test_a_detached_run_goes_on(tyger, start, tmp_path):
     process = start("run", "exec", "-f", path, "-b", f"go={go}", "--on-exit", "detach")
     run = run_of(process)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 128 + signal.SIGTERM
+    assert process.wait(PATIENCE) == 128 + signal.SIGTERM
     assert tyger("buffer", "write", go).returncode == 0
     assert json.loads(tyger("run", "watch", run).stdout.splitlines()[-1])["status"] == "Succeeded"
     assert tyger("run", "logs", run).stdout.endswith(b"late\n")
@@ -231,7 +233,7 @@ def test_a_reader_that_goes_away_ends_run_and_command(tyger, start, tmp_path):
     process.stdin.flush()
     assert process.stdout.read(3) == b"abc"
     process.stdout.close()
-    assert process.wait(20) == 128 + signal.SIGPIPE
+    assert process.wait(PATIENCE) == 128 + signal.SIGPIPE
     assert json.loads(tyger("run", "show", run).stdout)["status"] in ("Canceling", "Canceled")
 
 
@@ -311,11 +313,11 @@ def test_a_run_rides_through_a_killed_daemon(tmp_path):
         reader.start()
         process.stdin.write(half)
         process.stdin.flush()
-        assert arrived.wait(20)
+        assert arrived.wait(PATIENCE)
         it.restart()
         process.stdin.write(half)
         process.stdin.close()
-        code = process.wait(40)
+        code = process.wait(PATIENCE)
         reader.join()
         said = process.stderr.read().decode()
         process.stdout.close()
@@ -333,7 +335,7 @@ def test_no_daemon_and_none_may_be_started():
             ["run", "logs", "-f", "1"],
         ):
             done = subprocess.run(
-                [*daemons.TYGER, *arguments], env=it.env, capture_output=True, check=False, timeout=20
+                [*daemons.TYGER, *arguments], env=it.env, capture_output=True, check=False, timeout=PATIENCE
             )
             assert done.returncode == 69
             assert done.stderr.count(b"\n") == 1
@@ -348,7 +350,8 @@ def test_ctrl_c_at_a_terminal_cancels_run_and_fails_input(daemon, tyger, tmp_pat
             line = f"(printf half; cat) | {program} run exec -f {path} --flush-interval 5ms > {tmp_path}/out"
             os.execvpe("bash", ["bash", "-c", line], daemon.env)
         shown = b""
-        while b"Running" not in shown:
+        # Both streams are under way, too.
+        while b"Running" not in shown or shown.count(b"Transfer starting") < 2:
             shown += os.read(leader, 4096)
         os.write(leader, b"\x03")
         with contextlib.suppress(OSError):  # EIO: all have let go of the terminal

@@ -194,12 +194,12 @@ def test_a_pull_that_hangs_is_given_up(commands: support.Commands, tmp_path: pat
     """Ctrl-C ends the command at once, there is no run, and nobody goes on pulling."""
     left = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        silent.settimeout(30)
+        silent.settimeout(support.PATIENCE)
 
         def hold() -> None:
             connected, _ = silent.accept()
             with connected:
-                connected.settimeout(30)
+                connected.settimeout(support.PATIENCE)
                 begun.set()
                 while connected.recv(1000):
                     pass
@@ -211,9 +211,9 @@ def test_a_pull_that_hangs_is_given_up(commands: support.Commands, tmp_path: pat
         before = commands.run("run", "list", "--limit", 1).stdout
         file = run_file(tmp_path, f"127.0.0.1:{silent.getsockname()[1]}/x:1")
         process = commands.start("run", "exec", "-f", file, "--pull")
-        assert begun.wait(30)
+        assert begun.wait(support.PATIENCE)
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == -signal.SIGINT
-        assert left.wait(30)
+        assert process.wait(support.PATIENCE) == -signal.SIGINT
+        assert left.wait(support.PATIENCE)
         holding.join()
         assert commands.run("run", "list", "--limit", 1).stdout == before

@@ -8,7 +8,8 @@ import pytest
 from azure.storage import blob
 
 from tests.support import azurite as azurites
-from tests.support import daemon, streaming
+from tests.support import daemon, faultproxy, streaming
+from tests.support import faultproxy_faults as faults
 from tyger import client, errors
 from tygerd.blocks import names
 
@@ -126,20 +127,26 @@ def test_the_embedded_store_too_and_by_command(accounts):
 
 def test_a_daemon_that_is_killed_goes_on_where_it_was(accounts):
     """Killed in the middle of an export: the next one ends it, and everything is there and exact."""
-    with site(accounts) as (it, streams):
+    with (
+        faultproxy.Proxy((accounts.host, accounts.port)) as proxy,
+        site(accounts, proxies={"second": proxy.address[1]}) as (it, streams),
+    ):
         tag = {"killed": os.urandom(4).hex()}
         buffers = [tagged(it, streams, "local", **tag) for _ in range(12)]
         target = service(accounts, "second")
         body = {
             "sourceStorageAccountName": "local",
-            "destinationStorageEndpoint": accounts.endpoint("second"),
+            "destinationStorageEndpoint": accounts.endpoint("second", proxy.address[1]),
         }
+        held = proxy.fault(faults.silence(), "PUT", f"{buffers[-1]}/00/*", container="second", times=None)
         run = ask(it, "POST", "/buffers/export", {**body, "filters": tag})
         with client.Client(it.socket).stream(
             "GET", f"/runs/{run['id']}/logs", query=[("follow", "true")]
         ) as log_:
             next(line for line in log_.lines() if b"Exported buffer" in line)
+        proxy.wait(lambda: held.met)
         it.kill()
+        proxy.lift(held)
         it.start()
         assert finished(it, run)["status"] == "Succeeded"
         for buffer in buffers:

@@ -29,7 +29,7 @@ def daemon():
 
 def tyger(daemon, *arguments):
     done = subprocess.run(
-        [*daemons.TYGER, *arguments], env=daemon.env, capture_output=True, check=True, timeout=30
+        [*daemons.TYGER, *arguments], env=daemon.env, capture_output=True, check=True, timeout=60
     )
     return done.stdout.decode().strip()
 

@@ -1,10 +1,10 @@
 """Ephemeral buffers through the installed commands: what goes in comes out, once, and is kept nowhere."""
 
-import contextlib
-import json
 import os
 import re
 import subprocess
+import threading
+import time
 
 import pytest
 
@@ -40,6 +40,8 @@ def url_of(commands, buffer, *flags):
 
 def test_exec(host, commands, tmp_path):
     data = os.urandom(3_000_000)
+    kept = host.path / "state" / "containers"
+    before = set(os.listdir(kept))
     file = support.run_file(tmp_path, "cat < $IN_PIPE > $OUT_PIPE", **BOTH)
     done = commands.run("run", "exec", "-f", file, data=data)
     assert (done.returncode, done.stdout) == (0, data), done.stderr
@@ -51,7 +53,7 @@ def test_exec(host, commands, tmp_path):
     assert (tmp_path / "out").read_bytes() == data
     made = commands.run("buffer", "list").stdout
     assert b"temp" not in made
-    assert not os.listdir(host.path / "state" / "containers")
+    assert set(os.listdir(kept)) == before
 
 
 def test_attach(commands, tmp_path):
@@ -131,9 +133,10 @@ def test_a_reader_that_pauses_holds_the_job_back(commands, tmp_path):
     file = support.run_file(tmp_path, script, inputs=(), buffers={"out": "_"})
     process = commands.start("run", "exec", "-f", file, "--logs")
     first = process.stdout.read(16)
+    run = support.run_of(process)
+    support.until(process, b"status=Running")
     # Pipes of the job, of the command, and what is on its way between: 1 MiB each at most.
-    transfers = json.loads(commands.run("run", "show", support.run_of(process)).stdout)
-    assert transfers["status"] == "Running"
+    assert commands.show(run)["status"] == "Running"
     rest = process.stdout.read()
     assert len(first) + len(rest) == 50_000_000
     assert b"done" in process.stderr.read()
@@ -208,7 +211,7 @@ def test_a_reader_that_is_killed_fails_the_run(commands, tmp_path):
 
 
 def test_nobody_reads_it(commands, tmp_path):
-    run, _ = created(commands, tmp_path, "echo x > $OUT_PIPE", 3, inputs=(), buffers={"out": "_"})
+    run, _ = created(commands, tmp_path, "echo x > $OUT_PIPE", 8, inputs=(), buffers={"out": "_"})
     ended = commands.ended(run)
     assert ended["status"] == "Failed"
     assert "DeadlineExceeded: nobody has read all of the ephemeral buffer 'out'" in ended["statusReason"]
@@ -226,6 +229,18 @@ def test_cancel(commands, tmp_path):
     assert commands.run("run", "cancel", run).returncode == 0
     assert reading.wait(PATIENCE) == 74
     assert "Canceled" in support.complaint(reading.stderr.read())
+
+
+def test_who_comes_after_a_cancel_is_told_of_it(host, commands, tmp_path):
+    run, buffers = created(commands, tmp_path, "cat < $IN_PIPE > $OUT_PIPE")
+    assert commands.run("run", "cancel", run).returncode == 0
+    deadline = time.monotonic() + PATIENCE
+    while (host.path / "state" / "runs" / run).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)  # nothing tells when its supervisor has done
+    done = commands.run("buffer", "read", buffers["out"])
+    assert done.returncode == 74
+    assert "Canceled" in support.complaint(done)
 
 
 @pytest.mark.parametrize(
@@ -269,23 +284,33 @@ def test_nobodys_buffer(commands):
 @pytest.mark.parametrize("sig", [9, 15])
 def test_a_stream_goes_on_over_a_restart_of_the_daemon(host, commands, tmp_path, sig):
     """Not a byte is lost or repeated: each is in one of the pipes."""
-    seed, size = 5, 30_000_000
+    seed, sent = 5, 0
+    enough = threading.Event()
+
+    def make(stdin):
+        nonlocal sent
+        with stdin:
+            for piece in producer.pieces(seed):
+                stdin.write(piece)
+                sent += len(piece)
+                if enough.wait(0.01):  # some 20 MB a second; it ends once it has been interrupted
+                    return
+
     file = support.run_file(tmp_path, "cat < $IN_PIPE > $OUT_PIPE", **BOTH)
-    with contextlib.ExitStack() as stack:
-        making = stack.enter_context(
-            subprocess.Popen(producer.command(seed, size, rate=15_000_000), stdout=subprocess.PIPE)
-        )
-        process = commands.start("run", "exec", "-f", file, stdin=making.stdout)
-        making.stdout.close()
-        checking = stack.enter_context(
-            subprocess.Popen(producer.checking(seed), stdin=process.stdout, stdout=subprocess.PIPE)
-        )
+    process = commands.start("run", "exec", "-f", file)
+    making = threading.Thread(target=make, args=(process.stdin,))
+    with subprocess.Popen(producer.checking(seed), stdin=process.stdout, stdout=subprocess.PIPE) as checking:
         process.stdout.close()
-        support.until(process, b"Transfer progress")
-        host.restart(sig)
+        making.start()
+        try:
+            support.until(process, b"Transfer progress")
+            host.restart(sig)
+        finally:
+            enough.set()
+        making.join()
         checked = producer.load(checking.communicate(timeout=PATIENCE)[0])
         assert process.wait(PATIENCE) == 0, process.stderr.read()
-    assert (checked.ended, checked.bytes) == ("end", size)
+    assert (checked.ended, checked.bytes) == ("end", sent)
 
 
 def test_a_run_that_waits_for_its_input_waits_for_the_daemon_too(host, commands, tmp_path):

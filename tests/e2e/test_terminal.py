@@ -17,7 +17,7 @@ from tests.support import daemon as daemons
 CSI = b"\x1b["
 REDRAWN = b"\r\x1b[2K"
 COLOUR = re.compile(rb"\x1b\[[0-9;]*m")
-PATIENCE = 30
+PATIENCE = 60
 
 
 class Terminal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
 import sqlite3
@@ -19,25 +20,36 @@ def test_there_is_a_state_directory_of_every_revision():
     assert set(migrate.REVISIONS[:-1]) <= set(oldstate.REVISIONS), "run tests/support/states/make.py"
 
 
-@pytest.fixture(scope="module", params=oldstate.REVISIONS)
-def upgraded(request):
+@contextlib.contextmanager
+def upgrade(revision):
     """A daemon that has found a state directory of that revision."""
     with daemon.daemon(config=CONFIG, start=False) as it:
-        oldstate.restore(request.param, pathlib.Path(it.state))
-        it.revision = request.param
+        oldstate.restore(revision, pathlib.Path(it.state))
+        it.revision = revision
         it.start()
         yield it
 
 
-@pytest.fixture
-def ask(upgraded):
-    """Asks the daemon, and gives the answer's JSON."""
-    control = client.Client(upgraded.socket)
+@pytest.fixture(scope="module", params=oldstate.REVISIONS)
+def upgraded(request):
+    """One that all share: they add nothing to what is there."""
+    with upgrade(request.param) as it:
+        yield it
 
-    def asking(method, path, query=(), body=None, **more):
+
+def asking(it):
+    """Asks a daemon, and gives the answer's JSON."""
+    control = client.Client(it.socket)
+
+    def ask(method, path, query=(), body=None, **more):
         return control.request(method, path, query=query, body=body, **more).json()
 
-    return asking
+    return ask
+
+
+@pytest.fixture
+def ask(upgraded):
+    return asking(upgraded)
 
 
 def named(ask, name, soft_deleted="false"):
@@ -95,7 +107,13 @@ def test_what_had_not_ended_ends(upgraded):
         assert last[state[0]] == state[1], last
 
 
-def test_it_is_good_to_work_with(ask):
+@pytest.mark.parametrize("revision", oldstate.REVISIONS)
+def test_it_is_good_to_work_with(revision):
+    with upgrade(revision) as it:
+        works(asking(it))
+
+
+def works(ask):
     made = ask("POST", "/buffers", body={"tags": {"new": "1"}})
     changed = ask(
         "PUT", f"/buffers/{made['id']}", body={"tags": {"new": "2"}}, headers={"If-Match": made["eTag"]}
