@@ -117,8 +117,11 @@ class Kubelet:
             self.requests.append(request)
             if self.trouble:
                 raise self.trouble.pop(0)
-            if request.stream not in (None, "Stdout", "Stderr") and self.tells:
-                raise refusals.Refused("no such stream", status=422)
+            if request.stream is not None and not self.tells:
+                raise refusals.Refused("stream: Forbidden: may not be specified", status=422)
+            if request.stream not in (None, "Stdout", "Stderr"):
+                said = f'stream: Unsupported value: "{request.stream}": supported values: "Stdout", "Stderr"'
+                raise refusals.Refused(said, status=422)
             files = self._previous if request.previous else self._pieces
             if request.stream == "Stderr":
                 files = self.errors

@@ -157,7 +157,9 @@ class Source:
             answer.close()
 
     def can_tell(self) -> bool:
-        """Whether the cluster can tell the two streams apart: then it refuses a third. Blocking.
+        """Whether the cluster can tell the two streams apart: then it names those that there are. Blocking.
+
+        One whose feature is off refuses whatever is asked for.
 
         Raises:
             Trouble: the cluster cannot say.
@@ -168,7 +170,7 @@ class Source:
         except refusals.NotFound:
             raise
         except refusals.Refused as refusal:
-            return refusal.status == 422
+            return refusal.status == 422 and "Unsupported value" in refusal.message
         finally:
             answer.close()
         return False
