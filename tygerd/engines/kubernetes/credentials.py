@@ -12,6 +12,7 @@ import base64
 import datetime as dt
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -36,6 +37,8 @@ AKS_SCOPE = "6dae42f8-4368-4678-94ff-3960e28e3630/.default"
 """The application that every AKS cluster with Entra ID stands for, `Azure Kubernetes Service AAD Server`
 (https://azure.github.io/kubelogin/concepts/aks.html).
 """
+
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a token of RFC 9110
 
 VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
 
@@ -99,7 +102,14 @@ class Credentials:
         credential, lifetime = self._own(user)
         if not credential.headers and credential.certificate is None and user.get("exec"):
             credential, lifetime = self._ask_plugin(user["exec"])
-        return credential._replace(headers=(*credential.headers, *_impersonation(user))), lifetime
+        headers = (*credential.headers, *_impersonation(user, self._target.origin))
+        for name, value in headers:
+            if not (_HEADER.fullmatch(name) and value.isascii() and value.isprintable()):
+                shown = name if name.isprintable() else repr(name)
+                _fail(
+                    f"{self._target.origin} stands for what no header can say: {shown} has other characters"
+                )
+        return credential._replace(headers=headers), lifetime
 
     def _own(self, user: kubeconfig.Table) -> tuple[Credential, float]:
         """What the user's entry has by itself."""
@@ -125,8 +135,8 @@ class Credentials:
         try:
             with open(path, encoding="utf-8") as file:
                 token = file.read().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8, or has no such name"
             if otherwise:
                 return otherwise
             _fail(f"cannot read the token in {path}: {reason}")
@@ -154,13 +164,13 @@ class Credentials:
             spec["cluster"] = self._cluster_info()
         info = {"kind": "ExecCredential", "apiVersion": version, "spec": spec}
         environ = {**self._environ, "KUBERNETES_EXEC_INFO": json.dumps(info)}
-        for item in plugin.get("env") or []:
-            environ[str(item["name"])] = str(item["value"])
+        for item in kubeconfig.tables(plugin, "env", self._target.origin):
+            environ[str(item.get("name") or "")] = str(item.get("value") or "")
         program = self._target.path(name) if os.sep in name else shutil.which(name, path=environ.get("PATH"))
         if program is None:
             hint = refusals.one_line(str(plugin.get("installHint") or ""))
             _fail(f"the exec plugin {name} is not installed{f': {hint}' if hint else ''}")
-        arguments = [program, *map(str, plugin.get("args") or [])]
+        arguments = [program, *kubeconfig.texts(plugin, "args", self._target.origin)]
         try:
             done = subprocess.run(
                 arguments,
@@ -170,8 +180,9 @@ class Credentials:
                 timeout=self._plugin_seconds,
                 check=False,
             )
-        except OSError as error:
-            _fail(f"cannot start the exec plugin {program}: {error.strerror}")
+        except (OSError, ValueError) as error:  # a name that no variable can have, say
+            why = getattr(error, "strerror", None) or error
+            _fail(f"cannot start the exec plugin {program}: {why}")
         except subprocess.TimeoutExpired:
             _fail(f"the exec plugin {name} did not end within {self._plugin_seconds:g} seconds")
         if done.returncode:
@@ -185,7 +196,7 @@ class Credentials:
         info["server"] = self._target.server
         if self._target.authority is not None:
             info["certificate-authority-data"] = base64.b64encode(self._target.authority).decode()
-        for extension in cluster.get("extensions") or []:
+        for extension in kubeconfig.tables(cluster, "extensions", self._target.origin):
             if extension.get("name") == "client.authentication.k8s.io/exec":
                 info["config"] = extension.get("extension")
         return info
@@ -219,7 +230,7 @@ def _read_answer(name: str, answer: str, version: str) -> tuple[Credential, floa
         )
         said_version, expiry = said["apiVersion"], status.get("expirationTimestamp")
         end = dt.datetime.fromisoformat(expiry) if expiry else None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         _fail(f"the exec plugin {name} did not print an ExecCredential with a status")
     if said_version != version:
         _fail(f"the exec plugin {name} answers with {said_version}, but was asked for {version}")
@@ -235,12 +246,15 @@ def _read_answer(name: str, answer: str, version: str) -> tuple[Credential, floa
     return Credential(headers, *pair), lifetime
 
 
-def _impersonation(user: kubeconfig.Table) -> tuple[tuple[str, str], ...]:
+def _impersonation(user: kubeconfig.Table, origin: str) -> tuple[tuple[str, str], ...]:
     headers = [("Impersonate-User", str(user["as"]))] if user.get("as") else []
     headers += [("Impersonate-Uid", str(user["as-uid"]))] if user.get("as-uid") else []
-    headers += [("Impersonate-Group", str(group)) for group in user.get("as-groups") or []]
-    for key, values in (user.get("as-user-extra") or {}).items():
-        headers += [(f"Impersonate-Extra-{key}", str(value)) for value in values]
+    headers += [("Impersonate-Group", group) for group in kubeconfig.texts(user, "as-groups", origin)]
+    extra = user.get("as-user-extra") or {}
+    if not isinstance(extra, Mapping):
+        _fail(f"{origin} is no kubeconfig: as-user-extra is not a table")
+    for key in extra:
+        headers += [(f"Impersonate-Extra-{key}", value) for value in kubeconfig.texts(extra, key, origin)]
     return tuple(headers)
 
 

@@ -8,11 +8,11 @@ Reads files, and asks nobody; whom a user of a kubeconfig stands for is found ou
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -149,6 +149,17 @@ class _Joined:
             server = f"{'https' if encrypts else 'http'}://{server}"
         if not server.startswith(("https://", "http://")):
             _fail(f"{cluster.file} has a `server` that is neither https nor http: {server}")
+        if not _is_url(server):
+            _fail(f"{cluster.file} has a `server` that is no URL: {server!r}")
+        if urlsplit(server).username is not None:
+            _fail(
+                f"{cluster.file} has a `server` with a user in its URL: who we are is a user of its own there"
+            )
+        tls_server_name = _text(cluster.said, "tls-server-name", cluster.file)
+        if tls_server_name is not None and not _is_host(tls_server_name):
+            _fail(f"{cluster.file} has a `tls-server-name` that nobody can have: {tls_server_name!r}")
+        proxy = _text(cluster.said, "proxy-url", cluster.file)
+        check_proxy(proxy, f"{cluster.file} has a `proxy-url`")
         namespace = (
             settings.namespace
             or _text(context.said, "namespace", context.file)
@@ -164,8 +175,8 @@ class _Joined:
                 cluster.said, "certificate-authority", cluster.directory, f"the authority in {cluster.file}"
             ),
             insecure=bool(cluster.said.get("insecure-skip-tls-verify")),
-            tls_server_name=_text(cluster.said, "tls-server-name", cluster.file),
-            proxy=_text(cluster.said, "proxy-url", cluster.file),
+            tls_server_name=tls_server_name,
+            proxy=proxy,
             user=user.said,
             user_directory=user.directory,
             cluster=cluster.said,
@@ -189,7 +200,7 @@ def _read(file: str) -> Table:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         _fail(f"cannot read the kubeconfig {file}: {reason}")
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that there never was, say
         _fail(f"the kubeconfig {file} is not YAML: {' '.join(str(error).split())}")
     if said is None:
         return {}  # an empty file is one that says nothing, as for kubectl
@@ -234,7 +245,7 @@ def data(said: Table, key: str, directory: str, what: str) -> bytes | None:
     if encoded := said.get(f"{key}-data"):
         try:
             return base64.b64decode(str(encoded), validate=True)
-        except binascii.Error:
+        except ValueError:
             _fail(f"cannot read {what}: {key}-data is not base64")
     if not (name := said.get(key)):
         return None
@@ -242,16 +253,63 @@ def data(said: Table, key: str, directory: str, what: str) -> bytes | None:
     try:
         with open(path, "rb") as file:
             return file.read()
-    except OSError as error:
-        _fail(f"cannot read {what}, {path}: {error.strerror}")
+    except (OSError, ValueError) as error:
+        _fail(f"cannot read {what}, {path}: {getattr(error, 'strerror', None) or error}")
+
+
+def texts(said: Table, key: str, origin: str) -> list[str]:
+    """A list of texts; none where nothing is said. Raises Problem: CONFIG, it is something else."""
+    value = said.get(key) or []
+    if not isinstance(value, list) or any(isinstance(each, list | dict) for each in value):
+        _fail(f"{origin} is no kubeconfig: {key} is not a list of texts")
+    return [str(each) for each in value]
+
+
+def tables(said: Table, key: str, origin: str) -> list[Table]:
+    """The same of tables."""
+    value = said.get(key) or []
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        _fail(f"{origin} is no kubeconfig: {key} is not a list of tables")
+    return value
+
+
+def check_proxy(url: str | None, who: str) -> None:
+    """Refuse what is no proxy that we can use; its URL, which may have a password in it, is not said.
+
+    Raises:
+        Problem: CONFIG; `who` has it.
+    """
+    if url is not None and not (url.startswith(("http://", "https://")) and _is_url(url)):
+        _fail(f"{who} that is not the URL of an http or https proxy")
+
+
+def _is_url(url: str) -> bool:
+    """Whether it leads to a host at all."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    plain = url.isascii() and url.isprintable() and " " not in url
+    return plain and bool(parts.hostname) and _is_host(parts.hostname or "")
+
+
+def _is_host(name: str) -> bool:
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        return False
+    return name.isprintable()
 
 
 def _pod(settings: enginesettings.Kubernetes, environ: Mapping[str, str], service_account: str) -> Target:
     """The cluster that this process is a pod of, as the pod's service account."""
     host, port = environ["KUBERNETES_SERVICE_HOST"], environ.get("KUBERNETES_SERVICE_PORT", "443")
-    host = f"[{host}]" if ":" in host else host
+    server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    if not _is_url(server):
+        _fail(f"KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT name no API server: {server!r}")
     return Target(
-        server=f"https://{host}:{port}",
+        server=server,
         namespace=settings.namespace or _pod_namespace(environ, service_account) or "default",
         origin=f"the service account in {service_account}",
         authority=data(

@@ -268,6 +268,7 @@ class Transport:
         configuration.verify_ssl = not target.insecure
         configuration.tls_server_name = target.tls_server_name
         configuration.proxy = target.proxy or _proxy(target.server, environ)
+        kubeconfig.check_proxy(configuration.proxy, "the environment has a variable for proxies")
         configuration.no_proxy = None if target.proxy else _variable("NO_PROXY", environ)
         if target.authority is not None and not target.insecure:
             configuration.ssl_ca_cert = self._files.path(target.authority)

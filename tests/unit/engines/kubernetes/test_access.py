@@ -1,5 +1,7 @@
 """Saying who we are, and saying it anew."""
 
+import json
+import os
 import pathlib
 import threading
 
@@ -26,7 +28,7 @@ def only(*tokens):
 
 
 def ask(reached, path="/version", **more):
-    return reached.request("GET", path, silence=5, what="reach the cluster", **more)
+    return reached.request("GET", path, silence=60, what="reach the cluster", **more)
 
 
 def trouble(reached, kind=refusals.NoAccess):
@@ -153,7 +155,7 @@ def test_many_threads_are_renewed_at_once(server, reach, configure):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert found == [{"gitVersion": "v1"}] * 8
 
 
@@ -281,3 +283,76 @@ def test_there_is_no_client_without_a_kubeconfig():
     reached = access.Access(enginesettings.Kubernetes(kubeconfig="/nowhere"), {})
     with pytest.raises(refusals.NoAccess, match="cannot read the kubeconfig"):
         reached.client()
+
+
+def _cluster(**more):
+    return {"clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1", **more}}]}
+
+
+def _user(**more):
+    return {"users": [{"name": "u", "user": more}]}
+
+
+def _plugin(**more):
+    said = {"command": "true", "apiVersion": "client.authentication.k8s.io/v1", **more}
+    return _user(exec=said)
+
+
+EXTENDED = {"provideClusterInfo": True}
+
+MALFORMED = [
+    *(
+        _cluster(**{"proxy-url": url})
+        for url in ("socks5://h:1", "h:1", "http://:pass\n@h", "http://[::1", "http://h:x")
+    ),
+    *(_cluster(**{"proxy-url": url}) for url in ("https://h:99999", "http://a..b", "http://")),
+    *(
+        _cluster(server=f"https://{host}")
+        for host in ("[::1", "h:x", "h:99999", "a..b", "", "a b", "u:pass@h", "č")
+    ),
+    *(_cluster(**{"tls-server-name": name}) for name in ("a..b", "x" * 300, "a\0b")),
+    *(_cluster(**{"certificate-authority-data": said}) for said in ("ä", "A")),
+    _cluster(**{"certificate-authority": "a\0b"}),
+    *(_user(token=token) for token in ("pass\nword", "pass\u010d", "pass\0")),
+    _user(tokenFile="a\0b"),
+    *(_user(token="pass", **{"as": name}) for name in ("a\nb", "\u010d")),
+    *(_user(token="pass", **{"as-groups": groups}) for groups in (5, "abc", [[]])),
+    *(
+        _user(token="pass", **{"as-user-extra": said})
+        for said in (["a"], {"a b": ["x"]}, {"a": 5}, {"a\r\nb": ["x"]})
+    ),
+    *(_plugin(env=env) for env in ({"a": "b"}, [{"value": "c"}], [{"name": "a=\0", "value": "b"}], ["a"])),
+    *(_plugin(args=arguments) for arguments in (5, ["\0"], {})),
+    _plugin(command="./a\0"),
+    {**_cluster(extensions=["x"]), **_plugin(provideClusterInfo=True)},
+    _plugin(command="python3", args=["-c", "print('[' * 100000)"]),
+    _user(**{"client-certificate": "a\0", "client-key": "b"}),
+    _user(**{"client-certificate-data": "ä", "client-key-data": "ä"}),
+    "a: 2024-13-45",
+    "[" * 10_000,
+    "a: !!float x",
+]
+
+
+@pytest.mark.parametrize("said", MALFORMED, ids=map(str, range(len(MALFORMED))))
+def test_a_kubeconfig_that_makes_no_sense_is_a_line(said, tmp_path):
+    """Whoever has written it; a daemon that goes on is told no secrets of it, either."""
+    path = tmp_path / "kubeconfig"
+    context = {"cluster": "c", "user": "u"}
+    whole = {"current-context": "x", "contexts": [{"name": "x", "context": context}], **_cluster(), **_user()}
+    path.write_text(said if isinstance(said, str) else json.dumps(whole | said))
+    reached = access.Access(enginesettings.Kubernetes(kubeconfig=str(path)), os.environ)
+    for way in (lambda: reached.request("GET", "/version", silence=1, what="ask"), reached.client):
+        with pytest.raises(refusals.NoAccess) as caught:
+            way()
+        assert "\n" not in str(caught.value)
+        assert "pass" not in str(caught.value)
+
+
+def test_a_proxy_of_the_environment_that_is_none(reach):
+    reached = reach(environ={"HTTPS_PROXY": "socks5://user:pass@h:1"})
+    with pytest.raises(refusals.NoAccess) as caught:
+        reached.request("GET", "/version", silence=1, what="ask")
+    assert str(caught.value) == (
+        "cannot ask: the environment has a variable for proxies that is not the URL of an http or https proxy"
+    )
