@@ -131,6 +131,8 @@ class Session:
         self._kept = bytearray()
         self._arrived = bytearray()
         self._connection: trio.CancelScope | None = None
+        self._turn = 0
+        """The number of the connection that counts."""
 
     # --- for who has the stream ----------------------------------------------------------------------------
 
@@ -197,25 +199,35 @@ class Session:
 
     # --- for who has the connection ------------------------------------------------------------------------
 
-    async def serve(self, stream: trio.abc.Stream, frames: Frames, received: int) -> None:
-        """Speak on a connection, after the hello, until it breaks; an older one is given up.
+    def begin(self) -> int:
+        """Begin with a connection, before the other side is told what was `received`; returns its turn.
 
-        `received` is how many of our bytes the other side has. Raises GarbledError.
+        Nothing counts from now on that comes over an older one: the other side sends it again.
         """
         if self._connection is not None:
             self._connection.cancel()
+        self._turn += 1
+        return self._turn
+
+    async def serve(self, stream: trio.abc.Stream, frames: Frames, received: int, turn: int) -> None:
+        """Speak on a connection, after the hello, until it breaks or a newer one has begun.
+
+        `received` is how many of our bytes the other side has. Raises GarbledError.
+        """
+        if turn != self._turn:
+            return
         base = self.sent_in_all - len(self._kept)
         if not base <= received <= self.sent_in_all:
             raise GarbledError(f"{received} bytes were received, of {self.sent_in_all}")
         with trio.CancelScope() as scope:
             self._connection = scope
             try:
-                await self._serve(stream, frames, received)
+                await self._serve(stream, frames, received, turn)
             finally:
                 if self._connection is scope:
                     self._connection = None
 
-    async def _serve(self, stream: trio.abc.Stream, frames: Frames, received: int) -> None:
+    async def _serve(self, stream: trio.abc.Stream, frames: Frames, received: int, turn: int) -> None:
         garbled: GarbledError | None = None
         async with trio.open_nursery() as nursery:
 
@@ -224,6 +236,8 @@ class Session:
                 try:
                     self._hear(frames, b"")
                     while data := await stream.receive_some(4 * PIECE):
+                        if turn != self._turn:  # it was on its way to us when this was cancelled
+                            break
                         self._hear(frames, bytes(data))
                 except GarbledError as error:
                     garbled = error

@@ -36,15 +36,16 @@ class Relayed:
         self.session = resumed.Session()
         self._of: str | None = None
 
-    def admit(self, hello: resumed.Hello) -> resumed.Answer:
-        """Let a daemon in, unless an earlier one has taken something with it."""
+    def admit(self, hello: resumed.Hello) -> tuple[resumed.Answer, int]:
+        """Let a daemon in, unless an earlier one has taken something with it; and its connection's turn."""
         if self._of is not None and self._of != hello.session and not self.session.is_untouched:
             lost = msgspec.json.encode(resumed.Ended(reason=NOT_BACK))
             for kind in (Kind.END, Kind.CLOSED):
                 self.session.presume(kind, lost)
-            return resumed.Answer(lost=True)
+            return resumed.Answer(lost=True), 0
         self._of = hello.session
-        return resumed.Answer(self.session.received)
+        turn = self.session.begin()
+        return resumed.Answer(self.session.received), turn
 
 
 class Server:
@@ -84,10 +85,10 @@ class Server:
                 with trio.fail_after(HELLO_SECONDS):
                     hello = await self._hello(stream, frames)
                     found = self._found(hello)
-                    answer = found.admit(hello)
+                    answer, turn = found.admit(hello)
                     await stream.send_all(resumed.frame(Kind.HELLO, msgspec.json.encode(answer)))
                 if not answer.lost:
-                    await found.session.serve(stream, frames, hello.received)
+                    await found.session.serve(stream, frames, hello.received, turn)
         except (resumed.GarbledError, trio.TooSlowError) as error:
             _log.warning("somebody on port %d is no daemon: %s", self.port, error)
         except (trio.BrokenResourceError, trio.ClosedResourceError):

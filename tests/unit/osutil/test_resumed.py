@@ -61,8 +61,9 @@ class Line:
         for stream in (near, far):
             stream.send_stream.send_all_hook = pump(stream)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.one.serve, near, resumed.Frames(), self.other.received)
-            nursery.start_soon(self.other.serve, far, resumed.Frames(), self.one.received)
+            one, other = self.one.begin(), self.other.begin()
+            nursery.start_soon(self.one.serve, near, resumed.Frames(), self.other.received, one)
+            nursery.start_soon(self.other.serve, far, resumed.Frames(), self.one.received, other)
 
     async def keep_up(self, lasts):
         while True:
@@ -187,6 +188,39 @@ async def test_a_newer_connection_takes_over():
         nursery.cancel_scope.cancel()
 
 
+async def test_what_comes_late_over_an_older_connection_is_not_taken_twice():
+    """An API server that was restarted still has bytes in hand, while their sender sends them anew."""
+    session = resumed.Session()
+    late, _ = trio.testing.memory_stream_pair()
+    newer, _ = trio.testing.memory_stream_pair()
+    data = resumed.frame(Kind.DATA, b"once")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(session.serve, late, resumed.Frames(), 0, session.begin())
+        await trio.testing.wait_all_tasks_blocked()
+        # It was received, and the task that did so goes on only after the newer one has begun.
+        late.receive_stream.put_data(data)
+        turn, told = session.begin(), session.received
+        await trio.testing.wait_all_tasks_blocked()
+        late.receive_stream.put_data(data)
+        await trio.testing.wait_all_tasks_blocked()
+        assert session.received == told
+        nursery.start_soon(session.serve, newer, resumed.Frames(), 0, turn)
+        newer.receive_stream.put_data(data)
+        assert await session.get() == b"once"
+        await trio.testing.wait_all_tasks_blocked()
+        assert session.received == 4
+        nursery.cancel_scope.cancel()
+
+
+async def test_of_two_new_connections_the_last_counts():
+    session = resumed.Session()
+    near, _ = trio.testing.memory_stream_pair()
+    first = session.begin()
+    session.begin()
+    with trio.fail_after(PATIENCE):
+        await session.serve(near, resumed.Frames(), 0, first)  # at once: it has had its turn
+
+
 async def test_untouched():
     line = Line()
     assert line.other.is_untouched
@@ -217,10 +251,12 @@ async def test_nonsense_ends_a_connection(said):
     async with trio.open_nursery() as nursery:
         nursery.start_soon(far.send_all, said)
         with pytest.raises(resumed.GarbledError), trio.fail_after(PATIENCE):
-            await resumed.Session().serve(near, resumed.Frames(), 0)
+            session = resumed.Session()
+            await session.serve(near, resumed.Frames(), 0, session.begin())
 
 
 async def test_more_was_received_than_was_sent():
     near, _ = trio.testing.memory_stream_pair()
     with pytest.raises(resumed.GarbledError, match="5 bytes were received, of 0"):
-        await resumed.Session().serve(near, resumed.Frames(), 5)
+        session = resumed.Session()
+        await session.serve(near, resumed.Frames(), 5, session.begin())

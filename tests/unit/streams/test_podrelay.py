@@ -41,6 +41,7 @@ class Daemon:
 
     async def hello(self, said=None):
         stream = await trio.open_tcp_stream("127.0.0.1", self.port)
+        self.turn = self.session.begin()
         try:
             return stream, *await self._greet(stream, said)
         except BaseException:
@@ -63,7 +64,7 @@ class Daemon:
         stream, frames, answer = await self.hello()
         async with stream:
             with trio.move_on_after(seconds):
-                await self.session.serve(stream, frames, answer.received)
+                await self.session.serve(stream, frames, answer.received, self.turn)
 
     async def keep_connected(self, seconds):
         while True:

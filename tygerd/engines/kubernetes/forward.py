@@ -148,6 +148,7 @@ class Stream:
             self._dial, self._access, self._pod, pumpargs.RELAY_PORT, limiter=_dialling
         )
         async with trio.SocketStream(trio.socket.from_stdlib_socket(forward.socket)) as stream:
+            turn = self._session.begin()
             hello = resumed.Hello(self._name, self._life, self._session.received)
             await stream.send_all(resumed.frame(Kind.HELLO, msgspec.json.encode(hello)))
             frames = resumed.Frames()
@@ -157,7 +158,7 @@ class Stream:
             if answer.lost:
                 logger.warning("run %d: '%s' was under way when a daemon ended", self._run, self._name)
                 return False
-            await self._session.serve(stream, frames, answer.received)
+            await self._session.serve(stream, frames, answer.received, turn)
         if forward.error:
             logger.debug("run %d: '%s' of %s: %s", self._run, self._name, self._pod, forward.error)
         return True
