@@ -4,7 +4,7 @@ with blobserver.BlobServer() as server:
     server.fault("PUT", "00/001", blobserver.LOST_REPLY, blobserver.Refusal(503))
     dataplane.DataPlane(access.locate(server.url("buffer1")))
 
-A fault that no request met fails the test.
+A fault that no request met fails the test: a test that ends a transfer by itself waits for `until_met` first.
 """
 
 import base64
@@ -13,7 +13,9 @@ import contextlib
 import hashlib
 import http.server
 import os
+import select
 import shutil
+import socket
 import socketserver
 import sys
 import tempfile
@@ -40,6 +42,9 @@ CORRUPT = "a wrong byte in the body"
 SHORT = "half of the body"
 GARBAGE = "an answer that is not HTTP"
 CHUNKED = "a body without a length"
+
+PATIENCE = 60
+"""Seconds until what should happen never will: no test is as slow as that."""
 
 
 class Blob(NamedTuple):
@@ -68,6 +73,7 @@ class BlobServer:
         self.failures = []
         self.changed = threading.Condition()
         self.most_at_once = 0
+        self.connections = set()
         self._at_once = 0
         self._faults = collections.defaultdict(collections.deque)
         self._closing = threading.Event()
@@ -89,7 +95,7 @@ class BlobServer:
         self._closing.set()
         self._server.shutdown()
         self._thread.join()
-        self._server.server_close()
+        self._server.finish()
         shutil.rmtree(self._directory)
         if kind is None:
             assert not self.failures
@@ -133,27 +139,29 @@ class BlobServer:
         """How many such requests have come."""
         return sum(1 for seen in self.seen if (seen.method, seen.blob) == (method, blob))
 
-    def wait(self, predicate, seconds=5):
+    def wait(self, predicate):
         """Block until `predicate()`; it is looked at after every request."""
         with self.changed:
-            assert self.changed.wait_for(predicate, seconds), "it did not happen"
+            assert self.changed.wait_for(predicate, PATIENCE), "it did not happen"
+
+    def until_met(self):
+        """Block until every fault has met its request."""
+        self.wait(lambda: not any(self._faults.values()))
 
     # --- for requests ------------------------------------------------------------------------------------
 
-    def next_fault(self, method, blob):
-        with self.changed:
-            faults = self._faults[method, blob]
-            return faults.popleft() if faults else None
-
     @contextlib.contextmanager
     def noted(self, seen):
+        """The fault that a request meets, if any; who sees the request can rely on it."""
         with self.changed:
             self.seen.append(seen)
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
+            faults = self._faults.get((seen.method, seen.blob))
+            fault = faults.popleft() if faults else None
             self.changed.notify_all()
         try:
-            yield
+            yield fault
         finally:
             with self.changed:
                 self._at_once -= 1
@@ -171,9 +179,34 @@ class BlobServer:
 
 
 class _Quiet:
-    """A client that goes away, or distrusts us, is not the test's failure; anything else is."""
+    """A client that goes away, or distrusts us, is not the test's failure; anything else is.
+
+    At the end every request that was sent is heard, and no thread stays: it would still have its descriptor
+    when the next test counts what is open.
+    """
 
     request_queue_size = 64
+    daemon_threads = False
+
+    def process_request(self, request, client_address):
+        with self.owner.changed:
+            self.owner.connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request):
+        with self.owner.changed:  # so that `finish` shuts down no number that is somebody else's by then
+            self.owner.connections.discard(request)
+            super().shutdown_request(request)
+
+    def finish(self):
+        self.timeout = 0
+        while select.select([self.socket], [], [], 0)[0]:
+            self.handle_request()
+        with self.owner.changed:
+            for connection in self.owner.connections:
+                with contextlib.suppress(OSError):  # what came before is read all the same
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
+        self.server_close()
 
     def handle_error(self, *_):
         error = sys.exception()
@@ -182,8 +215,6 @@ class _Quiet:
 
 
 class _UnixServer(_Quiet, socketserver.ThreadingUnixStreamServer):
-    daemon_threads = True
-
     def __init__(self, owner, path):
         self.owner = owner
         super().__init__(path, _Handler)
@@ -216,8 +247,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         _, container, name = parts.path.lstrip("/").split("/", 2)
         server = self.server.owner
         headers = {key.lower(): value for key, value in self.headers.items()}
-        with server.noted(Seen(self.command, name, headers)):
-            fault = server.next_fault(self.command, name)
+        with server.noted(Seen(self.command, name, headers)) as fault:
             if isinstance(fault, Refusal) and fault.early:
                 self.close_connection = True
                 self._answer(fault)

@@ -17,6 +17,11 @@ BUFFER = "buffer1"
 ID = "0123456789abcdef0123456789abcdef"
 DATA = os.urandom(100_000)
 BUSY = Refusal(503, "ServerBusy")
+LATER = BUSY._replace(headers=(("Retry-After", "600"),))
+"""Nothing is asked again before somebody says so."""
+
+PATIENCE = 60
+"""Seconds until what should happen never will: no test is as slow as that."""
 
 
 class Site:
@@ -57,18 +62,18 @@ class Site:
     def spooled(self):
         return sorted(os.listdir(self.path / "spool"))
 
-    async def until(self, condition):
+    async def until(self, condition, transfer=ID):
         """Wait until the transfer is as wanted."""
         found = None
 
-        async def look(transfer):
+        async def look(shown):
             nonlocal found
-            if condition(transfer):
-                found = transfer
+            if condition(shown):
+                found = shown
                 scope.cancel()
 
-        with trio.fail_after(10), trio.CancelScope() as scope:
-            await self.registry.watch(ID, look)
+        with trio.fail_after(PATIENCE), trio.CancelScope() as scope:
+            await self.registry.watch(transfer, look)
         assert found is not None, "it was over before"
         return found
 
@@ -76,15 +81,23 @@ class Site:
         """Wait until the transfer shows these values."""
         return await self.until(lambda it: all(getattr(it, name) == value for name, value in wanted.items()))
 
-    async def waits(self, words):
+    async def waits(self, words, transfer=ID):
         """Wait until the transfer waits for what has these words in it."""
-        return await self.until(lambda it: words in (it.waiting or ""))
+        return await self.until(lambda it: words in (it.waiting or ""), transfer)
+
+    async def met(self):
+        """Wait until every fault of the server has met its request."""
+        await trio.to_thread.run_sync(self.server.until_met)
+
+    async def puts_away(self):
+        """Wait until the registry has nothing more to do with the transfer."""
+        with trio.fail_after(PATIENCE):
+            while self.registry._writes:
+                await trio.lowlevel.checkpoint()
 
     async def sweeps(self):
         """Wait until the transfer is put away; then nothing is left in the spool."""
-        with trio.fail_after(10):
-            while self.registry._writes:
-                await trio.lowlevel.checkpoint()
+        await self.puts_away()
         assert self.spooled() == []
 
     async def spools(self, producer):
@@ -108,7 +121,7 @@ class Producer:
         self._news = trio.Event()
 
     async def heard(self, name):
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             while not any(event["event"] == name for event in self.events):
                 await self._news.wait()
         return next(event for event in self.events if event["event"] == name)
@@ -171,6 +184,6 @@ async def read_back(site, **wanted):
             got.extend(data)
 
     _, run = await site.registry.new_read(BUFFER, span.Span(**wanted), 1)
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         await run(Sink())
     return bytes(got)

@@ -1,19 +1,22 @@
 """Writes to a store elsewhere that are cancelled: what readers, the client and the next daemon are told."""
 
 import pytest
+import trio
 
 from tests.support import blobserver, delivering
 from tyger import errors
 from tygerd.blocks import container
+from tygerd.streams import ship
 
 ID = delivering.ID
 DATA = delivering.DATA
 BUSY = delivering.BUSY
+LATER = delivering.LATER
 
 
 async def test_a_cancelled_transfer_is_told_to_the_store_when_it_is_back(site, producer, server):
     """A reader must not wait for what will never come."""
-    server.fault("HEAD", ".bufferstart", BUSY._replace(headers=(("Retry-After", "600"),)))
+    server.fault("HEAD", ".bufferstart", LATER)
     async with site.daemon() as registry:
         async with delivering.writing(registry, producer) as entry:
             await delivering.write_all(entry, producer)
@@ -29,7 +32,7 @@ async def test_a_cancelled_transfer_is_told_to_the_store_when_it_is_back(site, p
 
 async def test_cancelled_when_the_store_has_all_of_it(site, producer, server):
     """What readers are told counts: the end marker got there, and only its reply did not come back."""
-    server.fault("PUT", ".bufferend", blobserver.LOST_REPLY, BUSY._replace(headers=(("Retry-After", "600"),)))
+    server.fault("PUT", ".bufferend", blobserver.LOST_REPLY, LATER)
     async with site.daemon() as registry:
         async with delivering.writing(registry, producer) as entry:
             await delivering.write_all(entry, producer)
@@ -41,15 +44,22 @@ async def test_cancelled_when_the_store_has_all_of_it(site, producer, server):
         assert await delivering.read_back(site) == DATA
 
 
-async def test_cancelled_again_it_is_not_told_for_ever(site, producer, server):
-    server.fault("HEAD", ".bufferstart", BUSY._replace(headers=(("Retry-After", "600"),)))
+async def test_cancelled_again_it_is_not_told_for_ever(site, producer, server, mock_clock):
+    mock_clock.rate = 1.0
+    server.fault("HEAD", ".bufferstart", LATER)
+    server.fault("PUT", ".bufferend", *[LATER] * 2)  # for the attempt to tell, and for the last one
     async with site.daemon() as registry:
-        async with delivering.writing(registry, producer) as entry:
+        async with delivering.writing(registry, producer) as entry, trio.open_nursery() as nursery:
             await delivering.write_all(entry, producer)
             await site.waits("retrying .bufferstart")
-            server.fault("HEAD", ".bufferstart", BUSY._replace(headers=(("Retry-After", "600"),)))
             assert (await registry.cancel(ID)).state == "failing"
-            assert (await registry.cancel(ID)).state == "failed"
+            await site.waits("retrying .bufferend")
+            mock_clock.rate = 0.0
+            nursery.start_soon(registry.cancel, ID)
+            await site.met()
+            assert (await registry.show(ID)).state == "failing"
+            mock_clock.jump(ship.LAST_WORDS)
+        assert (await registry.show(ID)).state == "failed"
         await site.sweeps()
 
 
@@ -90,6 +100,5 @@ async def test_what_was_cancelled_stays_cancelled_in_the_next_daemon(site, produ
             await registry.cancel(ID)
             await producer.heard("failed")
     assert ends == ["failed"]
-    async with site.daemon() as registry:
-        await registry.resume(ID)
+    async with site.daemon():
         assert (await site.shows(state="failed")).reason == "cancelled by user"

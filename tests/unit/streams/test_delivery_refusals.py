@@ -3,7 +3,6 @@
 import contextlib
 
 import pytest
-import trio
 
 from tests.support import delivering
 from tests.support.blobserver import Refusal
@@ -16,31 +15,15 @@ BUFFER = delivering.BUFFER
 ID = delivering.ID
 DATA = delivering.DATA
 BUSY = delivering.BUSY
+LATER = delivering.LATER
 
 
-async def test_why_it_waits(site, producer, server):
-    server.fault("PUT", "00/004", BUSY._replace(headers=(("Retry-After", "1"),)))
-    seen = set()
-
-    async def note(transfer):
-        seen.add(transfer.waiting)
-
-    async with (
-        site.daemon() as registry,
-        delivering.writing(registry, producer) as entry,
-        trio.open_nursery() as nursery,
-    ):
-        nursery.start_soon(registry.watch, ID, note)
-        await delivering.write_all(entry, producer)
-        await producer.heard("complete")
-    assert "retrying block 4 after unexpected status code 503: ServerBusy" in seen
-
-
-async def test_whoever_knows_that_the_store_is_back_can_say_so(site, producer, server):
-    server.fault("PUT", "00/004", BUSY._replace(headers=(("Retry-After", "600"),)))
+async def test_why_it_waits_and_whoever_knows_that_the_store_is_back_can_say_so(site, producer, server):
+    server.fault("PUT", "00/004", LATER)
     async with site.daemon() as registry, delivering.writing(registry, producer) as entry:
         await delivering.write_all(entry, producer)
-        await site.waits("retrying block 4")
+        shown = await site.waits("retrying")
+        assert shown.waiting == "retrying block 4 after unexpected status code 503: ServerBusy"
         await registry.resume(ID)
         await producer.heard("complete")
 
@@ -59,10 +42,12 @@ async def test_a_store_that_refuses_at_the_beginning_ends_it(site, producer, ser
 async def test_a_refusal_after_the_last_byte_is_told_who_waits_for_it(site, producer, server, detach):
     """Who has left, or will, was told that all is well: then the data stay."""
     site.store.signature = "reader"
-    server.fault("HEAD", ".bufferstart", BUSY._replace(headers=(("Retry-After", "1"),)))
+    server.fault("HEAD", ".bufferstart", LATER)
     async with site.daemon() as registry, delivering.writing(registry, producer, detach=detach) as entry:
         await delivering.write_all(entry, producer)
         await producer.heard("spooled")
+        await site.waits("retrying .bufferstart")
+        await registry.resume(ID)
         if detach:
             shown = await site.waits("stalled: ")
             assert (shown.state, site.spooled()) == ("spooled", [ID])
@@ -86,7 +71,7 @@ async def test_a_refusal_counts_whatever_the_client_has_said(site, producer, ser
     """Its word and the store's may cross: the store's is about what became of the bytes."""
     server.put(".bufferstart", b'{"version":"0.3.0"}', tyger_writer="somebody else")
     if late:
-        server.fault("HEAD", ".bufferstart", Refusal(503, "ServerBusy", headers=(("Retry-After", "1"),)))
+        server.fault("HEAD", ".bufferstart", LATER)
     async with site.daemon() as registry:
         for number in range(1 if late else 10):
             mine = delivering.Producer()
@@ -98,6 +83,8 @@ async def test_a_refusal_counts_whatever_the_client_has_said(site, producer, ser
                 with contextlib.suppress(errors.Problem):
                     if late:
                         await mine.heard("eof")
+                        await site.waits("retrying .bufferstart", transfer)
+                        await registry.resume(transfer)
                     elif not states.is_final(entry.state):
                         await entry.changed.wait()
                     await entry.say("complete")

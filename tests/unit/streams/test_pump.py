@@ -287,7 +287,7 @@ def test_signalled_an_output_is_failed(server, pipe, tmp_path, number):
         open(pipe, "wb", buffering=0) as job,
     ):
         job.write(b"half")
-        server.wait(lambda: "00/000" in server.blobs, 20)
+        server.wait(lambda: "00/000" in server.blobs)
         process.send_signal(number)
         code, err = finish(process)
     assert code == 128 + number
@@ -300,7 +300,7 @@ def test_signalled_an_input_ends(server, pipe):
     server.put(".bufferstart", b'{"version":"0.3.0"}')
     with start("input", server.url(), "-o", pipe) as process:
         with open(pipe, "rb", buffering=0) as job:
-            server.wait(lambda: server.count("GET", "00/000") > 0, 20)
+            server.wait(lambda: server.count("GET", "00/000") > 0)
             process.terminate()
             assert job.read() == b""
         assert finish(process)[0] == 128 + signal.SIGTERM
@@ -309,7 +309,7 @@ def test_signalled_an_input_ends(server, pipe):
 
 def test_signalled_while_the_pipe_is_not_open(server, pipe, tmp_path):
     with start("output", server.url(), "-i", pipe, "--spool", tmp_path) as process:
-        server.wait(lambda: ".bufferstart" in server.blobs, 20)
+        server.wait(lambda: ".bufferstart" in server.blobs)
         process.terminate()
         assert finish(process)[0] == 128 + signal.SIGTERM
     assert server.stored(".bufferend") == b'{"status":"failed"}'

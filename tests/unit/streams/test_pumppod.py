@@ -365,7 +365,7 @@ def finish(process):
 
 
 def begun(pod, container):
-    pod.server.wait(lambda: ".bufferstart" in pod.server.containers[container], 20)
+    pod.server.wait(lambda: ".bufferstart" in pod.server.containers[container])
 
 
 async def test_a_life_of_the_program(pod):
@@ -388,7 +388,7 @@ async def test_a_pump_that_was_killed_fails_the_run_in_its_next_life(pod):
     with pod.start("--output=out", "--output=never", "-f", "1ms") as process:
         write(pipe, b"half")
         begun(pod, "never")
-        pod.server.wait(lambda: "00/000" in pod.server.containers["out"], 20)
+        pod.server.wait(lambda: "00/000" in pod.server.containers["out"])
         process.kill()
         finish(process)
     with pod.start("--output=out", "--output=never") as process:

@@ -10,7 +10,7 @@ import trio.testing
 from tests.support import blobserver
 from tyger import errors
 from tygerd.blocks import chain, container, names, writer
-from tygerd.stores import dataplane
+from tygerd.stores import dataplane, network
 from tygerd.streams import ship
 
 BLOCKS = [b"Hello", b", ", bytes(50_000), b"world"]
@@ -251,7 +251,7 @@ async def test_a_container_that_fails_fails_the_remote_buffer(server, remote, in
             outcomes.append(await ship.Ship(spool, remote, dop=1).run())
 
         nursery.start_soon(run)
-        await trio.to_thread.run_sync(server.wait, lambda: server.count("PUT", "00/000") == 1)
+        await trio.to_thread.run_sync(server.until_met)
         end(into, "failed", "the producer was killed")
     assert outcomes == ["failed"]
     assert server.stored(".bufferend") == b'{"status":"failed"}'
@@ -260,12 +260,12 @@ async def test_a_container_that_fails_fails_the_remote_buffer(server, remote, in
 async def test_cancelled_the_remote_buffer_is_failed(server, remote, into, spool):
     add(into, *BLOCKS)
     server.fault("PUT", "00/003", blobserver.SILENCE)
-    started = trio.current_time()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(ship.Ship(spool, remote, dop=4).run)
-        await trio.to_thread.run_sync(server.wait, lambda: server.count("PUT", "00/003") == 1)
+        nursery.start_soon(ship.Ship(spool, remote, dop=4, last_words=60.0).run)
+        await trio.to_thread.run_sync(server.until_met)
+        started = trio.current_time()
         nursery.cancel_scope.cancel()
-    assert trio.current_time() - started < ship.LAST_WORDS
+    assert trio.current_time() - started < network.SILENCE, "it waited for the silent request"
     assert server.stored(".bufferend") == b'{"status":"failed"}'
     assert os.path.exists(spool.block_path(3))
 
@@ -278,9 +278,7 @@ async def test_cancelled_while_it_begins(server, remote, into, spool, begun):
     server.fault("PUT", ".bufferstart", *faults)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ship.Ship(spool, remote, dop=4).run)
-        await trio.to_thread.run_sync(
-            server.wait, lambda: server.count("PUT", ".bufferstart") == len(faults), 20
-        )
+        await trio.to_thread.run_sync(server.until_met)
         nursery.cancel_scope.cancel()
     assert set(server.blobs) == ({".bufferstart", ".bufferend"} if begun else set())
 
@@ -303,7 +301,7 @@ async def test_cancelled_after_the_last_block_a_whole_stream_is_not_failed(serve
     server.fault("PUT", ".bufferend", blobserver.SILENCE)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ship.Ship(spool, remote, dop=4).run)
-        await trio.to_thread.run_sync(server.wait, lambda: server.count("PUT", ".bufferend") == 1)
+        await trio.to_thread.run_sync(server.until_met)
         nursery.cancel_scope.cancel()
     assert ".bufferend" not in server.blobs
     assert server.stored("00/004") == b""
