@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from tygerd import tables
+from tygerd import quantity, tables
 from tygerd.identity import kinds
 
 Help = tables.Help
@@ -19,6 +19,7 @@ Seconds = tables.Seconds
 Table = tables.Table
 
 _OBJECT_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")  # a DNS subdomain (RFC 1123)
+_LEAST_PUMP = quantity.parse("24Mi")  # with 16Mi it does not even start
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
 
@@ -236,9 +237,13 @@ class Kubernetes(Table, frozen=True):
             " of the namespace asks for it."
         ),
     ] = msgspec.field(default_factory=dict)
-    pump_limits: Annotated[dict[str, str], Help(description="Its limits, in the same form.")] = msgspec.field(
-        default_factory=dict
-    )
+    pump_limits: Annotated[
+        dict[str, str],
+        Help(
+            description="Its limits, in the same form. With less memory than 128Mi it may run out of it once"
+            " much flows, and the run fails; less than 24Mi is refused."
+        ),
+    ] = msgspec.field(default_factory=dict)
     main_security: Annotated[
         Literal["baseline", "restricted"],
         Help(
@@ -274,6 +279,14 @@ class Kubernetes(Table, frozen=True):
                 raise ValueError(f"{key} must be a name in Kubernetes, such as tyger-job, not {name!r}")
         if self.user is not None and not re.fullmatch(r"[0-9]{1,9}(:[0-9]{1,9})?", self.user):
             raise ValueError(f"user must be like 1000 or 1000:1000, not {self.user}")
+        for table, amounts in (("pump_requests", self.pump_requests), ("pump_limits", self.pump_limits)):
+            for resource, amount in amounts.items():
+                try:
+                    given = quantity.parse(amount)
+                except ValueError as error:
+                    raise ValueError(f"{table}.{resource}: {amount} {error}") from None
+                if (table, resource) == ("pump_limits", "memory") and given.nanos < _LEAST_PUMP.nanos:
+                    raise ValueError(f"pump_limits.memory must be at least 24Mi, better 128Mi, not {amount}")
         if not self.cluster:
             raise ValueError("cluster must not be empty")
         if not self.pump_image:
