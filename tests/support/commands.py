@@ -22,7 +22,7 @@ image = "host"
 
 Done = subprocess.CompletedProcess[bytes]
 
-PATIENCE = 60
+PATIENCE = 180
 
 
 class Commands:
