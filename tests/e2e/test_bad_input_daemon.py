@@ -16,7 +16,7 @@ from tests.support.commands import complaint, run_file, until
 
 
 def run(environment, *words):
-    return subprocess.run(words, env=environment, capture_output=True, timeout=60, check=False)
+    return subprocess.run(words, env=environment, capture_output=True, timeout=daemon.PATIENCE, check=False)
 
 
 # --- none, and one that a command starts -----------------------------------------------------------------
@@ -148,7 +148,7 @@ def test_two_daemons_on_one_state_directory():
             said = f"tygerd: another daemon (process {it.pid}) uses the state directory {it.state}"
             assert complaint(done).startswith(said)
         assert not os.path.exists(it.socket + "2")
-        out, _ = writing.communicate(b" and after", timeout=60)
+        out, _ = writing.communicate(b" and after", timeout=daemon.PATIENCE)
         assert (writing.returncode, out) == (0, b"")
         assert commands.run("buffer", "read", buffer).stdout == b"before and after"
 

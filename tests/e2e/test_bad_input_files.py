@@ -134,7 +134,7 @@ def test_a_wrong_file_starts_no_daemon(tmp_path):
     with daemon.daemon(start=False) as it:
         done = subprocess.run(
             [*daemon.TYGER, "run", "create", "-f", tmp_path / "run.yml"],
-            env=it.env, capture_output=True, timeout=60, check=False,
+            env=it.env, capture_output=True, timeout=daemon.PATIENCE, check=False,
         )  # fmt: skip
     assert done.returncode == 65
     assert 'unknown field "jobb"' in complaint(done)

@@ -68,7 +68,11 @@ def refused(text):
     """How `tygerd serve` ends with this configuration."""
     with daemon.daemon(config=text, start=False) as it:
         done = subprocess.run(
-            [*it.command(), "--log-format", "human"], env=it.env, capture_output=True, timeout=60, check=False
+            [*it.command(), "--log-format", "human"],
+            env=it.env,
+            capture_output=True,
+            timeout=daemon.PATIENCE,
+            check=False,
         )
         assert (done.returncode, done.stdout) == (78, b"")
         return complaint(done)
@@ -108,7 +112,11 @@ def test_a_command_that_starts_the_daemon_says_the_same(key):
         home.mkdir(parents=True)
         (home / "tygerd.toml").write_text(ACCOUNT.format(key="/no/such/file"))
         done = subprocess.run(
-            [*daemon.TYGER, "buffer", "create"], env=environment, capture_output=True, timeout=60, check=False
+            [*daemon.TYGER, "buffer", "create"],
+            env=environment,
+            capture_output=True,
+            timeout=daemon.PATIENCE,
+            check=False,
         )
         assert (done.returncode, done.stdout) == (78, b"")
         assert "store.azure[0] (account): cannot read the credential file /no/such/file" in complaint(done)
@@ -119,7 +127,11 @@ def test_a_daemon_starts_without_the_account(key):
     text = ACCOUNT.format(key=key) + 'endpoint = "http://127.0.0.1:1/account"\n'
     with daemon.daemon(config=text) as it:
         done = subprocess.run(
-            [*daemon.TYGER, "buffer", "create"], env=it.env, capture_output=True, timeout=60, check=False
+            [*daemon.TYGER, "buffer", "create"],
+            env=it.env,
+            capture_output=True,
+            timeout=daemon.PATIENCE,
+            check=False,
         )
         assert (done.returncode, done.stdout) == (69, b"")
         assert "the storage account account (127.0.0.1:1) does not answer: Connection refused" in complaint(

@@ -20,7 +20,7 @@ root = "/"
 entrypoint = []
 """
 
-PATIENCE = 60
+PATIENCE = 120
 
 
 @pytest.fixture(scope="module")

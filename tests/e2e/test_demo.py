@@ -64,7 +64,7 @@ def passes(tmp_path: pathlib.Path, *arguments: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     assert "the same 30 frames" in done.stdout
@@ -79,7 +79,7 @@ def test_the_demo_passes_in_containers(tmp_path: pathlib.Path, podman: podman_su
     """The same run files; the images are made of this host's files, which takes a while."""
     said = passes(tmp_path, "--engine", "container", "--engine-socket", podman.socket)
     assert f"executed by the container engine at {podman.socket}" in said
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while [one for one in podman.containers() if "tyger-run" in str(one["Names"])]:
         assert time.monotonic() < deadline
         time.sleep(0.05)  # nothing tells when a container of a run that has ended is gone

@@ -29,7 +29,11 @@ def daemon():
 
 def tyger(daemon, *arguments):
     done = subprocess.run(
-        [*daemons.TYGER, *arguments], env=daemon.env, capture_output=True, check=True, timeout=60
+        [*daemons.TYGER, *arguments],
+        env=daemon.env,
+        capture_output=True,
+        check=True,
+        timeout=daemons.PATIENCE,
     )
     return done.stdout.decode().strip()
 
@@ -55,7 +59,7 @@ class Pump:
         )
 
     def finish(self):
-        _, err = self.process.communicate(timeout=60)
+        _, err = self.process.communicate(timeout=daemons.PATIENCE)
         return self.process.returncode, err.decode()
 
 
