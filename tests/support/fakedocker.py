@@ -317,7 +317,7 @@ class Docker:
     def wait(self, request: str, count: int = 1) -> None:
         """Until so many such requests have come."""
         with self.asked:
-            assert self.asked.wait_for(lambda: self.requests.count(request) >= count, 30), self.requests
+            assert self.asked.wait_for(lambda: self.requests.count(request) >= count, 60), self.requests
 
     def cut(self) -> None:
         """End every connection."""

@@ -34,6 +34,10 @@ SETTLE = 0.1
 CREATION = 1.0
 """Seconds in which an engine that answers has obeyed an earlier request to create, or never will."""
 
+REMOVABLE = 5.0
+"""Seconds in which an engine that refuses to remove a container may change its mind: Podman refuses while it
+notices that the container has just ended."""
+
 TRIES = 5
 """Times that a container is made, as long as what is in the way is the rest of one before."""
 
@@ -235,14 +239,17 @@ class Handle:
         until, attempt = time.monotonic() + patience, 0
         while True:
             try:
-                with contextlib.suppress(dockerapi.Refused):
-                    self.api.call("DELETE", self.path, query={"force": "1", "v": "1"}, patience=patience)
-                if not self._pending:
-                    return
-                # Podman also removes what it is just making, and then goes on to make it.
-                until = min(until, time.monotonic() + CREATION)
+                self.api.call("DELETE", self.path, query={"force": "1", "v": "1"}, patience=patience)
+                gone = True
+            except dockerapi.Refused as refusal:
+                if not (gone := refusal.status == 404):
+                    until = min(until, time.monotonic() + REMOVABLE)
             except dockerapi.Unreachable:
-                pass
+                gone = False
+            if gone and not self._pending:
+                return
+            if gone:  # Podman also removes what it is just making, and then goes on to make it
+                until = min(until, time.monotonic() + CREATION)
             if time.monotonic() > until:
                 return
             time.sleep(BACK_OFF[min(attempt, len(BACK_OFF) - 1)])

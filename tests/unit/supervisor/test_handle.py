@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -151,38 +152,70 @@ def test_what_is_to_end_is_not_made_and_not_started(docker, handled):
     assert docker.requests == ["POST /create", "POST /attach"]
 
 
-@pytest.mark.parametrize("request_", ["/containers/create", "/attach"])
-def test_an_engine_that_hangs_is_left_when_it_is_to_be_killed(docker, handled, request_):
+@contextlib.contextmanager
+def being_made(it: handle.Handle):
+    """A thread that makes it, and may not."""
     raised: list[BaseException] = []
 
-    def make(it: handle.Handle) -> None:
+    def make() -> None:
         try:
             it.make(BODY)
         except handle.NeverError as error:
             raised.append(error)
 
+    thread = threading.Thread(target=make)
+    thread.start()
+    yield
+    thread.join()
+    assert len(raised) == 1
+
+
+@pytest.mark.parametrize("request_", ["/containers/create", "/attach"])
+def test_an_engine_that_hangs_is_left_when_it_is_to_be_killed(docker, handled, request_):
     with enginegate.gate(docker.socket) as gate, gate.held("POST", request_) as hold:
         it = handled(gate.path)
-        thread = threading.Thread(target=make, args=(it,))
-        thread.start()
-        hold.arrived()
-        it.killed()
-        thread.join()
-        assert len(raised) == 1
+        with being_made(it):
+            hold.arrived()
+            it.killed()
 
 
-def test_what_is_created_after_all_is_removed(docker, handled):
-    """An engine that hung obeys both requests at once when it goes on, the one to remove it perhaps first."""
-    it = handled(docker.socket)
-    it.killed()  # before the engine has said which version it wants, so that it is not asked
-    with pytest.raises(handle.NeverError):
-        it.make(BODY)
-    removing = threading.Thread(target=it.remove, args=(5,))
-    removing.start()
-    docker.wait("DELETE /")
-    docker.containers[it.name] = fakedocker.Container(it.name, BODY)
-    removing.join()
+def test_what_cannot_be_removed_at_first_is_removed_then(docker, handled):
+    """Podman refuses while it notices that a container has just ended."""
+    it = made(handled(docker.socket))
+    docker.refuse("DELETE /", 500, "container state improper: stopped")
+    it.remove(60)
     assert not docker.containers
+    assert docker.requests.count("DELETE /") == 2
+
+
+def test_what_can_never_be_removed_is_left_to_the_daemon(docker, handled, monkeypatch):
+    monkeypatch.setattr(handle, "REMOVABLE", -1.0)
+    it = made(handled(docker.socket))
+    docker.refuse("DELETE /", 500, "device busy")
+    it.remove(60)
+    assert docker.requests.count("DELETE /") == 1
+
+
+def test_what_is_created_after_all_is_removed(docker, handled, monkeypatch):
+    """An engine that hung obeys both requests at once when it goes on, the one to remove it perhaps first."""
+    monkeypatch.setattr(handle, "CREATION", 60.0)
+    with enginegate.gate(docker.socket) as gate, gate.held("POST", "/create") as hold:
+        it = handled(gate.path)
+        with pytest.raises(dockerapi.Refused):  # after which it knows the engine's version
+            it.api.call("GET", "/containers/none/json")
+        with being_made(it):
+            hold.arrived()
+            it.killed()
+        removing = threading.Thread(target=it.remove, args=(60,))
+        removing.start()
+        docker.wait("DELETE /")
+        hold.release()
+        with docker.asked:
+            assert docker.asked.wait_for(lambda: docker.made, 60)
+        docker.wait("DELETE /", docker.requests.count("DELETE /") + 2)
+        assert not docker.containers
+        it._pending = False  # or it would go on for a minute
+        removing.join()
 
 
 def test_killed_is_new_once(docker, handled):
@@ -209,5 +242,6 @@ def test_podman_prepares_a_container_that_is_attached_to(handled):
         podman.start()
         it.start()
         assert it.look()["State"]["Running"]
-        assert not handle._is_waiting(pid)
-        it.remove(5)
+        while handle._is_waiting(pid):  # until it has become the program, of which nothing tells
+            time.sleep(0.01)
+        it.remove(60)
