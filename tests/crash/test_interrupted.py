@@ -4,7 +4,6 @@ import contextlib
 import os
 import pty
 import random
-import subprocess
 
 import pytest
 
@@ -45,13 +44,8 @@ def test_never_a_complete_buffer():
     all_buffers = []
     with daemon.daemon() as it:
         for _ in range(TIMES // AT_ONCE):
-            made = [
-                subprocess.run(
-                    [*daemon.TYGER, "buffer", "create"], env=it.env, check=True, capture_output=True
-                )
-                for _ in range(AT_ONCE)
-            ]
-            buffers = [each.stdout.decode().strip() for each in made]
+            control = client.Client(it.socket)
+            buffers = [control.request("POST", "/buffers", body={}).json()["id"] for _ in range(AT_ONCE)]
             jobs = [interrupt_at_a_terminal(it, buffer, chance.randrange(1, 200)) for buffer in buffers]
             for number, (_, terminal) in enumerate(jobs):
                 if number:  # the first is interrupted wherever it is, most often before it has begun

@@ -91,10 +91,10 @@ def test_a_few_runs_leave_nothing(podman):
 
 
 @pytest.mark.long
-def test_two_hundred_runs_leave_nothing(podman):
+def test_a_hundred_runs_leave_nothing(podman):
     """20 at a time."""
     with containers.host(podman) as host:
-        leaves_nothing(host, podman, 200, 20)
+        leaves_nothing(host, podman, 100, 20)
 
 
 # --- the daemon, or a supervisor, is killed between two requests -------------------------------------------
