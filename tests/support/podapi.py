@@ -16,7 +16,7 @@ class PodApi:
     """`main` is the exit code of the pod's main container, None while it runs.
 
     `more` is merged into the pod's status; `refusals` are the statuses of the next answers. Who does not
-    bring `token` is refused with 401. The first `silent` requests get no answer.
+    bring `token` is refused with 401. On the first `silent` connections nothing is said, not even for TLS.
     """
 
     def __init__(self, directory):
@@ -26,6 +26,7 @@ class PodApi:
         self.refusals = []
         self.asked = 0
         self.silent = 0
+        self.connections = 0
         self.closing = threading.Event()
         self.token = "secret"
         self.directory = str(directory)
@@ -75,13 +76,17 @@ class PodApi:
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
+    def handle(self):
+        api = self.server.api
+        api.connections += 1
+        if api.connections <= api.silent:
+            api.closing.wait()
+        else:
+            super().handle()
+
     def do_GET(self):
         api = self.server.api
         api.asked += 1
-        if api.asked <= api.silent:
-            self.close_connection = True
-            api.closing.wait()
-            return
         status, body = 200, api.pod()
         if self.headers["Authorization"] != f"Bearer {api.token}":
             status = 401

@@ -5,6 +5,14 @@ import trio
 
 from tests.support import blobserver, delivering, localwrites
 from tygerd.stores import access, dataplane, retrying
+from tygerd.streams import hashing, podpipes, ship
+from tygerd.supervisor import ending
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """Last words may take long on a busy machine."""
+    monkeypatch.setattr(ship, "LAST_WORDS", 60.0)
 
 
 @pytest.fixture
@@ -52,3 +60,19 @@ def client():
     made = localwrites.Client()
     yield made
     made.close()
+
+
+@pytest.fixture
+def scene():
+    """What the transfers of a pod share; a main that goes on has ended well after a moment."""
+    end = ending.Ending(0.05)
+    yield podpipes.Scene(
+        end=end,
+        over=trio.Event(),
+        hasher=hashing.Hasher(),
+        openers=trio.CapacityLimiter(100),
+        dop=2,
+        block_size=4096,
+        flush_interval=1.0,
+    )
+    end.close()

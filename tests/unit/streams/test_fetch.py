@@ -5,6 +5,7 @@ import os
 import pytest
 import trio
 
+from tests.support import leftovers
 from tyger import errors
 from tygerd.blocks import container, writer
 from tygerd.streams import fetch, hashing, span
@@ -176,9 +177,14 @@ async def test_a_reader_of_a_deleted_buffer_is_told(target):
 
 async def test_cancelled_in_a_wait_no_descriptor_stays_open(target):
     add(writer.Writer.create(target, 1 << 20), *BLOCKS)
-    before = len(os.listdir("/proc/self/fd"))
-    with trio.move_on_after(0.05):
-        async with reading(target) as ahead:
-            await drain(ahead)
+    before = leftovers.descriptors()
+    async with trio.open_nursery() as nursery:
+
+        async def read():
+            async with reading(target, on_waiting=lambda _: nursery.cancel_scope.cancel()) as ahead:
+                await drain(ahead)
+
+        nursery.start_soon(read)
+    assert nursery.cancel_scope.cancelled_caught
     assert target.feed.waiting == 0
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert not leftovers.descriptors() - before

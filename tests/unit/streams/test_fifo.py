@@ -5,7 +5,9 @@ import os
 
 import pytest
 import trio
+import trio.testing
 
+from tests.support import leftovers
 from tyger import errors
 from tygerd.streams import fifo
 
@@ -17,15 +19,12 @@ def path(tmp_path):
     return str(made)
 
 
-def open_files():
-    return len(os.listdir("/proc/self/fd"))
-
-
 async def blocked_in_open():
     """Until a thread of ours waits in open(2) of a named pipe: wait_for_partner, in the kernel's words.
 
     A kernel that keeps its words to itself gets half a second; the tests hold either way.
     """
+    await trio.testing.wait_all_tasks_blocked()
     with trio.move_on_after(0.5):
         while not any(map(waits_for_partner, os.listdir("/proc/self/task"))):
             await trio.lowlevel.checkpoint()
@@ -62,10 +61,10 @@ async def test_given_up(path, flags, unlinked):
         if unlinked:
             os.unlink(path)
 
-    before = open_files()
+    before = leftovers.descriptors()
     with await fifo.opened(path, flags, abandon) as pipe:
         assert pipe.abandoned
-        assert open_files() == before + 1
+        assert len(leftovers.descriptors() - before) == 1
         if flags == os.O_RDONLY:
             assert os.read(pipe.fileno(), 1) == b""
         else:
@@ -98,12 +97,12 @@ def write_and_leave(path):
 
 @pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_WRONLY])
 async def test_cancelled_nothing_stays_open(path, flags):
-    before = open_files()
+    before = leftovers.descriptors()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(fifo.opened, path, flags, trio.sleep_forever)
         await blocked_in_open()
         nursery.cancel_scope.cancel()
-    assert open_files() == before
+    assert not leftovers.descriptors() - before
 
 
 @pytest.mark.parametrize(
@@ -116,11 +115,11 @@ async def test_cancelled_nothing_stays_open(path, flags):
 )
 async def test_what_is_no_pipe(tmp_path, name, kind, words):
     (tmp_path / "file").touch()
-    before = open_files()
+    before = leftovers.descriptors()
     with pytest.raises(errors.Problem, match=words) as caught:
         await fifo.opened(str(tmp_path / name), os.O_RDONLY, trio.sleep_forever)
     assert caught.value.kind is kind
-    assert open_files() == before
+    assert not leftovers.descriptors() - before
 
 
 async def test_a_tombstone_that_comes_later(tmp_path, autojump_clock):

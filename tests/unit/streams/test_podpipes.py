@@ -5,25 +5,9 @@ import os
 
 import pytest
 import trio
-import trio.testing
 
-from tygerd.streams import hashing, podpipes
-from tygerd.supervisor import ending
-
-
-@pytest.fixture
-def scene():
-    end = ending.Ending(0.05)
-    yield podpipes.Scene(
-        end=end,
-        over=trio.Event(),
-        hasher=hashing.Hasher(),
-        openers=trio.CapacityLimiter(100),
-        dop=2,
-        block_size=4096,
-        flush_interval=1.0,
-    )
-    end.close()
+from tests.support import blobserver
+from tygerd.streams import podpipes
 
 
 def fifo(tmp_path, name):
@@ -78,9 +62,10 @@ async def test_inputs_that_are_never_opened_take_nobodys_threads(server, remote,
 async def test_cancelled_what_was_not_begun_has_failed(server, remote, scene, tmp_path):
     """Main ended at once, and what a port was to give never came."""
     out = podpipes.Output("out", fifo(tmp_path, "out"), remote, scene, str(tmp_path / "spool"))
+    server.fault("HEAD", ".bufferstart", blobserver.SILENCE)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(out.run)
-        await trio.testing.wait_all_tasks_blocked()
+        await in_thread(server.until_met)
         assert ".bufferstart" not in server.blobs
         nursery.cancel_scope.cancel()
     assert (out.state, out.ended) == ("failed", True)

@@ -9,27 +9,11 @@ import trio
 
 from tyger import errors
 from tygerd.osutil import resumed
-from tygerd.streams import hashing, podpipes, podrelay
-from tygerd.supervisor import ending
+from tygerd.streams import podrelay
 
 Kind = resumed.Kind
 DATA = os.urandom(400_000)
-PATIENCE = 20
-
-
-@pytest.fixture
-def scene():
-    end = ending.Ending(0.05)
-    yield podpipes.Scene(
-        end=end,
-        over=trio.Event(),
-        hasher=hashing.Hasher(),
-        openers=trio.CapacityLimiter(100),
-        dop=2,
-        block_size=4096,
-        flush_interval=1.0,
-    )
-    end.close()
+PATIENCE = 60
 
 
 class Daemon:
@@ -38,6 +22,7 @@ class Daemon:
     def __init__(self, port, name, life="one"):
         self.port, self.name, self.life = port, name, life
         self.session = resumed.Session()
+        self.broken = 0
 
     async def hello(self, said=None):
         stream = await trio.open_tcp_stream("127.0.0.1", self.port)
@@ -59,16 +44,25 @@ class Daemon:
                 return frames, msgspec.json.decode(payload, type=resumed.Answer)
         return frames, None
 
-    async def connect(self, seconds=PATIENCE):
-        """Once, for so long."""
+    async def connect(self):
+        """Once."""
         stream, frames, answer = await self.hello()
         async with stream:
-            with trio.move_on_after(seconds):
+            with trio.CancelScope() as self.connection:
                 await self.session.serve(stream, frames, answer.received, self.turn)
 
-    async def keep_connected(self, seconds):
+    async def keep_connected(self):
         while True:
-            await self.connect(seconds)
+            await self.connect()
+
+    async def keep_breaking(self):
+        """Whenever a connection has moved something, break it, whatever else is on its way."""
+        while True:
+            moved = self.session.arrived_in_all
+            while self.session.arrived_in_all == moved:
+                await self.session.changed.wait()
+            self.connection.cancel()
+            self.broken += 1
 
     async def all(self):
         found = bytearray()
@@ -112,24 +106,26 @@ async def in_thread(*call):
 async def test_an_input_over_connections_that_break(pod, scene):
     async with trio.open_nursery() as nursery:
         daemon, transfer, path = await pod(nursery)
-        nursery.start_soon(daemon.keep_connected, 0.02)
+        nursery.start_soon(daemon.keep_connected)
+        nursery.start_soon(daemon.keep_breaking)
         main = []
         nursery.start_soon(lambda: in_thread(lambda: main.append(path.read_bytes())))
         await daemon.session.hears(Kind.OPENED)
         for at in range(0, len(DATA), 5000):
             await daemon.session.put(DATA[at : at + 5000])
-            await trio.sleep(0.001)  # so that connections break in the middle
         daemon.end()
         await daemon.session.hears(Kind.GOODBYE)
         await until(transfer, scene)
         nursery.cancel_scope.cancel()
     assert (main, transfer.state) == ([DATA], "complete")
+    assert daemon.broken
 
 
 async def test_an_output_over_connections_that_break(pod, scene):
     async with trio.open_nursery() as nursery:
         daemon, transfer, path = await pod(nursery, inputs=())
-        nursery.start_soon(daemon.keep_connected, 0.02)
+        nursery.start_soon(daemon.keep_connected)
+        nursery.start_soon(daemon.keep_breaking)
         threading.Thread(target=path.write_bytes, args=[DATA], daemon=True).start()
         with trio.fail_after(PATIENCE):
             assert await daemon.all() == DATA
@@ -140,6 +136,7 @@ async def test_an_output_over_connections_that_break(pod, scene):
         await until(transfer, scene)
         nursery.cancel_scope.cancel()
     assert transfer.state == "complete"
+    assert daemon.broken
     assert not scene.end.failed
 
 
@@ -211,7 +208,8 @@ async def test_a_pipe_that_is_never_opened(pod, scene, inputs, state):
 async def test_another_daemon_goes_on_where_nothing_has_moved(pod, scene):
     async with trio.open_nursery() as nursery:
         daemon, transfer, path = await pod(nursery, inputs=())
-        await daemon.connect(0.02)
+        first, *_ = await daemon.hello()
+        await first.aclose()
         nursery.start_soon(lambda: in_thread(path.write_bytes, b""))
         second = Daemon(daemon.port, "x", "two")
         nursery.start_soon(second.connect)
@@ -231,12 +229,11 @@ async def test_another_daemon_fails_what_has_begun(pod, scene, inputs):
         daemon.session.say(Kind.JOINED)
         fd = os.open(path, os.O_RDWR)
         os.write(fd, b"x")
-        with trio.move_on_after(PATIENCE):
-            async with trio.open_nursery() as connected:
-                connected.start_soon(daemon.connect)
-                await daemon.session.hears(Kind.OPENED)
-                await trio.testing.wait_all_tasks_blocked(0.02)
-                connected.cancel_scope.cancel()
+        async with trio.open_nursery() as connected:
+            connected.start_soon(daemon.connect)
+            await daemon.session.hears(Kind.OPENED)
+            await transfer._session.hears(Kind.JOINED)
+            connected.cancel_scope.cancel()
         second = Daemon(daemon.port, "x", "two")
         stream, _, answer = await second.hello()
         await stream.aclose()

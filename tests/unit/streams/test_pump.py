@@ -275,7 +275,7 @@ def start(*argv):
 
 
 def finish(process):
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     assert out == b""
     return process.returncode, err.decode()
 

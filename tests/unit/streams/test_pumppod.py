@@ -67,7 +67,7 @@ class Pod:
         self.stop.send_nowait(signal.SIGTERM)
 
     async def live(self, *argv):
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             return await self.pump(*argv).run(self.signals)
 
     def stored(self, container):
@@ -359,7 +359,7 @@ async def test_a_main_that_never_listened(pod):
 
 
 def finish(process):
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     assert out == ""
     return process.returncode, err
 

@@ -61,7 +61,7 @@ def test_it_can_be_stopped_and_loads_little(tmp_path):
     argv = ["pump", "prepare", f"--fifos={tmp_path}", "--fifo=in", "--host=a.invalid"]
     with subprocess.Popen(
         [sys.executable, "-X", "importtime", "-m", "tygerd", *argv],
-        env={"PYTHONPATH": str(sources.ROOT)},
+        env={"PYTHONPATH": str(sources.ROOT), "RES_OPTIONS": "timeout:1 attempts:1"},  # nobody may answer
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
@@ -71,7 +71,7 @@ def test_it_can_be_stopped_and_loads_little(tmp_path):
             if "encodings.idna" in line or "does not resolve" in line:  # it is looking the name up
                 break
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
     assert not {"trio", "msgspec", "ssl", "logging", "http.client"} & loaded
 

@@ -13,7 +13,7 @@ def test_it_returns_once_a_life_has_begun(tmp_path):
         env={"PYTHONPATH": str(sources.ROOT)},
     ) as process:
         podlife.Lives(str(tmp_path), "").begin()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 def test_main_need_not_start_beside_a_pump_that_has_failed(tmp_path):

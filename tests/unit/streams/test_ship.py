@@ -44,6 +44,11 @@ def end(into, outcome="complete", reason=None):
     into.container.feed.notify()
 
 
+def shipper(spool, remote, **options):
+    """Its last words may take long on a busy machine."""
+    return ship.Ship(spool, remote, **{"last_words": 60.0, **options})
+
+
 def remaining(spool):
     return sum(len(files) for _, _, files in os.walk(os.path.join(spool.path, "blocks")))
 
@@ -61,7 +66,7 @@ def assert_whole(server, blocks):
 
 
 async def test_it_waits_for_a_capture_that_has_not_begun(server, remote, spool):
-    shipping = ship.Ship(spool, remote, dop=4)
+    shipping = shipper(spool, remote, dop=4)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(shipping.run)
         await trio.testing.wait_all_tasks_blocked()
@@ -75,7 +80,7 @@ async def test_it_waits_for_a_capture_that_has_not_begun(server, remote, spool):
 async def test_a_whole_container(server, remote, into, spool):
     add(into, *BLOCKS)
     end(into)
-    shipping = ship.Ship(spool, remote, dop=4)
+    shipping = shipper(spool, remote, dop=4)
     assert await shipping.run() == "complete"
     assert_whole(server, BLOCKS)
     assert shipping.accepted == len(BLOCKS) + 1
@@ -88,14 +93,14 @@ async def test_a_whole_container(server, remote, into, spool):
 
 async def test_an_empty_stream(server, remote, into, spool):
     end(into)
-    await ship.Ship(spool, remote, dop=4).run()
+    await shipper(spool, remote, dop=4).run()
     assert_whole(server, [])
 
 
 async def test_while_it_is_captured_and_without_being_a_reader(server, remote, into, spool):
     """A reader that waits makes capture cut small blocks; a shipper must not."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(ship.Ship(spool, remote, dop=4).run)
+        nursery.start_soon(shipper(spool, remote, dop=4).run)
         for number, data in enumerate(BLOCKS):
             await trio.testing.wait_all_tasks_blocked(0.005)
             assert spool.feed.waiting == 0
@@ -109,7 +114,7 @@ async def test_while_it_is_captured_and_without_being_a_reader(server, remote, i
 async def test_at_most_dop_blocks_are_under_way(server, remote, into, spool):
     add(into, *[bytes([n]) for n in range(40)])
     end(into)
-    await ship.Ship(spool, remote, dop=3).run()
+    await shipper(spool, remote, dop=3).run()
     assert_whole(server, [bytes([n]) for n in range(40)])
     assert 1 <= server.most_at_once <= 3
 
@@ -122,7 +127,7 @@ async def test_a_lost_reply_is_a_success(server, remote, into, spool, blob, over
     server.fault("PUT", blob, blobserver.LOST_REPLY)
     add(into, *BLOCKS)
     end(into)
-    await ship.Ship(spool, remote, dop=4).run()
+    await shipper(spool, remote, dop=4).run()
     assert_whole(server, BLOCKS)
     assert server.count("PUT", blob) == 2
     assert remaining(spool) == 0
@@ -136,7 +141,7 @@ async def test_faults_that_pass(server, remote, into, spool, fault):
         server.fault("PUT", blob, fault, fault)
     add(into, *BLOCKS)
     end(into)
-    await ship.Ship(spool, remote, dop=4).run()
+    await shipper(spool, remote, dop=4).run()
     assert_whole(server, BLOCKS)
 
 
@@ -147,7 +152,7 @@ async def test_a_buffer_that_was_begun_is_not_touched(server, remote, into, spoo
     server.put(".bufferstart", b'{"version":"0.3.0"}')
     add(into, *BLOCKS)
     with pytest.raises(dataplane.ExistsError, match="buffer cannot be overwritten"):
-        await ship.Ship(spool, remote, dop=4).run()
+        await shipper(spool, remote, dop=4).run()
     assert list(server.blobs) == [".bufferstart"]
     assert remaining(spool) == len(BLOCKS)
 
@@ -155,7 +160,7 @@ async def test_a_buffer_that_was_begun_is_not_touched(server, remote, into, spoo
 async def test_a_head_that_is_answered_oddly_leaves_it_to_the_put(server, remote, into, spool):
     server.fault("HEAD", ".bufferstart", blobserver.Refusal(400, "Odd"))
     end(into)
-    await ship.Ship(spool, remote, dop=4).run()
+    await shipper(spool, remote, dop=4).run()
     assert_whole(server, [])
 
 
@@ -164,7 +169,7 @@ async def test_two_writers_at_once_one_wins(server, remote, into, spool):
     server.fault("HEAD", ".bufferstart", blobserver.Refusal(404, "BlobNotFound"))
     server.put(".bufferstart", b'{"version":"0.3.0"}', tyger_writer="another")
     with pytest.raises(dataplane.ExistsError):
-        await ship.Ship(spool, remote, dop=4).run()
+        await shipper(spool, remote, dop=4).run()
     assert list(server.blobs) == [".bufferstart"]
 
 
@@ -172,7 +177,7 @@ async def test_anothers_block_fails_the_buffer(server, remote, into, spool):
     server.put("00/001", b"from elsewhere", cumulative_hash_chain="x")
     add(into, *BLOCKS)
     with pytest.raises(dataplane.ExistsError):
-        await ship.Ship(spool, remote, dop=1).run()
+        await shipper(spool, remote, dop=1).run()
     assert server.stored(".bufferend") == b'{"status":"failed"}'
 
 
@@ -180,7 +185,7 @@ async def test_what_an_earlier_process_sent_is_not_sent_again(server, connecting
     """Its files are gone from the spool; the data plane vouches for them."""
     add(into, *BLOCKS)
     async with trio.open_nursery() as nursery:
-        first = ship.Ship(spool, connecting(), dop=2)
+        first = shipper(spool, connecting(), dop=2)
         nursery.start_soon(first.run)
         await trio.to_thread.run_sync(server.wait, lambda: "00/003" in server.blobs)
         while first.accepted < len(BLOCKS):
@@ -190,7 +195,7 @@ async def test_what_an_earlier_process_sent_is_not_sent_again(server, connecting
     server.signatures["good"] = "cr"
     server.seen.clear()
     end(into)
-    assert await ship.Ship(spool, connecting(), dop=2).run() == "complete"
+    assert await shipper(spool, connecting(), dop=2).run() == "complete"
     assert_whole(server, BLOCKS)
     assert server.count("PUT", "00/000") == 0
 
@@ -199,7 +204,7 @@ async def test_a_block_that_is_neither_here_nor_there(server, remote, into, spoo
     add(into, *BLOCKS)
     os.unlink(spool.block_path(1))
     with pytest.raises(errors.Problem, match="block 1 is neither in the spool nor at the store"):
-        await ship.Ship(spool, remote, dop=1).run()
+        await shipper(spool, remote, dop=1).run()
     assert server.stored(".bufferend") == b'{"status":"failed"}'
 
 
@@ -219,14 +224,14 @@ async def test_a_refusal_fails_the_buffer(server, remote, into, spool, refusal, 
     add(into, *BLOCKS)
     server.fault("PUT", "00/002", refusal)
     with pytest.raises(errors.Problem, match=words):
-        await ship.Ship(spool, remote, dop=1).run()
+        await shipper(spool, remote, dop=1).run()
     assert server.stored(".bufferend") == b'{"status":"failed"}'
     assert os.path.exists(spool.block_path(2))
 
 
 async def test_no_write_access_is_said_so_and_no_end_is_written(server, connecting, into, spool):
     with pytest.raises(dataplane.NotPermittedError, match="does not allow write access"):
-        await ship.Ship(spool, connecting("buffer1", "reader"), dop=1).run()
+        await shipper(spool, connecting("buffer1", "reader"), dop=1).run()
     assert server.blobs == {}
     assert server.count("PUT", ".bufferend") == 0
 
@@ -235,7 +240,7 @@ async def test_an_end_marker_that_cannot_be_written_is_a_warning(server, remote,
     add(into, *BLOCKS)
     end(into)
     server.fault("PUT", ".bufferend", blobserver.Refusal(400, "Odd"))
-    assert await ship.Ship(spool, remote, dop=4).run() == "complete"
+    assert await shipper(spool, remote, dop=4).run() == "complete"
     assert "failed to upload optional metadata at the end of the transfer" in caplog.text
     assert ".bufferend" not in server.blobs
 
@@ -248,7 +253,7 @@ async def test_a_container_that_fails_fails_the_remote_buffer(server, remote, in
         outcomes = []
 
         async def run():
-            outcomes.append(await ship.Ship(spool, remote, dop=1).run())
+            outcomes.append(await shipper(spool, remote, dop=1).run())
 
         nursery.start_soon(run)
         await trio.to_thread.run_sync(server.until_met)
@@ -261,7 +266,7 @@ async def test_cancelled_the_remote_buffer_is_failed(server, remote, into, spool
     add(into, *BLOCKS)
     server.fault("PUT", "00/003", blobserver.SILENCE)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(ship.Ship(spool, remote, dop=4, last_words=60.0).run)
+        nursery.start_soon(shipper(spool, remote, dop=4).run)
         await trio.to_thread.run_sync(server.until_met)
         started = trio.current_time()
         nursery.cancel_scope.cancel()
@@ -277,7 +282,7 @@ async def test_cancelled_while_it_begins(server, remote, into, spool, begun):
     faults = [blobserver.LOST_REPLY, busy] if begun else [busy]
     server.fault("PUT", ".bufferstart", *faults)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(ship.Ship(spool, remote, dop=4).run)
+        nursery.start_soon(shipper(spool, remote, dop=4).run)
         await trio.to_thread.run_sync(server.until_met)
         nursery.cancel_scope.cancel()
     assert set(server.blobs) == ({".bufferstart", ".bufferend"} if begun else set())
@@ -288,7 +293,7 @@ async def test_cancelled_while_nobody_answers_it_gives_up(server, remote, into, 
     server.fault("PUT", "00/000", blobserver.SILENCE)
     server.fault("PUT", ".bufferend", blobserver.SILENCE)
     async with trio.open_nursery() as nursery:
-        shipping = ship.Ship(spool, remote, dop=4, last_words=0.05)
+        shipping = shipper(spool, remote, dop=4, last_words=0.05)
         nursery.start_soon(shipping.run)
         await trio.to_thread.run_sync(server.wait, lambda: server.count("PUT", "00/000") == 1)
         nursery.cancel_scope.cancel()
@@ -300,7 +305,7 @@ async def test_cancelled_after_the_last_block_a_whole_stream_is_not_failed(serve
     end(into)
     server.fault("PUT", ".bufferend", blobserver.SILENCE)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(ship.Ship(spool, remote, dop=4).run)
+        nursery.start_soon(shipper(spool, remote, dop=4).run)
         await trio.to_thread.run_sync(server.until_met)
         nursery.cancel_scope.cancel()
     assert ".bufferend" not in server.blobs
@@ -311,7 +316,7 @@ async def test_a_damaged_spool_is_named(server, remote, into, spool):
     add(into, *BLOCKS)
     os.pwrite(spool.book().fd, b"xx", 40 + 88 * 2 + 40)
     with pytest.raises(errors.Problem, match="the spool is damaged: record 2") as caught:
-        await ship.Ship(spool, remote, dop=1).run()
+        await shipper(spool, remote, dop=1).run()
     assert caught.value.kind is errors.CORRUPT
 
 
@@ -320,7 +325,7 @@ async def test_a_block_that_was_damaged_in_the_spool_is_never_accepted(server, r
     with open(spool.block_path(2), "r+b") as file:
         file.write(b"x")
     with pytest.raises(errors.Problem, match="cannot send block 2: MD5 mismatch"):
-        await ship.Ship(spool, remote, dop=1).run()
+        await shipper(spool, remote, dop=1).run()
     assert server.stored("00/002") is None
 
 
@@ -329,7 +334,7 @@ async def test_a_block_that_was_damaged_in_the_spool_is_never_accepted(server, r
 
 async def test_room_comes_as_blocks_are_accepted(server, remote, into, spool):
     add(into, *BLOCKS)
-    shipping = ship.Ship(spool, remote, dop=2)
+    shipping = shipper(spool, remote, dop=2)
     await shipping.wait_for_room(5)
     with trio.move_on_after(0) as scope:
         await shipping.wait_for_room(4)

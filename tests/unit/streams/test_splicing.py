@@ -36,7 +36,7 @@ class Joined:
         self.moved += count
 
     def ended(self):
-        self._thread.join(10)
+        self._thread.join(60)
         assert not self._thread.is_alive()
         return self.how
 

@@ -76,7 +76,7 @@ async def test_what_is_over_holds_no_descriptor(tmp_path, client):
             await client.heard("eof")
             await entry.say("complete")
         del entry, nursery
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while daemon.transfers._writes:  # until its row says that it is over
                 await trio.lowlevel.checkpoint()
         gc.collect()

@@ -70,7 +70,7 @@ async def test_a_buffer_that_somebody_else_fails_under_its_writer(tmp_path, clie
         client.end()
         await client.heard("eof")
         await daemon.store.mark_failed(BUFFER, "the run left it unfinished")
-        with trio.fail_after(10), pytest.raises(errors.Problem, match="already failed"):
+        with trio.fail_after(60), pytest.raises(errors.Problem, match="already failed"):
             await entry.say("complete")
         await client.heard("failed")
         assert entry.reason == "the run left it unfinished"

@@ -41,7 +41,7 @@ async def test_a_restart_on_a_full_disk_waits_for_room(tmp_path, client):
         async with localwrites.running(tmp_path, sync=True) as daemon, trio.open_nursery() as nursery:
             entry = await daemon.transfers.find_write(ID)
             nursery.start_soon(localwrites.attached, entry, client)
-            with trio.fail_after(10):
+            with trio.fail_after(60):
                 while entry.waiting != "the disk is full":
                     await trio.lowlevel.checkpoint()
             os.unlink(disk / "filler")
