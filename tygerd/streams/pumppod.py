@@ -23,6 +23,7 @@ import trio
 
 from tyger import errors
 from tygerd.blocks import container, journal
+from tygerd.osutil import undumpable
 from tygerd.stores import access, network, retrying
 from tygerd.streams import (
     hashing,
@@ -65,6 +66,7 @@ async def run(options: argparse.Namespace) -> int:
     Raises:
         Problem: the state's directory is of no use.
     """
+    undumpable.keep_out()  # main may take any user, also ours, and has no business with our URLs and token
     lives = podlife.Lives(options.state, options.last_words)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         try:

@@ -34,7 +34,7 @@ TOKEN_SECONDS = 3600
 """The life of that token; the kubelet renews it."""
 
 PUMP_USER = 52_173
-"""A user that no image has: processes of a pod see each other, and only the same user's may look inside."""
+"""A user that no image has: processes of a pod see each other, and into most the same user's may look."""
 
 _PULL = {"never": "Never", "missing": "IfNotPresent", "always": "Always"}
 

@@ -8,13 +8,14 @@ everything is taken again. Blocking; one thread at a time.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tygerd.engines.kubernetes import lines
-from tygerd.osutil import durable
+from tygerd.osutil import durable, statedir
 
 LOG = "log"
 POSITIONS = "logged.json"
@@ -55,8 +56,11 @@ class LogFile:
         """Add records, the last of this time, and the positions that they lead to, encoded, and all others.
 
         Raises:
-            OSError: ENOSPC and the like; nothing has changed, and it can be tried again.
+            OSError: ENOSPC and the like; nothing has changed, and it can be tried again. The last of a disk
+                is not for logs: a job that prints without end could not even be cancelled.
         """
+        if not statedir.has_room(self._path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         after = State(self.state.size + len(records), last, positions)
         durable.replace(self._positions, json.dumps([self.state, after]).encode(), sync=False)
         try:

@@ -25,6 +25,9 @@ FULL_PAUSE = 1.0
 
 _appends = trio.CapacityLimiter(8)
 
+_marks = trio.CapacityLimiter(8)
+"""Apart from what only needs the disk: they wait for the cluster."""
+
 _tells: MutableMapping[logsource.Cluster, bool] = weakref.WeakKeyDictionary()
 """Which clusters can tell the two streams of a container apart."""
 
@@ -107,7 +110,7 @@ class Collector:
         while self._spool.waiting:
             await self._grown.wait()
         with contextlib.suppress(refusals.Trouble, OSError):  # it is no part of what is read
-            await trio.to_thread.run_sync(self._mark, limiter=_appends)
+            await trio.to_thread.run_sync(self._mark, limiter=_marks)
         await trio.to_thread.run_sync(self._spool.sync, limiter=_appends)
         return self.size
 

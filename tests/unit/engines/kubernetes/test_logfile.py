@@ -8,6 +8,7 @@ import pathlib
 import pytest
 
 from tygerd.engines.kubernetes import lines, logfile
+from tygerd.osutil import statedir
 
 
 def position(last: int) -> list[object]:
@@ -28,6 +29,19 @@ def test_what_was_appended_is_found_again(tmp_path: pathlib.Path) -> None:
     assert again.state.decoded()["a"].last == 9
     again.close()
     again.close()
+    assert (tmp_path / logfile.LOG).read_bytes() == b"one\ntwo\n"
+
+
+def test_the_last_of_a_disk_is_not_for_logs(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = logfile.LogFile(str(tmp_path))
+    file.append(b"one\n", 7, {})
+    with monkeypatch.context() as patched:
+        patched.setattr(statedir, "RESERVE", 1 << 60)
+        with pytest.raises(OSError, match="No space left on device"):
+            file.append(b"two\n", 9, {})
+    assert file.state[:2] == (4, 7)
+    file.append(b"two\n", 9, {})
+    file.close()
     assert (tmp_path / logfile.LOG).read_bytes() == b"one\ntwo\n"
 
 

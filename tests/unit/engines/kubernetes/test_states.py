@@ -282,6 +282,24 @@ FOUND = st.fixed_dictionaries(
 
 
 @pods.PATIENT
+@given(
+    STATE,
+    STATE,
+    st.none() | st.builds(pods.ended, st.sampled_from([1, 137]), st.integers(0, 20)),
+    st.booleans(),
+)
+def test_no_run_succeeds_whose_pump_has_failed(of_main, of_pump, before, deleted):
+    """When a pump dies its main may take the end of a pipe for that of its input, and be content with it."""
+    pod = pods.pod("job-0", main(of_main), init=[pumps(of_pump, before=before)], deleted=deleted)
+    seen = observe(pod, inputs=["in"])
+    ends = [each.get("terminated", {}).get("exitCode") for each in (of_main, of_pump)]
+    if seen.observation.status == "Succeeded":
+        assert ends == [0, 0]
+    if before is not None and ends[1] != 0:
+        assert seen.observation.status == "Failed"
+
+
+@pods.PATIENT
 @given(FOUND, st.integers(0, 10**9), st.sampled_from([{}, {"outputs": ["out"]}]))
 def test_every_state_of_a_cluster_is_one_of_a_run(found, later, job):
     job = job | {"replicas": 2, "worker": pods.worker()}
