@@ -62,7 +62,7 @@ class Bench:
     """An engine, and the buffers of a daemon for its transfers. `make` makes one over the same state."""
 
     unknown_image = "registry.example/No Name:1"
-    starts_within = 15
+    starts_within = 30
 
     def __init__(
         self,

@@ -16,8 +16,8 @@ from tyger import model, units
 from tygerd import clock
 from tygerd.engines import base
 
-PATIENCE = 30.0
-"""Seconds until a check gives up on a job that does next to nothing."""
+PATIENCE = 120.0
+"""Seconds until a check gives up on a job that does next to nothing, also on a machine that is very busy."""
 
 
 class Bench(Protocol):
