@@ -107,7 +107,7 @@ class FakeCluster:
 
     async def until(self, holds):
         """Wait until a call has made this true."""
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while not holds():
                 await self._changed.wait()
 

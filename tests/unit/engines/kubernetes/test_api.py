@@ -17,7 +17,7 @@ POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}
 
 @pytest.fixture
 def cluster(reach):
-    return api.Api(reach(), enginesettings.Kubernetes(request_timeout=5))
+    return api.Api(reach(), enginesettings.Kubernetes(request_timeout=60))
 
 
 def query(seen):
@@ -153,7 +153,7 @@ async def test_who_is_cancelled_does_not_wait(server, cluster):
 
     def answer(_request):
         asked.set()
-        done.wait(20)
+        done.wait(60)
 
     server.answers["GET /version"] = answer
     async with trio.open_nursery() as nursery:
@@ -167,7 +167,7 @@ async def test_who_is_cancelled_does_not_wait(server, cluster):
 async def test_only_so_many_requests_are_under_way(server, reach):
     cluster = api.Api(reach(connections=2), enginesettings.Kubernetes(connections=2))
     together = threading.Barrier(2)
-    server.answers["GET /version"] = lambda _request: together.wait(20) is not None and {}
+    server.answers["GET /version"] = lambda _request: together.wait(60) is not None and {}
     async with trio.open_nursery() as nursery:
         for _ in range(6):
             nursery.start_soon(cluster.version)
@@ -265,7 +265,7 @@ def test_closing_a_stream_ends_it(server, cluster):
 
     def pieces():
         yield b"2026 a\n"
-        done.wait(20)
+        done.wait(60)
 
     server.answers[f"GET {PODS}/p/log"] = lambda _request: apiserver.Reply(200, pieces())
     log = cluster.logs("p", "main", follow=True)
@@ -278,9 +278,9 @@ def test_closing_a_stream_ends_it(server, cluster):
 
     reader = threading.Thread(target=read)
     reader.start()
-    assert begun.wait(20)
+    assert begun.wait(60)
     log.close()
-    reader.join(20)
+    reader.join(60)
     done.set()
     assert found == [b"2026 a\n"]
 

@@ -51,7 +51,7 @@ class Bench:
         return b"".join(record.split(b" ", 2)[1] for record in data.splitlines())
 
     async def until(self, collector: logs.Collector, holds: Callable[[], bool]) -> None:
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while True:
                 grown = collector.next()
                 if holds():
@@ -67,7 +67,7 @@ class Bench:
 def bench(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(logsource, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(logsource, "END_PAUSE", 0.01)
-    monkeypatch.setattr(logsource, "LAST_WORDS", 0.1)
+    monkeypatch.setattr(logsource, "LAST_WORDS", 60.0)
     return Bench(tmp_path)
 
 

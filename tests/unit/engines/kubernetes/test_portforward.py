@@ -66,10 +66,10 @@ def forwarding(certificate):
 async def forward(forwarding, reach):
     reached = reach(cluster={"server": f"https://127.0.0.1:{forwarding.port}"})
     made = await trio.to_thread.run_sync(portforward.dial, reached, "p", 52173)
-    made.socket.settimeout(20)
+    made.socket.settimeout(60)
     yield made
     made.socket.close()
-    forwarding.closed.wait(20)
+    forwarding.closed.wait(60)
 
 
 def receive(sock, count):
@@ -107,7 +107,7 @@ async def test_our_end(forwarding, forward):
     forward.socket.sendall(b"hello")
     assert receive(forward.socket, 5) == b"HELLO"
     forward.socket.close()
-    assert forwarding.closed.wait(20)
+    assert forwarding.closed.wait(60)
 
 
 async def test_a_quiet_connection_is_kept(forwarding, reach, monkeypatch):
@@ -115,9 +115,9 @@ async def test_a_quiet_connection_is_kept(forwarding, reach, monkeypatch):
     reached = reach(cluster={"server": f"https://127.0.0.1:{forwarding.port}"})
     made = await trio.to_thread.run_sync(portforward.dial, reached, "p", 1)
     with made.socket:
-        made.socket.settimeout(20)
+        made.socket.settimeout(60)
         for _ in range(3):
-            assert forwarding.pings.acquire(timeout=20)
+            assert forwarding.pings.acquire(timeout=60)
         made.socket.sendall(b"hello")
         assert receive(made.socket, 5) == b"HELLO"
 
@@ -129,6 +129,6 @@ async def test_one_that_is_silent_is_given_up(forwarding, reach, monkeypatch):
     reached = reach(cluster={"server": f"https://127.0.0.1:{forwarding.port}"})
     made = await trio.to_thread.run_sync(portforward.dial, reached, "p", 1)
     with made.socket:
-        made.socket.settimeout(20)
+        made.socket.settimeout(60)
         assert made.socket.recv(1) == b""
     assert "silent for too long" in made.error

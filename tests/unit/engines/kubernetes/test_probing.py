@@ -26,6 +26,7 @@ async def probe(cluster):
 
 
 async def test_a_cluster_that_is_there_and_then_is_not(cluster, monkeypatch):
+    monkeypatch.setattr(probing, "FRESH_SECONDS", 3600.0)
     async with probe(cluster) as made:
         assert await made.trouble() is None
         cluster.trouble.append(refusals.Transient("no answer", what="reach the cluster"))
@@ -68,7 +69,7 @@ async def test_nobody_waits_long_for_a_cluster_that_is_silent(cluster, monkeypat
     cluster.version = version
     async with probe(cluster) as made:
         assert await made.trouble() == probing.UNKNOWN
-        monkeypatch.setattr(probing, "FIRST_SECONDS", 20.0)
+        monkeypatch.setattr(probing, "FIRST_SECONDS", 60.0)
         silent.set()
         assert await made.trouble() is None
         silent = trio.Event()

@@ -11,7 +11,7 @@ from tyger import errors
 from tygerd.engines.kubernetes import objects, refusals, rundir, secrets
 
 SECRET, POD = "run-7-01234567-job", "run-7-01234567-job-0"
-PATIENCE = 10
+PATIENCE = 60
 
 
 class Signer:

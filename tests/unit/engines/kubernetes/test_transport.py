@@ -12,11 +12,11 @@ import threading
 import pytest
 
 from tests.house import sources
-from tests.support import apiserver, certificates
+from tests.support import apiserver, certificates, freeport
 from tygerd.engines.kubernetes import credentials, kubeconfig, refusals, transport
 
 NOBODY = credentials.Credential()
-QUICK = transport.Timeout(5, 5)
+PATIENT = transport.Timeout(60, 60)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def connect(server, certificate):
         one.close()
 
 
-def ask(connection, path="/version", *, method="GET", credential=NOBODY, timeout=QUICK, **more):
+def ask(connection, path="/version", *, method="GET", credential=NOBODY, timeout=PATIENT, **more):
     body = more.get("body")
     headers = transport.headers(credential, None if body is None else "application/json")
     return connection.request(method, path, headers=headers, timeout=timeout, **more)
@@ -141,13 +141,18 @@ def test_an_answer_that_is_no_table(server, connect):
 # --- nobody answers ----------------------------------------------------------------------------------------
 
 
-def test_nobody_listens(connect):
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-    found = trouble(connect(server=f"https://127.0.0.1:{port}"))
+@pytest.fixture
+def nobody():
+    """A port on which nobody listens."""
+    with freeport.freeport() as port:
+        yield port
+
+
+def test_nobody_listens(connect, nobody):
+    found = trouble(connect(server=f"https://127.0.0.1:{nobody}"))
     assert isinstance(found, refusals.Transient)
     assert found.status is None
-    assert found.message == f"the API server https://127.0.0.1:{port} does not answer: Connection refused"
+    assert found.message == f"the API server https://127.0.0.1:{nobody} does not answer: Connection refused"
 
 
 def test_a_host_that_has_no_address(connect):
@@ -159,8 +164,8 @@ def test_a_host_that_has_no_address(connect):
 
 def test_a_server_that_is_silent(server, connect):
     done = threading.Event()
-    server.answers["GET /version"] = lambda _request: done.wait(20) and None
-    found = trouble(connect(), timeout=transport.Timeout(5, 0.2))
+    server.answers["GET /version"] = lambda _request: done.wait(120) and None
+    found = trouble(connect(), timeout=transport.Timeout(60, 0.2))
     done.set()
     assert isinstance(found, refusals.Transient)
     assert found.message.endswith("does not answer: it kept silent for too long")
@@ -233,16 +238,14 @@ def test_a_client_certificate_that_the_server_wants_and_does_not_like(server, co
     assert "alert" in found.message
 
 
-def test_a_proxy_of_the_environment(server, connect):
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-    gone = {"HTTPS_PROXY": f"http://127.0.0.1:{port}"}
+def test_a_proxy_of_the_environment(server, connect, nobody):
+    gone = {"HTTPS_PROXY": f"http://127.0.0.1:{nobody}"}
     found = trouble(connect(environ=gone))
     assert found.message.endswith("does not answer: its proxy does not let us through: Connection refused")
     server.answers["GET /version"] = {}
     assert ask(connect(environ={**gone, "NO_PROXY": "127.0.0.0/8"})).body() == {}
     with pytest.raises(refusals.Transient):
-        ask(connect(environ={"no_proxy": "*"}, proxy=f"http://127.0.0.1:{port}"))
+        ask(connect(environ={"no_proxy": "*"}, proxy=f"http://127.0.0.1:{nobody}"))
 
 
 # --- streams -----------------------------------------------------------------------------------------------
@@ -253,7 +256,7 @@ def test_pieces_come_as_they_are_sent(server, connect):
 
     def pieces():
         yield b"one"
-        assert turn.wait(20)
+        assert turn.wait(60)
         yield b"two"
 
     server.answers["GET /log"] = lambda _request: apiserver.Reply(200, pieces())
@@ -277,17 +280,17 @@ def test_cutting_wakes_who_waits_for_a_piece(server, connect):
 
     def pieces():
         yield b"one"
-        done.wait(20)
+        done.wait(120)
 
     server.answers["GET /log"] = lambda _request: apiserver.Reply(200, pieces())
     cut = transport.Cut()
-    found = ask(connect(), "/log", timeout=transport.Timeout(5, None), cut=cut).pieces()
+    found = ask(connect(), "/log", timeout=transport.Timeout(60, None), cut=cut).pieces()
     assert next(found) == b"one"
     rest = []
     reader = threading.Thread(target=lambda: rest.extend(found))
     reader.start()
     cut.cut()
-    reader.join(10)
+    reader.join(60)
     done.set()
     assert not reader.is_alive()
     assert rest == []
@@ -298,7 +301,7 @@ def test_cutting_wakes_who_waits_for_the_head(server, connect):
 
     def answer(_request):
         asked.set()
-        done.wait(20)
+        done.wait(120)
 
     server.answers["GET /log"] = answer
     cut = transport.Cut()
@@ -306,15 +309,15 @@ def test_cutting_wakes_who_waits_for_the_head(server, connect):
 
     def reader():
         try:
-            ask(connect(), "/log", timeout=transport.Timeout(5, None), cut=cut)
+            ask(connect(), "/log", timeout=transport.Timeout(60, None), cut=cut)
         except refusals.Trouble as trouble:
             failures.append(trouble)
 
     thread = threading.Thread(target=reader)
     thread.start()
-    assert asked.wait(10)
+    assert asked.wait(60)
     cut.cut()
-    thread.join(10)
+    thread.join(60)
     done.set()
     assert not thread.is_alive()
     assert [type(failure) for failure in failures] == [refusals.Transient]

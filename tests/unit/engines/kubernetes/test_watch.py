@@ -56,7 +56,7 @@ class Cluster:
 
     async def watch(self):
         """The next watch that is begun."""
-        return await trio.to_thread.run_sync(lambda: self.watches.get(timeout=20))
+        return await trio.to_thread.run_sync(lambda: self.watches.get(timeout=60))
 
 
 class Watched:
@@ -65,7 +65,7 @@ class Watched:
     def __init__(self, path):
         self.version = parse_qs(urlsplit(path).query)["resourceVersion"][0]
         self._lines = queue.Queue()
-        self.reply = apiserver.Reply(200, iter(lambda: self._lines.get(timeout=20), None))
+        self.reply = apiserver.Reply(200, iter(lambda: self._lines.get(timeout=60), None))
 
     def say(self, kind, found):
         self._lines.put(json.dumps({"type": kind, "object": found}).encode() + b"\n")
@@ -228,7 +228,7 @@ async def test_trouble_is_told(cluster, begin):
     cluster.refusals = [apiserver.status(403, "pods is forbidden", reason="Forbidden")] * 50
     reflector = await begin()
     for _ in range(2):  # whoever asks again has noted the first answer
-        await trio.to_thread.run_sync(lambda: cluster.refused.get(timeout=20))
+        await trio.to_thread.run_sync(lambda: cluster.refused.get(timeout=60))
     assert reflector.statistics().trouble == "cannot list pods: pods is forbidden"
 
 
