@@ -73,6 +73,8 @@ class KubernetesEngine:
         self._reflector = watch.Reflector(self._api, installation)
         self._turns = trio.Semaphore(self._settings.active_runs)
         self._lives: dict[int, life.Life] = {}
+        self._unkept: dict[int, str] = {}
+        """Why runs are to end of which that could not be written down, and that are not followed yet."""
         self._cleaning: dict[int, trio.Lock] = {}
         apart = msgspec.structs.replace(self._settings, connections=PROBING_CONNECTIONS)
         self._probe = probing.Probe(reach(self._access, apart))
@@ -162,7 +164,7 @@ class KubernetesEngine:
         if end is None:
             end = await self._see_to_its_end(directory, record, report)
         if self._nursery is not None:
-            self._nursery.start_soon(self._clean, run)
+            self._nursery.start_soon(self._clean_ahead, run)
         return end
 
     async def _see_to_its_end(
@@ -183,6 +185,8 @@ class KubernetesEngine:
                 f" {tools.place.namespace} now"
             )
         living = self._lives[run] = life.Life(tools, directory, record, report)
+        if (reason := self._unkept.pop(run, None)) is not None:
+            living.cancel(reason)
         try:
             with _disk():
                 return await living.to_its_end()
@@ -192,8 +196,12 @@ class KubernetesEngine:
 
     async def cancel(self, run: int, reason: str) -> None:
         """See `base.Engine`."""
-        with _disk():
+        try:
             await trio.to_thread.run_sync(self._of(run).cancel, reason)
+        except (OSError, ValueError) as error:  # the disk is full, say: it is cancelled all the same
+            logger.warning("run %d: that it is cancelled cannot be kept: %s", run, error)
+            if run not in self._lives:
+                self._unkept[run] = reason
         if (living := self._lives.get(run)) is not None:
             living.cancel(reason)
 
@@ -208,7 +216,16 @@ class KubernetesEngine:
             seen = -1
             while self._reflector.pods(run):
                 seen = await self._reflector.changed(run, seen)
-        await trio.to_thread.run_sync(self._of(run).remove)
+        self._unkept.pop(run, None)
+        with _disk():
+            await trio.to_thread.run_sync(self._of(run).remove)
+
+    async def _clean_ahead(self, run: int) -> None:
+        """Clean before that is asked for, which is once its end has been noted everywhere."""
+        try:
+            await self._clean(run)
+        except errors.Problem as problem:
+            logger.warning("run %d: %s", run, problem)
 
     async def _clean(self, run: int) -> None:
         """Take what an ended run has left out of the cluster; once, whoever asks for it."""
@@ -217,15 +234,21 @@ class KubernetesEngine:
         try:
             async with lock:
                 try:
-                    record = await trio.to_thread.run_sync(directory.record)
-                except (base.NeverStarted, ValueError):
+                    with _disk():
+                        record = await trio.to_thread.run_sync(directory.record)
+                except base.NeverStarted:
                     return
+                except errors.Problem as problem:
+                    if problem.kind is errors.CORRUPT:
+                        return
+                    raise
                 done = await trio.to_thread.run_sync(lambda: directory.was_cleaned or not directory.was_begun)
                 if done:
                     return
                 remover = making.Remover(self._api, record, self._settings.cancel_grace)
                 await remover.clean(self._reflector.pods(run))
-                await trio.to_thread.run_sync(directory.note_cleaned)
+                with contextlib.suppress(OSError):  # then it is looked for once more
+                    await trio.to_thread.run_sync(directory.note_cleaned)
         finally:
             if not lock.locked() and self._cleaning.get(run) is lock:
                 del self._cleaning[run]

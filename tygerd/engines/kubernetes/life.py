@@ -8,8 +8,10 @@ before anything is taken away; so a daemon that was killed at any instant goes o
 from __future__ import annotations
 
 import dataclasses
+import errno
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import trio
@@ -140,7 +142,7 @@ class Life:
                     nursery.start_soon(forward.join, reached, self._record, reflector, ends)
                 verdict, must_stop = await self._verdict(collector)
                 if must_stop:
-                    await trio.to_thread.run_sync(self._directory.note_verdict, verdict)
+                    await _keep(functools.partial(self._directory.note_verdict, verdict))
                 self._stop.set()
                 await self._creation.wait()
             if must_stop:
@@ -148,7 +150,7 @@ class Life:
             collector.observe(self._pods())
             size = await collector.finish()
             verdict = dataclasses.replace(verdict, log_size=size)
-            await trio.to_thread.run_sync(self._directory.note_end, verdict)
+            await _keep(functools.partial(self._directory.note_end, verdict))
             nursery.cancel_scope.cancel()
         return verdict
 
@@ -199,9 +201,9 @@ class Life:
             if self._stop.is_set():
                 return
             self._begun = True
-            await trio.to_thread.run_sync(self._directory.note_begun)
+            await _keep(self._directory.note_begun)
             await maker.make()
-            await trio.to_thread.run_sync(self._directory.note_created)
+            await _keep(self._directory.note_created)
             self._missed_from = trio.current_time() + SEEN_SECONDS
         except* making.GivenUp:
             pass
@@ -325,3 +327,16 @@ class Life:
         if verdict.status != "Failed" or verdict.reason == states.timed_out(self._job):
             return dataclasses.replace(verdict, finished_at=units.to_micros(clock.now()))
         return verdict
+
+
+async def _keep(write: Callable[[], None]) -> None:
+    """Write one of the run's files, as soon as the disk has room. Raises OSError."""
+    while True:
+        try:
+            await trio.to_thread.run_sync(write)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            await trio.sleep(logs.FULL_PAUSE)
+        else:
+            return

@@ -6,8 +6,10 @@ that may pass is waited out, what the cluster refuses is raised.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from typing import Any, Protocol, TypeVar
 
 import trio
@@ -58,11 +60,13 @@ async def insist(
     stop: trio.Event | None = None,
     *,
     access: bool = True,
+    refused: bool = False,
     note: Callable[[str | None], None] = lambda _: None,
 ) -> T:
     """Make a call until it succeeds. `access`: also where we are not let in, as that can be put right.
 
-    `note` is told what hinders, and None once nothing does.
+    With `refused` also where the cluster says no: for what must be done at last. `note` is told what hinders,
+    and None once nothing does.
 
     Raises:
         GivenUp: `stop` was set before it has succeeded.
@@ -74,8 +78,8 @@ async def insist(
             raise GivenUp
         try:
             done = await call()
-        except refusals.NoAccess as trouble:
-            if not access:
+        except refusals.Refused as trouble:
+            if not refused and not (access and isinstance(trouble, refusals.NoAccess)):
                 raise
             wait, told = pause, str(trouble)
         except refusals.Transient as trouble:
@@ -188,35 +192,43 @@ class Remover:
     async def stop(self, pods: Pods) -> dict[str, Mapping[str, Any]]:
         """End what runs, with a grace; `pods` are the newest that were seen, by name.
 
-        Returns those that may still run for a while. Repeated, it changes nothing.
+        Returns those that may still run for a while. Repeated, it changes nothing. What the cluster refuses
+        to end is among them, as it may end by itself.
         """
-        if self._record.objects.stateful_set is not None:
-            await self._delete(self._record.objects.stateful_set)
+        return await self._stop(pods, refused=False)
+
+    async def clean(self, pods: Pods) -> None:
+        """Take away all of it; what still runs of it is ended with the grace. Goes on until it is done."""
+        await self._stop(pods, refused=True)
+        async with trio.open_nursery() as nursery:
+            for name, body in self._pods.items():
+                nursery.start_soon(self._let_go, body, pods.get(name))
+        await self._delete(self._record.objects.secret, _owner(pods, self._pods))
+
+    async def _stop(self, pods: Pods, *, refused: bool) -> dict[str, Mapping[str, Any]]:
         left: dict[str, Mapping[str, Any]] = {}
         bodies = self._pods
+        stateful_set = self._record.objects.stateful_set
+        if stateful_set is not None:
+            with _said():
+                await self._delete(stateful_set, refused=refused)
 
         async def stop_pod(name: str) -> None:
-            # One that was just created may not have been seen yet.
-            pod = pods.get(name) or await self._find(bodies[name])
-            if pod is not None and not podstatus.read(pod).stopped:
-                uid = pod["metadata"]["uid"]
-                await insist(lambda: self._cluster.delete("Pod", name, grace=self._grace, uid=uid))
-                left[name] = pod
+            with _said():
+                # One that was just created may not have been seen yet.
+                pod = pods.get(name) or await self._find(bodies[name], refused=refused)
+                if pod is not None and not podstatus.read(pod).stopped:
+                    left[name] = pod
+                    uid = pod["metadata"]["uid"]
+                    delete = functools.partial(self._cluster.delete, "Pod", name, grace=self._grace, uid=uid)
+                    await insist(delete, refused=refused)
 
         async with trio.open_nursery() as nursery:
             for name in bodies:
                 nursery.start_soon(stop_pod, name)
         return left
 
-    async def clean(self, pods: Pods) -> None:
-        """Take away all of it; what still runs of it is ended with the grace."""
-        await self.stop(pods)
-        async with trio.open_nursery() as nursery:
-            for name, body in self._pods.items():
-                nursery.start_soon(self._let_go, body, pods.get(name))
-        await self._delete(self._record.objects.secret, _owner(pods, self._pods))
-
-    async def _find(self, body: Object) -> Object | None:
+    async def _find(self, body: Object, *, refused: bool = True) -> Object | None:
         """What is there of an object that is ours; what others have under its name is none of ours."""
 
         async def look() -> Object | None:
@@ -226,16 +238,17 @@ class Remover:
                 return None
             return there if _is_ours(there, body) else None
 
-        return await insist(look)
+        return await insist(look, refused=refused)
 
-    async def _delete(self, body: Object, uid: str | None = None) -> None:
+    async def _delete(self, body: Object, uid: str | None = None, *, refused: bool = True) -> None:
         """Delete an object that is ours; `uid` where it is known."""
         if uid is None:
-            there = await self._find(body)
+            there = await self._find(body, refused=refused)
             if there is None:
                 return
             uid = there["metadata"]["uid"]
-        await insist(lambda: self._cluster.delete(body["kind"], body["metadata"]["name"], uid=uid))
+        kind, name = body["kind"], body["metadata"]["name"]
+        await insist(lambda: self._cluster.delete(kind, name, uid=uid), refused=refused)
 
     @property
     def _pods(self) -> dict[str, Object]:
@@ -244,7 +257,7 @@ class Remover:
     async def _let_go(self, body: Object, pod: Mapping[str, Any] | None) -> None:
         there = pod or await self._find(body)
         if there is not None:
-            await insist(lambda: let_go(self._cluster, there))
+            await insist(lambda: let_go(self._cluster, there), refused=True)
 
 
 async def let_go(cluster: Cluster, pod: Mapping[str, Any]) -> None:
@@ -272,6 +285,15 @@ def problem(error: BaseException) -> str:
     if isinstance(error, errors.Problem):
         return error.message
     return str(error)
+
+
+@contextlib.contextmanager
+def _said() -> Iterator[None]:
+    """Leave it at a word where the cluster refuses something; it is tried again when the run is cleaned."""
+    try:
+        yield
+    except refusals.Refused as refusal:
+        logger.warning("what still runs cannot be stopped: %s", refusal)
 
 
 def _owner(seen: Pods, names: Collection[str]) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 
 import pytest
@@ -11,7 +13,7 @@ from tests.unit.engines.kubernetes import fakecluster, pods, test_life
 from tyger import errors, model, paths
 from tygerd import config
 from tygerd.engines import base
-from tygerd.engines.kubernetes import api, engine, probing, refusals, secrets, watch
+from tygerd.engines.kubernetes import api, engine, making, probing, refusals, rundir, secrets, watch
 
 JOB0 = test_life.JOB0
 
@@ -148,6 +150,53 @@ async def test_a_run_is_remembered_until_it_is_removed(make, cluster):
     await again.remove(7)
     await again.remove(7)
     assert (await again.knows(7), again.has(7), cluster.objects) == (False, False, {})
+
+
+@pytest.mark.parametrize("verb", ["delete", "patch", "get"])
+async def test_a_cluster_that_lets_nothing_be_taken_away_is_asked_again(make, cluster, monkeypatch, verb):
+    """Rights can be taken, and given back: that is no end of the daemon."""
+    monkeypatch.setattr(making, "FIRST_PAUSE", 0.001)
+    begin, refused = cluster._begin, 0
+
+    async def refuse(called, kind, name):
+        nonlocal refused
+        if called == verb and refused < 3:
+            refused += 1
+            raise refusals.Refused("forbidden", status=403, what=f"{called} the {kind} {name}")
+        await begin(called, kind, name)
+
+    cluster._begin = refuse
+    made = make()
+    end = await ended(made, cluster, 3)
+    cluster.reflector.hides = True  # so that what is there has to be asked for
+    await made.remove(7)
+    assert (end.status, made.has(7), cluster.objects, refused) == ("Failed", False, {}, 3)
+
+
+@pytest.mark.parametrize("followed", [True, False])
+async def test_a_cancellation_that_a_full_disk_does_not_keep(make, monkeypatch, caplog, followed):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    made = make()
+    await made.start(pods.job(created_at=test_life.now()))
+    monkeypatch.setattr(rundir.RunDirectory, "cancel", full)
+    ends = []
+
+    async def follow():
+        ends.append(await made.follow(7, nothing))
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            if followed:
+                nursery.start_soon(follow)
+                while 7 not in made._lives:
+                    await trio.lowlevel.checkpoint()
+            await made.cancel(7, "Canceled by user")
+            if not followed:
+                nursery.start_soon(follow)
+    assert [(end.status, end.reason) for end in ends] == [("Canceled", "Canceled by user")]
+    assert "No space left on device" in caplog.text
 
 
 async def test_a_run_that_was_never_started(make):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import errno
+import os
 
 import pytest
 import trio
@@ -13,7 +15,7 @@ from tests.unit.engines.kubernetes import fakecluster, pods
 from tyger import errors, units
 from tygerd import clock
 from tygerd.engines import base
-from tygerd.engines.kubernetes import life, objects, refusals, rundir, secrets
+from tygerd.engines.kubernetes import life, logs, objects, refusals, rundir, secrets
 
 JOB0, JOB1, WORKER0 = (f"run-7-01234567-{part}" for part in ("job-0", "job-1", "worker-0"))
 NANOSECONDS = pods.T0 * 1000
@@ -105,6 +107,50 @@ def time_passes(monkeypatch):
 
 def told(end):
     return end.status, end.reason
+
+
+@pytest.mark.parametrize("what", ["note_begun", "note_created", "note_verdict", "note_end"])
+async def test_a_full_disk_is_waited_out(bench, monkeypatch, time_passes, what):
+    monkeypatch.setattr(logs, "FULL_PAUSE", 0.001)
+    honest, refused = getattr(rundir.RunDirectory, what), []
+
+    def note(*arguments):
+        if len(refused) < 3:
+            refused.append(what)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return honest(*arguments)
+
+    monkeypatch.setattr(rundir.RunDirectory, what, note)
+    ran = bench()
+    async with ran.alive():
+        await ran.created()
+        ran.shows(pods.running())
+        await ran.says("Running", None)
+        if what == "note_verdict":  # of a run that has to be stopped
+            time_passes(ran)
+        else:
+            ran.exits(0)
+    assert (len(refused), ran.end.status) == (3, "Failed" if what == "note_verdict" else "Succeeded")
+
+
+async def test_a_run_that_cannot_be_stopped_ends_all_the_same(bench, time_passes, monkeypatch):
+    """For want of a right. Its pods are taken away once that is there."""
+    monkeypatch.setattr(life, "LAST_PAUSE", 0.1)
+    ran = bench()
+
+    async def refuse(*_, **more):
+        raise refusals.Refused("forbidden", status=403, what="delete the pod")
+
+    ran.cluster.delete = refuse
+    async with ran.alive():
+        await ran.created()
+        ran.shows(pods.running())
+        await ran.says("Running", None)
+        time_passes(ran)
+    assert told(ran.end) == (
+        "Failed",
+        "DeadlineExceeded: the run was active longer than its timeout of 600 seconds",
+    )
 
 
 async def test_a_run_to_its_good_end(bench):
