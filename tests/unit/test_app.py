@@ -134,6 +134,15 @@ def test_it_comes_back_after_a_crash():
         assert get(it, "/healthcheck")[0] == 200
 
 
+def test_a_cluster_of_which_nobody_knows_where_it_is_is_no_end_of_the_daemon():
+    with daemon.daemon(config="[engine.kubernetes]\nkubeconfig = '/nowhere'\n") as it:
+        engines = {each["name"]: each["unavailable"] for each in json.loads(get(it, "/status")[1])["engines"]}
+        assert engines["kubernetes"] == (
+            "cannot reach the cluster: cannot read the kubeconfig /nowhere: No such file or directory"
+        )
+        assert it.stop() == 0
+
+
 def test_runs_in_a_cluster_that_is_not_configured_any_more_wait_for_it():
     body = {"job": {"codespec": {"kind": "job", "image": "x"}}}
     with apiserver.ApiServer() as cluster, daemon.daemon() as it:

@@ -61,6 +61,17 @@ class Access:
             self._namespace = self._current().target.namespace
         return self._namespace
 
+    def inside(self) -> str:
+        """The namespace, for a request. Blocking.
+
+        Raises:
+            Trouble: there is no usable kubeconfig, and so far there was none.
+        """
+        try:
+            return self.namespace
+        except errors.Problem as problem:
+            raise _unknown(problem) from None
+
     @property
     def where(self) -> str:
         """The cluster for messages, as far as it is known: `the cluster at https://host (context lab)`."""

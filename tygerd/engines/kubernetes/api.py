@@ -195,7 +195,7 @@ class Api:
             "stream": stream or "",
             "timestamps": "true",
         }
-        path = f"{_path(self._access.namespace, 'Pod', pod)}/log?{_query(query)}"
+        path = f"{_path(self._access.inside(), 'Pod', pod)}/log?{_query(query)}"
         what = f"read the log of {container} in {_called('Pod', pod)}"
         return Log(self._access, path, None if follow else self._silence, what)
 
@@ -213,7 +213,7 @@ class Api:
         what: str,
     ) -> Object:
         def work() -> Object:
-            path = _path(self._access.namespace, kind, name)
+            path = _path(self._access.inside(), kind, name)
             encoded = _query(query or {})
             path = f"{path}?{encoded}" if encoded else path
             return self._read_json(method, path, body=body, content_type=content_type, what=what)
@@ -278,7 +278,7 @@ class Watch:
             Trouble: as every request.
         """
         what = f"watch {KINDS[self._kind].plural}"
-        path = f"{_path(self._access.namespace, self._kind, '')}?{_query(self._query)}"
+        path = f"{_path(self._access.inside(), self._kind, '')}?{_query(self._query)}"
         for line in _lines(self._stream.pieces(path, WATCH_SECONDS + 30.0, what, opened)):
             try:
                 change: Object = msgspec.json.decode(line, type=dict)

@@ -36,6 +36,9 @@ from tygerd.engines.kubernetes import (
 GONE_SECONDS = 30.0
 """Beyond the grace, for pods to be gone: a node that is away has not heard that they are to go."""
 
+PLACE_PAUSE = 5.0
+"""Seconds between looks for a kubeconfig, as long as none says where runs are."""
+
 PROBING_CONNECTIONS = 4
 """Requests of the probe that are under way at a time, beside all others: whoever submits a run waits for it,
 and must not stand behind a thousand pods that are being created."""
@@ -170,20 +173,13 @@ class KubernetesEngine:
     async def _see_to_its_end(
         self, directory: rundir.RunDirectory, record: rundir.Record, report: base.Report
     ) -> base.Observation:
-        run = record.job.run
-        tools = life.Tools(
-            self._api,
-            self._reflector,
-            await trio.to_thread.run_sync(self._place),
-            self._urls,
-            self._turns,
-            self._ends,
-        )
-        if record.namespace != tools.place.namespace:
+        run, place = record.job.run, await self._known_place(report)
+        if record.namespace != place.namespace:
             raise base.OutOfReach(
                 f"its pods are in the namespace {record.namespace}, and the configuration says"
-                f" {tools.place.namespace} now"
+                f" {place.namespace} now"
             )
+        tools = life.Tools(self._api, self._reflector, place, self._urls, self._turns, self._ends)
         living = self._lives[run] = life.Life(tools, directory, record, report)
         if (reason := self._unkept.pop(run, None)) is not None:
             living.cancel(reason)
@@ -262,8 +258,17 @@ class KubernetesEngine:
     def _of(self, run: int) -> rundir.RunDirectory:
         return rundir.RunDirectory(os.path.join(self._directory, str(run)), sync=self._sync)
 
+    async def _known_place(self, report: base.Report) -> objects.Place:
+        """The same as soon as it can be known: a kubeconfig that is not there may come back."""
+        while True:
+            try:
+                return await trio.to_thread.run_sync(self._place)
+            except errors.Problem as problem:
+                await report(base.Observation(status="Pending", reason=problem.message))
+            await trio.sleep(PLACE_PAUSE)
+
     def _place(self) -> objects.Place:
-        """What all objects depend on. Blocks."""
+        """What all objects depend on. Blocks. Raises Problem: CONFIG, there is no usable kubeconfig."""
         return objects.Place(self._installation, self._access.namespace, self._settings)
 
 

@@ -9,7 +9,7 @@ import trio
 
 from tests.support import apiserver
 from tygerd import enginesettings
-from tygerd.engines.kubernetes import api
+from tygerd.engines.kubernetes import access, api
 
 PODS = "/api/v1/namespaces/runs/pods"
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}
@@ -290,3 +290,19 @@ def test_a_stream_that_was_closed_before_asks_nobody(server, cluster):
         stream.close()
         assert list(stream) == []
     assert server.seen == []
+
+
+async def test_without_a_kubeconfig_nothing_can_be_asked_yet(tmp_path):
+    """Whichever call it is, that is trouble which may pass, as everywhere else."""
+    settings = enginesettings.Kubernetes(kubeconfig=str(tmp_path / "none"))
+    cluster = api.Api(access.Access(settings, {}), settings)
+    calls = (
+        lambda: cluster.list("Pod"),
+        lambda: cluster.create(POD),
+        lambda: cluster.get("Pod", "p"),
+        lambda: trio.to_thread.run_sync(lambda: list(cluster.watch("Pod", "", "1"))),
+        lambda: trio.to_thread.run_sync(lambda: list(cluster.logs("p", "c", follow=True))),
+    )
+    for call in calls:
+        with pytest.raises(api.NoAccess, match="none: No such file or directory"):
+            await call()

@@ -207,6 +207,34 @@ async def test_a_run_that_was_never_started(make):
         await made.follow(7, nothing)
 
 
+async def test_a_run_waits_for_a_kubeconfig_that_is_gone(make, tmp_path, monkeypatch):
+    """It is no end of the run, whose pods go on, nor of the daemon."""
+    monkeypatch.setattr(engine, "PLACE_PAUSE", 0.001)
+    await make().start(pods.job(created_at=test_life.now()))
+    path = tmp_path / "kubeconfig"
+    made = make(f"[engine.kubernetes]\nkubeconfig = '{path}'\n")
+    await made.cancel(7, "Canceled by user")
+    reasons, told, ends = [], trio.Event(), []
+
+    async def report(observation):
+        reasons.append(observation.reason)
+        told.set()
+
+    async def follow():
+        ends.append(await made.follow(7, report))
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(follow)
+            await told.wait()
+            path.write_text(
+                "{current-context: x, clusters: [{name: c, cluster: {server: h}}],"
+                " contexts: [{name: x, context: {cluster: c, namespace: ns}}]}"
+            )
+    assert reasons[0] == f"cannot read the kubeconfig {path}: No such file or directory"
+    assert [end.status for end in ends] == ["Canceled"]
+
+
 async def test_starting_asks_the_cluster_nothing(make, cluster):
     await make().start(pods.job())
     assert cluster.calls == []
