@@ -124,8 +124,11 @@ class Caretaker:
             # All that `record` looks at of a run that goes on.
             told = (seen.status, seen.reason, seen.started_at, seen.running_count, seen.image_digest)
             if told != known:
-                known = told
-                await self.record(run_id, seen, bells)
+                try:
+                    await self.record(run_id, seen, bells)
+                    known = told
+                except errors.Problem as problem:  # the next report says it, too, and no job ends by it
+                    logger.warning("run %d: what becomes of it is not kept: %s", run_id, problem.message)
             bells.log_grew(seen.log_size)
 
         row = await self._row(run_id)

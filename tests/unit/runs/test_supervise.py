@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from tests.unit.runs.conftest import ended, wanted
-from tyger import model, units
+from tyger import errors, model, units
 from tygerd import clock
 from tygerd.catalog import runs as queries
 from tygerd.engines import base, site
@@ -135,6 +135,27 @@ async def test_a_run_that_is_cancelled_while_its_engine_is_not_configured(shop):
     shop.engine.out_of_reach = None
     async with shop.open() as runs:
         await ended(runs, started, "Canceled")
+
+
+async def test_news_for_which_the_disk_has_no_room_is_no_end_of_a_run(shop, monkeypatch, caplog):
+    run_id = await left_behind(shop)
+    shop.engine.jobs[run_id] = job(run_id)
+    honest, refused = shop.catalog.write, trio.Event()
+
+    async def write(*arguments, **more):
+        if not refused.is_set():
+            refused.set()
+            raise errors.Problem(errors.STORAGE_FULL, "no room")
+        return await honest(*arguments, **more)
+
+    shop.engine.tell(run_id, "Pending", reason="old")
+    monkeypatch.setattr(shop.catalog, "write", write)
+    async with shop.open() as runs:
+        with trio.fail_after(30):
+            await refused.wait()
+            shop.engine.tell(run_id, "Pending", reason="old")
+            assert await waiting(runs, run_id) == ("Pending", "old")
+    assert "what becomes of it is not kept: no room" in caplog.text
 
 
 async def test_news_of_many_runs_keep_no_other_write_waiting(shop):

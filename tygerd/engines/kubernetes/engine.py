@@ -32,6 +32,7 @@ from tygerd.engines.kubernetes import (
     sweep,
     watch,
 )
+from tygerd.osutil import nurseries
 
 GONE_SECONDS = 30.0
 """Beyond the grace, for pods to be gone: a node that is away has not heard that they are to go."""
@@ -291,7 +292,7 @@ class Former(KubernetesEngine):
 
 @contextlib.contextmanager
 def _disk() -> Iterator[None]:
-    """Say in a line what is wrong with our own files."""
+    """Say in a line what is wrong with our own files; what a task has raised is no group of one."""
     problem: errors.Problem | None = None
     try:
         yield
@@ -299,5 +300,7 @@ def _disk() -> Iterator[None]:
         problem = errors.Problem(errors.IO_ERROR, f"cannot keep the run's files: {making.first(group)}")
     except* ValueError as group:
         problem = errors.Problem(errors.CORRUPT, str(making.first(group)))
+    except* errors.Problem as group:
+        problem = nurseries.problem_of(group)
     if problem is not None:
         raise problem

@@ -207,6 +207,23 @@ async def test_a_run_that_was_never_started(make):
         await made.follow(7, nothing)
 
 
+async def test_a_report_that_fails_is_what_following_raises(make, cluster):
+    async def report(_observation):
+        raise errors.Problem(errors.STORAGE_FULL, "no room")
+
+    made = make()
+    await made.start(pods.job(created_at=test_life.now()))
+
+    async def show():
+        await cluster.until(lambda: ("Pod", JOB0) in cluster.objects)
+        cluster.shows(pods.pod("job-0", pods.status("main", pods.running())))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(show)
+        with trio.fail_after(60), pytest.raises(errors.Problem, match="no room"):
+            await made.follow(7, report)
+
+
 async def test_a_run_waits_for_a_kubeconfig_that_is_gone(make, tmp_path, monkeypatch):
     """It is no end of the run, whose pods go on, nor of the daemon."""
     monkeypatch.setattr(engine, "PLACE_PAUSE", 0.001)
