@@ -70,15 +70,6 @@ class Azure(Table, frozen=True):
         return (self.endpoint or f"https://{self.name}.blob.core.windows.net").rstrip("/")
 
 
-def _is_host(name: str) -> bool:
-    """Whether it can be asked for at all, be it by the DNS."""
-    try:
-        name.encode("idna")
-    except UnicodeError:
-        return False
-    return True
-
-
 def _is_endpoint(url: str) -> bool:
     try:
         parts = urlsplit(url)
@@ -87,7 +78,7 @@ def _is_endpoint(url: str) -> bool:
         return False
     plain = url.isprintable() and " " not in url and not (parts.query or parts.fragment or parts.username)
     host = parts.hostname or ""
-    return plain and parts.scheme in {"http", "https"} and bool(host) and _is_host(host)
+    return plain and parts.scheme in {"http", "https"} and bool(host) and tables.is_host(host)
 
 
 class Local(Table, frozen=True):
@@ -139,7 +130,7 @@ class Local(Table, frozen=True):
             if said := [name for name in self.__struct_fields__[1:-1] if getattr(self, name) is not None]:
                 raise ValueError(f"{said[0]} means nothing without listen")
             return
-        if not _LISTEN.fullmatch(self.listen) or self.port > 65535 or not _is_host(self.host):
+        if not _LISTEN.fullmatch(self.listen) or self.port > 65535 or not tables.is_host(self.host):
             raise ValueError(f"listen must be ADDRESS:PORT or :PORT, not {self.listen!r}")
         if (self.certificate is None) != (self.key is None):
             raise ValueError("certificate and key come together")

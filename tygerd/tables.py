@@ -214,3 +214,12 @@ def _toml(value: object) -> str:
         case dict():
             return "{" + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + "}"
     return str(value)
+
+
+def is_host(name: str) -> bool:
+    """Whether a value can be the name or the address of a host: of others Python raises where they are used."""
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        return False
+    return name.isprintable()

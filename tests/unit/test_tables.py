@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import msgspec
+import pytest
 
 from tygerd import tables
 
@@ -77,3 +78,13 @@ def test_the_line_of_a_key():
         "other": None,
     }
     assert {key: tables.line_of(TEXT, key) for key in lines} == lines
+
+
+@pytest.mark.parametrize("name", ["", "a", "a.b.", "ä.example", "10.0.0.1", "fd00::1", "a_b"])
+def test_a_host(name):
+    assert tables.is_host(name)
+
+
+@pytest.mark.parametrize("name", ["a..b", ".a", "x" * 64, "a\0b", "a\nb"])
+def test_no_host(name):
+    assert not tables.is_host(name)

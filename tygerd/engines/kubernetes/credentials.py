@@ -164,7 +164,7 @@ class Credentials:
             spec["cluster"] = self._cluster_info()
         info = {"kind": "ExecCredential", "apiVersion": version, "spec": spec}
         environ = {**self._environ, "KUBERNETES_EXEC_INFO": json.dumps(info)}
-        for item in kubeconfig.tables(plugin, "env", self._target.origin):
+        for item in kubeconfig.dicts(plugin, "env", self._target.origin):
             environ[str(item.get("name") or "")] = str(item.get("value") or "")
         program = self._target.path(name) if os.sep in name else shutil.which(name, path=environ.get("PATH"))
         if program is None:
@@ -196,7 +196,7 @@ class Credentials:
         info["server"] = self._target.server
         if self._target.authority is not None:
             info["certificate-authority-data"] = base64.b64encode(self._target.authority).decode()
-        for extension in kubeconfig.tables(cluster, "extensions", self._target.origin):
+        for extension in kubeconfig.dicts(cluster, "extensions", self._target.origin):
             if extension.get("name") == "client.authentication.k8s.io/exec":
                 info["config"] = extension.get("extension")
         return info

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from tyger import errors
-from tygerd import enginesettings
+from tygerd import enginesettings, tables
 
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 """Where a pod finds its token, its namespace and the cluster's authority."""
@@ -156,7 +156,7 @@ class _Joined:
                 f"{cluster.file} has a `server` with a user in its URL: who we are is a user of its own there"
             )
         tls_server_name = _text(cluster.said, "tls-server-name", cluster.file)
-        if tls_server_name is not None and not _is_host(tls_server_name):
+        if tls_server_name is not None and not tables.is_host(tls_server_name):
             _fail(f"{cluster.file} has a `tls-server-name` that nobody can have: {tls_server_name!r}")
         proxy = _text(cluster.said, "proxy-url", cluster.file)
         check_proxy(proxy, f"{cluster.file} has a `proxy-url`")
@@ -265,7 +265,7 @@ def texts(said: Table, key: str, origin: str) -> list[str]:
     return [str(each) for each in value]
 
 
-def tables(said: Table, key: str, origin: str) -> list[Table]:
+def dicts(said: Table, key: str, origin: str) -> list[Table]:
     """The same of tables."""
     value = said.get(key) or []
     if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
@@ -291,15 +291,7 @@ def _is_url(url: str) -> bool:
     except ValueError:
         return False
     plain = url.isascii() and url.isprintable() and " " not in url
-    return plain and bool(parts.hostname) and _is_host(parts.hostname or "")
-
-
-def _is_host(name: str) -> bool:
-    try:
-        name.encode("idna")
-    except UnicodeError:
-        return False
-    return name.isprintable()
+    return plain and bool(parts.hostname) and tables.is_host(parts.hostname or "")
 
 
 def _pod(settings: enginesettings.Kubernetes, environ: Mapping[str, str], service_account: str) -> Target:
