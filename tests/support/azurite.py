@@ -19,6 +19,7 @@ import pathlib
 import re
 import select
 import shutil
+import socket
 import subprocess
 import tempfile
 import threading
@@ -41,7 +42,7 @@ KEY = base64.b64encode(
 PATIENCE = 120
 """Seconds until it listens, or has ended: two on a quiet machine, more than 30 were seen on a busy one."""
 
-LISTENS = re.compile(rb"successfully listens on https?://[\d.]+:(\d+)")
+LISTENS = re.compile(rb"successfully listens on https?://[\d.]+:\d")
 
 
 def installed() -> bool:
@@ -68,7 +69,10 @@ class Azurite:
     ) -> None:
         self.accounts = accounts
         self.host = host
-        self.port = 0
+        self._held = socket.socket()  # so that nobody else gets the port while it is stopped
+        self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._held.bind((host, 0))
+        self.port = self._held.getsockname()[1]
         self.certificate = certificate
         self._home = home
         self._arguments = [
@@ -145,7 +149,7 @@ class Azurite:
         said = b""
         assert self._process.stdout is not None
         output = self._process.stdout.fileno()
-        while not (found := LISTENS.search(said)):
+        while not LISTENS.search(said):
             ready, _, _ = select.select([output], [], [], PATIENCE)
             data = os.read(output, 65536) if ready else b""
             said += data
@@ -153,7 +157,6 @@ class Azurite:
                 self._process.stdout.close()
                 self.kill()
                 raise AssertionError(f"Azurite does not start:\n{said.decode()}")
-        self.port = int(found[1])
         threading.Thread(target=self._drain, args=(self._process.stdout, said), daemon=True).start()
 
     def _drain(self, output: IO[bytes], said: bytes) -> None:
@@ -168,6 +171,11 @@ class Azurite:
     def kill(self) -> None:
         """End it at once; what it has not yet written down is gone, even what it has confirmed."""
         self._end("kill")
+
+    def close(self) -> None:
+        """End it for good."""
+        self.kill()
+        self._held.close()
 
     def _end(self, how: str) -> None:
         if self._process is not None:
@@ -193,4 +201,4 @@ def azurite(
             server.start()
             yield server
         finally:
-            server.kill()
+            server.close()

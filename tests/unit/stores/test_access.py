@@ -231,17 +231,17 @@ def test_while_one_asks_the_others_go_on():
 
     def slowly():
         asking.set()
-        assert answer.wait(5)
+        assert answer.wait(60)
         return ask()
 
     account.opened._source = slowly
     thread = threading.Thread(target=account.opened.renew_ahead)
     thread.start()
-    assert asking.wait(5)
+    assert asking.wait(60)
     account.opened.renew_ahead()
     assert account.opened.current()[0] == 0
     answer.set()
-    thread.join(5)
+    thread.join(60)
     assert (account.asked, account.opened.current()[0]) == (1, 1)
 
 

@@ -3,6 +3,7 @@
 import base64
 import datetime as dt
 import email.utils
+import socket
 
 import pytest
 
@@ -156,15 +157,16 @@ def test_a_lease_of_another():
 
 
 def test_nobody_answers():
-    with scripted.Peer(tcp=True) as peer:
-        pass  # its port is free again
-    opened = account(peer.port)
-    with pytest.raises(errors.Problem) as caught:
-        opened.create("abc")
-    opened.close()
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and nobody else's, but nobody listens
+        port = bound.getsockname()[1]
+        opened = account(port)
+        with pytest.raises(errors.Problem) as caught:
+            opened.create("abc")
+        opened.close()
     assert caught.value.kind is errors.UNAVAILABLE
     assert caught.value.message == (
-        f"cannot make a container: the storage account account (127.0.0.1:{peer.port}) does not answer:"
+        f"cannot make a container: the storage account account (127.0.0.1:{port}) does not answer:"
         " Connection refused; check the network"
     )
 

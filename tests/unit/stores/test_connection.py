@@ -8,17 +8,22 @@ import threading
 
 import pytest
 
-from tests.support import certificates
+from tests.support import certificates, silences
 from tygerd.stores import bandwidth, connection
 
-LIMIT = 0.3
-"""Seconds of silence that are allowed here; a peer that moves does so much more often."""
+LIMIT = 30.0
+"""Seconds of silence that are allowed; a peer that moves does so much more often."""
 
 DATA = os.urandom(1_000_000)
 
 
 def never():
     return False
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    return silences.clock(monkeypatch)
 
 
 def pair(kind):
@@ -41,9 +46,9 @@ def ends(request):
         yield watched(ours), theirs
 
 
-def watched(sock, limit=LIMIT):
+def watched(sock):
     made = connection.Connection(sock, never)
-    made.watch(limit)
+    made.watch(LIMIT)
     return made
 
 
@@ -56,51 +61,65 @@ def file(tmp_path):
     os.close(fd)
 
 
-@contextlib.contextmanager
-def peer(work, *arguments):
-    """A thread for the other end."""
-    thread = threading.Thread(target=work, args=arguments)
-    thread.start()
-    yield
-    thread.join(10)
-    assert not thread.is_alive()
+@pytest.fixture
+def peer(clock):
+    """Starts a thread for the other end."""
+
+    @contextlib.contextmanager
+    def start(work, *arguments):
+        clock.watch(True)
+        thread = threading.Thread(target=work, args=arguments)
+        thread.start()
+        yield
+        clock.watch(False)
+        thread.join(60)
+        assert not thread.is_alive()
+
+    return start
 
 
-def drain(sock, size, got, pace=0.0, piece=65536):
-    """Receive `size` bytes, pausing before each piece."""
-    idle = threading.Event()
-    while len(got) < size:
-        idle.wait(pace)
-        got += sock.recv(piece)
+@pytest.fixture
+def drain(clock):
+    """Receives `size` bytes, with a pause after each piece."""
+
+    def receive(sock, size, got, pause=0.0, piece=65536):
+        while len(got) < size:
+            got += sock.recv(piece)
+            if pause:
+                clock.passes(pause)
+
+    return receive
 
 
 # --- out -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["bytes", "file"])
-def test_a_slow_peer_is_not_a_dead_one(ends, file, how):
+def test_a_slow_peer_is_not_a_dead_one(ends, file, how, clock, peer, drain):
     """All in all it takes several times as long as silence may last."""
     ours, theirs = ends
     got = bytearray()
-    with peer(drain, theirs, 350_000, got, 0.06, 25_000):
+    with peer(drain, theirs, 350_000, got, LIMIT / 5, 25_000):
         if how == "bytes":
             ours.send(DATA[:350_000])
         else:
             ours.send_file(file, 350_000)
     assert got == DATA[:350_000]
+    assert clock.now > 2 * LIMIT
 
 
 @pytest.mark.parametrize("how", ["bytes", "file"])
-def test_a_peer_that_takes_nothing_is_dead(ends, file, how):
+def test_a_peer_that_takes_nothing_is_dead(ends, file, how, clock):
     ours, _ = ends
-    with pytest.raises(connection.SilentError, match="no sign of life for 0 s"):
+    clock.step = LIMIT / 3
+    with pytest.raises(connection.SilentError, match="no sign of life for 30 s"):
         if how == "bytes":
             ours.send(DATA)
         else:
             ours.send_file(file, len(DATA))
 
 
-def test_what_is_still_being_taken_is_waited_for(ends):
+def test_what_is_still_being_taken_is_waited_for(ends, clock, peer, drain):
     """All is sent, and the answer takes longer than silence may: but the peer is busy with what it got."""
     ours, theirs = ends
     ours.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 256 * 1024)
@@ -108,7 +127,7 @@ def test_what_is_still_being_taken_is_waited_for(ends):
     got = bytearray()
 
     def work():
-        drain(theirs, size, got, 0.06, 32_768)  # a Unix socket shrinks by whole parcels of this size
+        drain(theirs, size, got, LIMIT / 5, 32_768)  # a Unix socket shrinks by whole parcels of this size
         theirs.sendall(b"!")
 
     with peer(work):
@@ -116,19 +135,19 @@ def test_what_is_still_being_taken_is_waited_for(ends):
         view = memoryview(bytearray(1))
         assert ours.receive(view) == 1
     assert got == DATA[:size]
+    assert clock.now > LIMIT
 
 
 def test_a_peer_that_answers_early_is_heard(ends, file):
     ours, theirs = ends
     theirs.sendall(b"no")
-    ours.watch(2.0)
     ours.send_file(file, len(DATA))
     assert ours.spoilt
     view = memoryview(bytearray(10))
     assert ours.receive(view) == 2
 
 
-def test_a_file_that_is_too_short(ends, file):
+def test_a_file_that_is_too_short(ends, file, peer, drain):
     ours, theirs = ends
     short = pytest.raises(connection.ShortFileError, match="ends after 1000000 of 1000001")
     with peer(drain, theirs, len(DATA), bytearray()), short:
@@ -138,14 +157,13 @@ def test_a_file_that_is_too_short(ends, file):
 # --- in --------------------------------------------------------------------------------------------------
 
 
-def test_a_slow_body_is_not_the_end(ends):
+def test_a_slow_body_is_not_the_end(ends, clock, peer):
     ours, theirs = ends
     view = memoryview(bytearray(20))
-    idle = threading.Event()
 
     def work():
         for number in range(20):
-            idle.wait(0.05)
+            clock.passes(LIMIT / 5)
             theirs.sendall(bytes([number]))
 
     with peer(work):
@@ -156,8 +174,9 @@ def test_a_slow_body_is_not_the_end(ends):
     assert ours.received == 20
 
 
-def test_a_peer_that_says_nothing_is_dead(ends):
+def test_a_peer_that_says_nothing_is_dead(ends, clock):
     ours, _ = ends
+    clock.step = LIMIT / 3
     with pytest.raises(connection.SilentError):
         ours.receive(memoryview(bytearray(1)))
 
@@ -174,7 +193,7 @@ def test_the_end_is_the_end(ends):
 
 
 @pytest.fixture
-def encrypted(tmp_path):
+def encrypted(tmp_path, peer):
     path = certificates.make(tmp_path)
     ours, theirs = pair("tcp")
     server = certificates.server_context(path)
@@ -186,12 +205,12 @@ def encrypted(tmp_path):
         yield watched(ours), accepted[0]
 
 
-def test_a_slow_peer_with_tls(encrypted, file):
+def test_a_slow_peer_with_tls(encrypted, file, clock, peer, drain):
     ours, theirs = encrypted
     got = bytearray()
 
     def work():
-        drain(theirs, 400_000, got, 0.03, 16_384)
+        drain(theirs, 400_000, got, LIMIT / 10, 16_384)
         theirs.sendall(b"thanks")
 
     with peer(work):
@@ -200,10 +219,12 @@ def test_a_slow_peer_with_tls(encrypted, file):
         view = memoryview(bytearray(6))
         assert ours.receive(view, whole=True) == 6
     assert got == DATA[:200_000] * 2
+    assert clock.now > 2 * LIMIT
 
 
-def test_a_dead_peer_with_tls(encrypted, file):
+def test_a_dead_peer_with_tls(encrypted, file, clock):
     ours, _ = encrypted
+    clock.step = LIMIT / 3
     with pytest.raises(connection.SilentError):
         ours.receive(memoryview(bytearray(1)))
     ours.watch(LIMIT)
@@ -214,11 +235,18 @@ def test_a_dead_peer_with_tls(encrypted, file):
 # --- bandwidth -------------------------------------------------------------------------------------------
 
 
-def test_bytes_go_as_the_limit_allows_and_that_is_not_silence(ends, file):
+def test_bytes_go_as_the_limit_allows_and_that_is_not_silence(ends, file, clock, peer, drain):
     """A piece takes longer to be allowed than silence may last."""
     ours, theirs = ends
-    share = bandwidth.Gate(10_000).share()  # pieces of 4 KiB
-    share.take(4096, never)
+
+    class Sparing:
+        """What a transfer may have of a slow link."""
+
+        def take(self, most, _):
+            clock.now += 2 * LIMIT
+            return min(most, 4096)
+
+    share = Sparing()
     got = bytearray()
     with peer(drain, theirs, 5000, got):
         ours.send_file(file, 2500, share)

@@ -34,7 +34,7 @@ def owner():
     assert not made.held, "what is held at the end was not forgotten"
 
 
-def dial(owner, url, settings=None, limit=5.0):
+def dial(owner, url, settings=None, limit=60.0):
     """Connect, and close: what was dialled, when nothing was raised."""
     made = dialing.dial(access.parse(url), settings or network.Network(), limit, owner.hooks)
     assert owner.held == {made.sock}
@@ -42,7 +42,7 @@ def dial(owner, url, settings=None, limit=5.0):
     return made
 
 
-def race(owner, *addresses, limit=5.0):
+def race(owner, *addresses, limit=60.0):
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
     return dialing._Race(limit, owner.hooks).run(found)
 
@@ -82,7 +82,7 @@ def test_the_first_that_accepts_has_won(owner, refusing, silent, good):
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert owner.held == {sock}
         owner.held.clear()
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 30, "it waited for the silent one"
 
 
 def test_all_refuse(owner, refusing):
@@ -125,12 +125,12 @@ def test_breaking_off_reaches_a_connection_that_is_being_made(owner, silent):
 
     thread = threading.Thread(target=work)
     thread.start()
-    assert owner.holds.wait(10)
+    assert owner.holds.wait(60)
     owner.stopped = True
     for sock in list(owner.held):
         with contextlib.suppress(OSError):  # it may not have begun
             socket.socket.shutdown(sock, socket.SHUT_RDWR)
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
     assert isinstance(raised[0], OSError)
 
