@@ -217,7 +217,7 @@ def _toml(value: object) -> str:
 
 
 def is_host(name: str) -> bool:
-    """Whether a value can be the name or the address of a host: of others Python raises where they are used."""
+    """Whether this can be the name or the address of a host: of others Python raises when they are used."""
     try:
         name.encode("idna")
     except UnicodeError:

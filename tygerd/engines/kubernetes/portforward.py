@@ -134,6 +134,7 @@ def dial(reached: access.Access, pod: str, port: int) -> Forward:
             header=_headers(client),
             subprotocols=["v4.channel.k8s.io"],
             suppress_origin=True,
+            redirect_limit=0,  # who we are is for nobody else
             **_proxy(configuration),
         )
         link.settimeout(None)

@@ -34,6 +34,16 @@ async def test_a_refusal_in_the_clusters_words(server, reach, code, kind, words)
     assert seen.headers["Origin"] is None
 
 
+async def test_a_server_that_leads_elsewhere_is_not_followed(server, reach):
+    """Who we are is for nobody else."""
+    with apiserver.ApiServer() as other:
+        elsewhere = apiserver.Reply(302, b"", {"Location": other.url.replace("http", "ws")})
+        server.answers["GET /api/v1/namespaces/runs/pods/p/portforward?ports=1"] = elsewhere
+        with pytest.raises(refusals.Transient, match="cannot reach port 1 of the pod p: the API server "):
+            await trio.to_thread.run_sync(portforward.dial, reach(), "p", 1)
+        assert (len(server.seen), other.seen) == (1, [])
+
+
 async def test_nobody_answers(reach):
     reached = reach(cluster={"server": "https://127.0.0.1:1"})
     with pytest.raises(refusals.Transient, match=r"does not answer: .*refused"):
