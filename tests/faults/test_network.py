@@ -17,16 +17,16 @@ def shipped(transfer):
 
 
 @pytest.mark.parametrize(
-    ("how", "seconds"),
+    ("how", "seconds", "rate"),
     [
-        ("refuse", 4),
-        ("blackhole", 4),
-        pytest.param("refuse", 180, marks=pytest.mark.long),
-        pytest.param("blackhole", 180, marks=pytest.mark.long),
+        ("refuse", 4, 2 * MIB),
+        ("blackhole", 4, 2 * MIB),
+        pytest.param("refuse", 180, MIB // 2, marks=pytest.mark.long),
+        pytest.param("blackhole", 180, MIB // 2, marks=pytest.mark.long),
     ],
 )
-def test_a_cut_while_data_keep_coming(cloud, how, seconds):
-    streams, rate = cloud.streams, 2 * MIB
+def test_a_cut_while_data_keep_coming(cloud, how, seconds, rate):
+    streams = cloud.streams
     buffer = streams.buffer()
     size = rate * (seconds + 4)
     writing = streams.write(buffer, 1, size, rate=rate)
