@@ -1,7 +1,8 @@
 """The engine's HTTP API on its Unix socket, as far as the daemon uses it: Docker's, which Podman speaks, too.
 
 Knows requests and answers, not what they are for. What an engine refuses is a `Refused` with its own words,
-for the caller to say what it means; an engine that does not answer is a `Problem`. No call is repeated here.
+for the caller to say what it means; an engine that does not answer is a `Problem`. No call is repeated here,
+but the removal of a container.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 NEWEST = (1, 44)
 """The version of the API that the bodies here are of. An older engine is asked in its own."""
+
+REMOVABLE, REMOVAL_PAUSE = 5.0, 0.1
+"""Seconds in which an engine that refuses to remove a container is asked again, and between two attempts:
+Podman refuses while it notices that the container has just ended."""
 
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 60.0
 """How long an engine may take until it is there, as systemd may have to start it, and how long any answer but
@@ -91,6 +96,22 @@ class Api:
         except Refused as refusal:
             if refusal.status != 404:
                 raise
+
+    async def remove_container(self, name: str) -> None:
+        """Kill and remove it; what is not there is no error. Raises as `call`."""
+        with contextlib.suppress(Refused):  # as it does where it runs no more
+            # Podman, told to remove what runs, asks it to end and waits for ten seconds.
+            await self.post(f"/containers/{name}/kill", signal="SIGKILL")
+        until = trio.current_time() + REMOVABLE
+        while True:
+            try:
+                await self.delete(f"/containers/{name}", force="1", v="1")
+            except Refused:
+                if trio.current_time() >= until:
+                    raise
+                await trio.sleep(REMOVAL_PAUSE)
+            else:
+                return
 
     async def call(
         self,

@@ -82,9 +82,7 @@ async def clean(engine: api.Api, installation: str) -> None:
     wanted = _mine(installation)
     with contextlib.suppress(api.Refused, errors.Problem):
         for container in await engine.get("/containers/json", all="1", **wanted):
-            with contextlib.suppress(api.Refused):
-                await engine.post(f"/containers/{container['Id']}/kill", signal="SIGKILL")
-            await engine.delete(f"/containers/{container['Id']}", force="1", v="1")
+            await engine.remove_container(container["Id"])
         for image in await engine.get("/images/json", **wanted):
             await engine.delete(f"/images/{image['Id']}", force="1")
 

@@ -6,7 +6,6 @@ whoever finds a container *first* and the lock free *afterwards* has found an or
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 from collections.abc import Callable
@@ -34,11 +33,8 @@ async def sweep(
             left += 1
             continue
         name = (container.get("Names") or ["?"])[0].lstrip("/")
-        with contextlib.suppress(api.Refused):  # as it does where it runs no more
-            # Podman, told to remove what runs, asks it to end and waits for ten seconds.
-            await engine.post(f"/containers/{container['Id']}/kill", signal="SIGKILL")
         try:
-            await engine.delete(f"/containers/{container['Id']}", force="1", v="1")
+            await engine.remove_container(container["Id"])
         except api.Refused as refusal:
             logger.warning("cannot remove container %s, which belongs to nobody: %s", name, refusal.message)
             left += 1
