@@ -26,7 +26,7 @@ from tests.support import podman as podman_support
 
 PLACE = daemon.ROOT / ".venv/docker/usr"
 
-PATIENCE = 60
+PATIENCE = 180
 """Seconds until it answers; two on a quiet machine."""
 
 

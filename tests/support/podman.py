@@ -43,7 +43,7 @@ SLOTS = 40
 BUSYBOX = "localhost/busybox:1"
 """An image of busybox alone, with a link in /bin for each applet, and a /tmp for all; it runs as root."""
 
-PATIENCE = 60
+PATIENCE = 180
 """Seconds for one command; half a second on a quiet machine."""
 
 CONFIG = """
@@ -221,7 +221,7 @@ class Podman:
             if (target := line.split()[1]).startswith(f"{self.directory}/"):
                 subprocess.run(["umount", "--lazy", target], check=False)
         # What cleans up behind a container may still be writing where we remove.
-        for _ in range(50):
+        for _ in range(600):
             with contextlib.suppress(OSError):
                 shutil.rmtree(self.directory)
                 return

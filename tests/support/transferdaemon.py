@@ -64,7 +64,7 @@ class TransferDaemon:
 
     def _wait_for(self, table: dict, buffer: str) -> None:
         with self._changed:
-            assert self._changed.wait_for(lambda: buffer in table, 30)
+            assert self._changed.wait_for(lambda: buffer in table, 60)
 
     def _note(self, table: dict, buffer: str, value: object) -> None:
         with self._changed:

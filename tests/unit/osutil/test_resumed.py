@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tygerd.osutil import resumed
 
 Kind = resumed.Kind
-PATIENCE = 20
+PATIENCE = 60
 
 
 @given(

@@ -84,7 +84,7 @@ async def ended(runs, run_id, status=None) -> model.Run:
     async def note(run):
         seen.append(run)
 
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         await runs.watch(run_id, note)
         while runs.unfinished():
             await trio.lowlevel.checkpoint()

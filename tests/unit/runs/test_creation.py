@@ -116,7 +116,7 @@ async def test_ephemeral_buffers_where_the_engine_has_them(runs, shop):
     assert shop.engine.jobs[run.id].buffers == run.job.buffers
     # One that its end leaves unfinished is in no store that could be told.
     shop.engine.end(run.id, "Failed", incomplete=("in", "out"))
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         while runs.unfinished():
             await trio.lowlevel.checkpoint()
     assert (await runs.get(run.id)).status == "Failed"
@@ -130,7 +130,7 @@ async def test_an_ephemeral_buffer_is_there_from_its_runs_beginning_to_its_end(r
     assert not relays["in"].over.is_set()
     await shop.engine.wait_started(run.id)
     shop.engine.end(run.id, "Failed", reason="it crashed")
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         for it in relays.values():
             await it.over.wait()
             assert it.reason == "the run ended with status Failed (it crashed)"
@@ -144,7 +144,7 @@ async def test_ephemeral_buffers_of_a_run_that_another_daemon_made(shop):
     async with shop.open() as runs:
         found = shop.relays.find(run.job.buffers["in"])
         shop.engine.end(run.id)
-        with trio.fail_after(30):
+        with trio.fail_after(120):
             await found.over.wait()
         assert found.reason == relay.NEVER_OPENED
 

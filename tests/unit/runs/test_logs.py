@@ -30,7 +30,7 @@ class Sink:
         event.set()
 
     async def until(self, data):
-        with trio.fail_after(30):
+        with trio.fail_after(120):
             while self.data != data:
                 await self._event.wait()
 

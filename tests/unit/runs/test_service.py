@@ -177,7 +177,7 @@ async def test_watching(runs, shop):
             case ("Running", _):
                 shop.engine.end(run.id)
 
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         await runs.watch(run.id, note)
     assert seen == [("Pending", None), ("Running", None), ("Running", {"a": "b"}), ("Succeeded", {"a": "b"})]
     seen.clear()
@@ -254,7 +254,7 @@ async def test_a_run_that_is_put_away_while_it_is_looked_up(runs, shop):
         return row
 
     runs._row = late
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         assert await lines(runs, run.id, follow=True) == b"hello\n"
 
 
@@ -281,7 +281,7 @@ async def test_following_a_log_that_grows(runs, shop):
             shop.engine.end(run.id)
 
     shop.engine.log(run.id, "2024-01-25T18:20:49.000000000Z O 0")
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         await runs.logs(run.id, records.Options(), sink, follow=True)
     assert b"".join(sent) == b"[main] 0\n[main] 1\n[main] 2\n"
 
@@ -317,7 +317,7 @@ async def ended_one(runs, run_id):
     async def ignore(_run):
         pass
 
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         await runs.watch(run_id, ignore)
 
 

@@ -88,7 +88,7 @@ def ours(podman, installation):
 
 async def until(condition):
     """Wait for what nothing tells."""
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         while not condition():  # noqa: ASYNC110
             await trio.sleep(0.05)
 
@@ -168,7 +168,7 @@ async def test_a_run_and_nothing_is_left(make, podman, installation, tmp_path):
         await made.start(job(args=["x"]))
         assert made.has(1)
         assert await made.knows(1)
-        with trio.fail_after(30):
+        with trio.fail_after(120):
             end = await made.follow(1, quiet)
         assert end.status == "Succeeded", end
         assert end.image_digest.startswith("sha256:")
@@ -200,7 +200,7 @@ tail -n +3 /proc/net/dev | cut -d: -f1
 async def test_a_program_is_confined(make, settings, lines):
     async with running(make(settings)) as made:
         await made.start(job(command=["sh", "-c", CONFINEMENT]))
-        with trio.fail_after(30):
+        with trio.fail_after(120):
             end = await made.follow(1, quiet)
         assert end.status == "Succeeded", end
         records = pathlib.Path(made.log_path(1)).read_text().splitlines()
@@ -213,7 +213,7 @@ async def test_a_program_is_confined(make, settings, lines):
 async def test_a_program_that_does_not_exist(make):
     async with running(make()) as made:
         await made.start(job(command=["/no/such"]))
-        with trio.fail_after(30):
+        with trio.fail_after(120):
             end = await made.follow(1, quiet)
         assert end.status == "Failed"
         assert end.reason.startswith("cannot start '/no/such': ")
@@ -236,7 +236,7 @@ async def test_an_engine_that_comes_back_while_a_run_starts(tmp_path, make):
                 nursery.start_soon(made.start, job())
                 await until(lambda: made._link._trouble is not None)
                 podman.start()
-            with trio.fail_after(30):
+            with trio.fail_after(120):
                 assert (await made.follow(1, quiet)).status == "Succeeded"
             await made.remove(1)
 
@@ -271,7 +271,7 @@ async def started(made, run=1):
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(made.follow, run, report)
-        with trio.fail_after(30):
+        with trio.fail_after(120):
             await runs.wait()
         nursery.cancel_scope.cancel()
 
@@ -283,7 +283,7 @@ async def test_the_container_of_a_killed_supervisor_goes_before_its_end_is_told(
         await started(made)
         assert ours(podman, installation)
         os.kill(supervisor_of(tmp_path / "container-runs/1"), signal.SIGKILL)
-        with trio.fail_after(30):
+        with trio.fail_after(120):
             end = await made.follow(1, quiet)
         assert (end.status, end.reason) == (
             "Failed",
@@ -303,7 +303,7 @@ async def test_a_new_daemon_sweeps(make, podman, installation, tmp_path, monkeyp
         await until(lambda: "run-1-" not in ours(podman, installation))
         assert "run-2-" in ours(podman, installation)
         await made.cancel(2, "enough")
-        with trio.fail_after(30):
+        with trio.fail_after(120):
             assert (await made.follow(2, quiet)).status == "Canceled"
         for run in (1, 2):
             await made.remove(run)
@@ -316,7 +316,7 @@ async def test_a_network_is_there_while_a_run_needs_it(make, podman, installatio
         await started(made)
         assert podman.cli("network", "ls", "--quiet", filters) == f"tyger-{installation[:8]}"
         await made.cancel(1, "enough")
-        with trio.fail_after(30):
+        with trio.fail_after(120):
             await made.follow(1, quiet)
         await made.remove(1)
         await until(lambda: not podman.cli("network", "ls", "--quiet", filters))

@@ -13,10 +13,10 @@ from tygerd.engines.container import auth, images
 
 @pytest.fixture(scope="module")
 def registry(podman, tmp_path_factory):
-    """A registry with an image in it, which Podman does not have: NAME/busybox:1."""
+    """A registry with an image in it, which Podman does not have: NAME/fresh:1."""
     with registry_support.serve(tmp_path_factory.mktemp("registry")) as place:
         own = podman.image("localhost/pushed:1", "ENV PUSHED=1")
-        podman.cli("push", "--quiet", own, f"{place}/busybox:1")
+        podman.cli("push", "--quiet", own, f"{place}/fresh:1")
         podman.cli("rmi", own)
         yield place
 
@@ -70,16 +70,16 @@ async def test_what_can_be_no_name(engine, reference):
 
 
 async def test_pulling(engine, registry):
-    name = f"{registry}/busybox:1"
+    name = f"{registry}/fresh:1"
     assert await images.inspect(engine[0], name) is None
     assert (await pulled(engine, name))[0] == f"pulling {name}"
     image = await images.inspect(engine[0], name)
-    pinned = f"{registry}/busybox@{image.digest}"
+    pinned = f"{registry}/fresh@{image.digest}"
     await pulled(engine, pinned)
     assert (await images.inspect(engine[0], pinned)).digest == image.digest
 
 
-@pytest.mark.parametrize("name", ["busybox:2", "other:1", f"busybox@sha256:{'0' * 64}"])
+@pytest.mark.parametrize("name", ["fresh:2", "other:1", f"fresh@sha256:{'0' * 64}"])
 async def test_an_image_that_the_registry_does_not_have(engine, registry, name):
     problem = await refusal(engine, f"{registry}/{name}")
     assert problem.kind is errors.INVALID_INPUT

@@ -124,7 +124,6 @@ async def test_it_comes_and_goes(tmp_path, asked):
 
 async def test_one_that_hangs_is_there_when_it_goes_on(tmp_path, asked, monkeypatch):
     """However long it is taken to be away; and who was in the middle of a request is told the reason."""
-    monkeypatch.setattr(api, "CONNECT_SECONDS", 0.2)
     monkeypatch.setattr(link, "AWAY_FACTOR", 1_000_000)
     said = []
 
@@ -139,11 +138,13 @@ async def test_one_that_hangs_is_there_when_it_goes_on(tmp_path, asked, monkeypa
         podman.hang()
         try:
             made.doubt()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(request, engine)
-                for _ in range(2):
-                    with pytest.raises(errors.Problem, match="it does not answer"):
-                        await made.get()
+            with monkeypatch.context() as patch:
+                patch.setattr(api, "CONNECT_SECONDS", 0.2)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(request, engine)
+                    for _ in range(2):
+                        with pytest.raises(errors.Problem, match="it does not answer"):
+                            await made.get()
         finally:
             os.kill(podman.pid, signal.SIGCONT)
         await made.get()

@@ -385,6 +385,6 @@ async def test_a_buffer_out_of_reach_ends_the_run(bench):
 
     tools = life.Tools(ran.cluster, ran.cluster.reflector, ran.place, secrets.AccessUrls(never), ran.turns)
     living = life.Life(tools, ran.directory, ran.directory.record(), ran.report)
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         assert told(await living.to_its_end()) == ("Failed", "set store.local.listen")
     assert isinstance(ran.directory.end(), base.Observation)

@@ -65,11 +65,13 @@ async def test_words_that_no_program_can_be_given(tmp_path, fields, said):
 
 async def test_a_port_that_is_taken(tmp_path):
     """The engine's jobs share those of this host."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
         wanted = [model.Socket(port=taken.getsockname()[1], input_buffer="in")]
+        await make(tmp_path).check(model.JobCodespec(image="host", sockets=wanted))
+        taken.listen()
         said = await refusal(make(tmp_path), image="host", sockets=wanted)
     assert said.startswith(f"sockets: another program listens on port {wanted[0].port} of this host")
-    await make(tmp_path).check(model.JobCodespec(image="host", sockets=wanted))
 
 
 async def test_the_system_runs_nothing_without_a_sandbox(tmp_path):

@@ -46,7 +46,7 @@ async def running():
 
 async def standby_made(supervisors, log, count):
     """Until so many supervisors have been started and one stands by: it is made in the background."""
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         while supervisors._standby is None:  # noqa: ASYNC110 - rings no bell
             await trio.sleep(0.005)
         while not log.exists() or len(log.read_text().split()) < count:  # noqa: ASYNC110 - as above
