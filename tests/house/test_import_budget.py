@@ -54,7 +54,7 @@ def loaded_by(*arguments: str, environ: dict[str, str] | None = None) -> set[str
         text=True,
         check=False,
         stdin=subprocess.DEVNULL,
-        timeout=30,
+        timeout=120,
     )
     lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
     assert lines, done.stderr

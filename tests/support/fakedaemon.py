@@ -46,14 +46,18 @@ class FakeDaemon(fakedaemon_transfers.Transfers, fakedaemon_runs.Runs):
         return self
 
     def __exit__(self, *_):
+        self.go_away()
+        shutil.rmtree(self.directory)
+
+    def go_away(self):
+        """Answer nobody any more, and break off what is being answered. Idempotent."""
         # Its thread ends first: one that is about to accept would accept for the next daemon, whose socket
         # may get the same number.
-        if self._listening.fileno() >= 0:  # else a test has closed it
+        if self._listening.fileno() >= 0:
             self._listening.shutdown(socket.SHUT_RDWR)
             self._accepting.join()
-        self._listening.close()
-        shutil.rmtree(self.directory)
-        for buffer in self.buffers.values():
+            self._listening.close()
+        for buffer in list(self.buffers.values()):
             buffer.leave()
         with self.changed:
             self._gone = True
@@ -71,7 +75,7 @@ class FakeDaemon(fakedaemon_transfers.Transfers, fakedaemon_runs.Runs):
     def wait_asked(self, method, path):
         """The requests of that kind, once there are any."""
         with self.changed:
-            assert self.changed.wait_for(lambda: self.asked(method, path), 10), (
+            assert self.changed.wait_for(lambda: self.asked(method, path), 60), (
                 f"nobody asked {method} {path}"
             )
             return self.asked(method, path)

@@ -74,7 +74,7 @@ class Buffer:
 
     def wait(self, ready):
         with self.changed:
-            assert self.changed.wait_for(lambda: ready() or self.gone, 10)
+            assert self.changed.wait_for(lambda: ready() or self.gone, 60)
             if not ready():
                 raise Gone
 

@@ -58,7 +58,7 @@ class Runs:
         send(json.dumps(run).encode() + b"\n")
         if run["status"] == "Running":
             with self.changed:
-                assert self.changed.wait_for(lambda: run["status"] != "Running" or self._gone, 10)
+                assert self.changed.wait_for(lambda: run["status"] != "Running" or self._gone, 60)
                 if run["status"] == "Running":
                     raise parts.Gone
             send(json.dumps(run).encode() + b"\n")

@@ -22,7 +22,7 @@ class Transfers:
         while True:
             with self.changed:
                 news = lambda told=said: self.transfers[name] is not told or self._gone  # noqa: E731
-                assert self.changed.wait_for(news, 10)
+                assert self.changed.wait_for(news, 60)
                 if self._gone:
                     raise parts.Gone
                 said = self.transfers[name]
@@ -36,7 +36,7 @@ class Transfers:
         return self.access[url]
 
     def _of(self, transfer):
-        for buffer in self.buffers.values():
+        for buffer in list(self.buffers.values()):
             if buffer.transfer == transfer:
                 return buffer
         raise parts.not_found()

@@ -91,7 +91,7 @@ class Peer:
         return self
 
     def __exit__(self, kind, error, trace):
-        self._thread.join(5)
+        self._thread.join(60)
         shutil.rmtree(self.directory)
         if kind is None:
             assert not self._thread.is_alive(), "the script was not played to its end"

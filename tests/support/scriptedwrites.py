@@ -52,8 +52,14 @@ def completing(said, *before, to_the_end=False):
     return attachment, outcome
 
 
-def write(peer, fd, stop, verdict=lambda: ("complete", None), target=BUF, **options):
-    return writing.write(client.Client(peer.path), target, fd, verdict=verdict, stop=stop, **options)
+PATIENT = writing.Pace(eof_grace=3600, again=3600, remark=3600)
+"""Nothing is said because time has gone by."""
+
+
+def write(peer, fd, stop, verdict=lambda: ("complete", None), target=BUF, pace=PATIENT, **options):
+    return writing.write(
+        client.Client(peer.path), target, fd, verdict=verdict, stop=stop, pace=pace, **options
+    )
 
 
 def through(connection, *said):

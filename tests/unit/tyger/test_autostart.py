@@ -12,7 +12,7 @@ import pytest
 from tests.support import daemon
 from tyger import autostart, errors, paths
 
-WAIT = 30
+WAIT = 120
 
 
 @pytest.fixture

@@ -205,7 +205,7 @@ def test_what_is_made_ready_while_the_daemon_works(slow):
 
     def answer(_request):
         if slow:
-            assert made.wait(10)
+            assert made.wait(60)
         return 200, {"a": 1}, {}
 
     with fakedaemon.FakeDaemon() as daemon:

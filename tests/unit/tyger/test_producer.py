@@ -23,7 +23,7 @@ def make():
     yield make
     for it in made:
         if it.started and not it.wait(0):
-            it.end([(signal.SIGKILL, 10)])
+            it.end([(signal.SIGKILL, 60)])
         it.close()
 
 
@@ -33,7 +33,7 @@ def output(it):
 
 
 def ended(it):
-    assert it.wait(10)
+    assert it.wait(60)
     return it.failure()
 
 
@@ -181,10 +181,10 @@ def test_an_exit_code_is_kept_also_where_nobody_waited_for_children():
         "from tyger import producer\n"
         "it = producer.Producer(['false'], os.environ)\n"
         "it.start()\n"
-        "it.wait(10)\n"
+        "it.wait(60)\n"
         "print(it.failure())\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], env=cli.environ("/x"), capture_output=True, check=True, timeout=20
+        [sys.executable, "-c", code], env=cli.environ("/x"), capture_output=True, check=True, timeout=120
     )
     assert done.stdout == b"the producer false exited with code 1\n"

@@ -247,8 +247,8 @@ def quiet(held):
     """A script: begin to deliver, and keep the answer open beyond the script."""
 
     def script(connection):
-        connection.read_request().say(scripted.CHUNKED.replace(b"\r\n\r\n", b"\r\nTransfer-Id: t7\r\n\r\n"))
-        connection.chunk(b"one")
+        head = scripted.CHUNKED.replace(b"\r\n\r\n", b"\r\nTransfer-Id: t7\r\n\r\n")
+        connection.read_request().say(head + b"3\r\none\r\n")  # at once: between them it would be quiet
         connection.sock = connection.sock.dup()
         held.append(connection)
 
@@ -261,7 +261,7 @@ def test_it_is_asked_on_a_second_connection(pipe, stop):
     def watched(connection):
         connection.read_request().say(scripted.CHUNKED)
         connection.chunk(b'{"id":"t7","waiting":"its writer"}\n{"id":"t7","waiting":"its writer is away"}\n')
-        told.wait(10)
+        assert told.wait(60)
         held[0].chunk(b"two")
         held[0].say(b"0\r\n\r\n")
         connection.wait_closed()

@@ -71,7 +71,7 @@ def test_after_a_cut_it_attaches_again_and_asks_its_verdict_once(pipe, stop):
 @pytest.mark.parametrize("kind", [errors.TRY_AGAIN, errors.UNAVAILABLE])
 def test_a_word_that_is_not_heard_is_said_again(pipe, stop, kind):
     """Too many connections, say. To let go of the attachment would fail the buffer."""
-    pace = writing.Pace(again=0.001)
+    pace = scriptedwrites.PATIENT._replace(again=0.001)
     said = []
     attachment, outcome = scriptedwrites.completing(said)
     no = scripted.replying(scripted.answer(503, json.dumps(errors.Problem(kind, "not now").body()).encode()))

@@ -7,13 +7,13 @@ import threading
 import pytest
 
 from tests.support import scripted, scriptedwrites
-from tyger import errors, producer, streams, writing
+from tyger import errors, producer, streams
 
 ATTACHED = scriptedwrites.ATTACHED
 COMPLETE = scriptedwrites.COMPLETE
 AS_TOLD = scriptedwrites.AS_TOLD
 
-SOON = writing.Pace(remark=0.001)
+SOON = scriptedwrites.PATIENT._replace(remark=0.001)
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def run_producer():
 
     yield make
     for it in made:
-        it.end([(signal.SIGKILL, 10)])
+        it.end([(signal.SIGKILL, 60)])
         it.close()
 
 
@@ -78,12 +78,13 @@ def test_a_producer_that_the_kernel_refuses_fails_the_buffer(tmp_path, stop, hel
 
 
 def test_a_producer_that_failed_does_not_wait_for_what_holds_its_pipe(run_producer, stop, held, hold):
-    pace = writing.Pace(eof_grace=0.001)
+    pace = scriptedwrites.PATIENT._replace(eof_grace=0.001)
     it = run_producer(f"read x <{hold[0]} & exit 4")
     with scripted.Peer(scriptedwrites.attaching(held), scriptedwrites.hearing(held, [], AS_TOLD)) as peer:
         result = scriptedwrites.write(peer, it.reader, stop, producer=it, pace=pace)
-    os.write(hold[1], b"\n")
     assert result.reason == "the producer sh exited with code 4"
+    os.write(hold[1], b"\n")
+    assert os.read(it.reader, 1) == b""  # what held it has ended, too
 
 
 def test_a_good_producer_whose_child_holds_the_pipe_is_told(run_producer, stop, hold, held):
@@ -107,7 +108,7 @@ def test_one_that_runs_on_without_output_is_waited_for(run_producer, stop, hold,
 
     def cut(connection):
         scriptedwrites.through(connection)
-        assert told.wait(10)
+        assert told.wait(60)
 
     def again(connection):
         attachment(connection)
@@ -133,7 +134,7 @@ def test_one_that_ended_while_the_daemon_was_away(run_producer, stop, held):
 
     def ends_meanwhile(moved):
         if moved.waiting == streams.AWAY:
-            assert it.wait(10)
+            assert it.wait(60)
 
     with scripted.Peer(
         cut, scriptedwrites.taking(held), scriptedwrites.hearing(held, said, COMPLETE)

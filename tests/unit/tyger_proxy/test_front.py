@@ -1,5 +1,6 @@
 """Who may connect, and how often."""
 
+import contextlib
 import ipaddress
 import socket
 
@@ -83,7 +84,7 @@ async def test_connections_of_one_address_are_counted(serving):
     third = connect(port)
     assert await third.closed()
     first.sock.close()
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         while True:  # until the first is forgotten
             fourth = connect(port)
             with_answer = await fourth.ask("GET", "/")
@@ -98,7 +99,8 @@ async def test_hostile_heads(serving):
     _, port = serving
     for data in (b"\x16\x03\x01\x02\x00\r\n\r\n", b"GET / HTTP/1.1\r\nA: " + b"x" * 200_000):
         peer = connect(port)
-        await peer.say(data)
+        with contextlib.suppress(OSError):  # it is refused before all of it has come
+            await peer.say(data)
         assert (await peer.answer()).status == 400
         peer.sock.close()
 

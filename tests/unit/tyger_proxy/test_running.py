@@ -13,10 +13,10 @@ import urllib.request
 
 import pytest
 
-from tests.support import daemon, scripted
+from tests.support import daemon, freeport, scripted
 
 PROXY = [sys.executable, "-m", "tyger_proxy"]
-WAIT = 30
+WAIT = 120
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +31,10 @@ def place(server):
         yield Place(path, server)
 
 
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+@pytest.fixture
+def port():
+    with freeport.freeport() as held:
+        yield held
 
 
 class Place:
@@ -194,8 +194,7 @@ def test_options_from_standard_input(place):
     )
 
 
-def test_start_and_find_it_again(place):
-    port = free_port()
+def test_start_and_find_it_again(place, port):
     file = place.options(port=port, logPath="logs/")
     done = place.call("start", file)
     try:
@@ -226,8 +225,7 @@ def test_start_on_any_port(place):
         end(port, signal.SIGINT)
 
 
-def test_two_starts_at_once_make_one(place):
-    port = free_port()
+def test_two_starts_at_once_make_one(place, port):
     file = place.options(port=port, logPath="logs/")
     starts = [
         subprocess.Popen([*PROXY, "start", "-f", file], env=place.environ, stderr=subprocess.PIPE, text=True)

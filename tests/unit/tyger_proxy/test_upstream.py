@@ -18,7 +18,7 @@ async def pieces(*items, then=None):
 
 
 async def begin(peer, method="GET", headers=(), body=None):
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         sock = await upstream.connect(peer.path)
         return await upstream.Exchange.begin(sock, method, "/x", headers, body)
 
@@ -47,7 +47,7 @@ async def test_the_answer_is_read_as_it_comes():
         connection.read_request()
         connection.say(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         connection.chunk(b"one")
-        assert go.wait(10)
+        assert go.wait(60)
         connection.chunk(b"two")
         connection.say(b"0\r\n\r\n")
 

@@ -22,7 +22,7 @@ def daemon():
 def held(daemon):
     """A run waits until this is set, then gives some bytes."""
     hold = threading.Event()
-    daemon.program = lambda data: hold.wait(10) and (data + b"0123456789", "Succeeded", None)
+    daemon.program = lambda data: hold.wait(60) and (data + b"0123456789", "Succeeded", None)
     yield hold
     hold.set()
 
@@ -65,8 +65,8 @@ def test_an_input_that_is_being_written_by_somebody_else(daemon):
                 assert line
             writer.stdin.close()
             assert process.stdout.read() == b"theirs"
-            assert process.wait(10) == 0
-        assert writer.wait(10) == 0
+            assert process.wait(60) == 0
+        assert writer.wait(60) == 0
 
 
 def test_an_input_that_is_meant_and_was_written(daemon, held):
@@ -75,7 +75,7 @@ def test_an_input_that_is_meant_and_was_written(daemon, held):
     with cli.start(daemon.path, "run", "attach", run, "--input", "-") as process:
         daemon.wait_asked("POST", "/transfers")
         held.set()  # it does not wait long for the run's own reason, but the test has no need to wait at all
-        _, err = process.communicate(b"more", timeout=20)
+        _, err = process.communicate(b"more", timeout=120)
     assert process.returncode == 73
     assert b"was already written" in err
 
@@ -87,7 +87,7 @@ def test_a_device_is_no_input_unless_it_is_said(daemon, held):
             assert line
         assert daemon.buffers["run1-i"].state == "new"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == cli.ended_by(signal.SIGTERM)
+        assert process.wait(60) == cli.ended_by(signal.SIGTERM)
 
 
 def test_a_producer(daemon):
@@ -145,7 +145,7 @@ def test_the_first_signal(daemon, held, flags, status):
         while b"status=Running" not in (line := process.stderr.readline()):
             assert line
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == cli.ended_by(signal.SIGINT)
+        assert process.wait(60) == cli.ended_by(signal.SIGINT)
     assert daemon.runs[1]["status"] == status
 
 

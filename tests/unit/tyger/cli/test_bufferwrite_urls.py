@@ -37,6 +37,6 @@ def test_an_access_file_is_renewed_while_it_is_written(daemon, tmp_path):
         buffer.say(event="renew")
         asked = daemon.wait_asked("POST", f"/transfers/{buffer.transfer}/access")
         process.stdin.close()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     assert asked[0].body == {"url": f"{URL}?sig=2"}
     assert bufferwrites.state(daemon) == ("complete", b"half")

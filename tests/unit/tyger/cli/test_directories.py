@@ -77,7 +77,7 @@ def test_a_file_that_shrinks_fails_its_buffer(daemon, tree):
         buffer.wait(lambda: buffer.data)
         os.truncate(tree / "big", 10)
         said = process.stderr.read().decode()
-        code = process.wait(10)
+        code = process.wait(60)
     if buffer.state == "complete":  # it was read before it was cut
         assert code == 0
     else:
@@ -109,7 +109,7 @@ def test_a_signal_leaves_a_directory_that_says_so(daemon, tree, tmp_path):
         while b"Transfer starting" not in (line := process.stderr.readline()):
             assert line
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == cli.ended_by(signal.SIGTERM)
+        assert process.wait(60) == cli.ended_by(signal.SIGTERM)
         assert b"The directory is not complete" in process.stderr.read() or not (tmp_path / "out").exists()
     buffer.leave()
 
@@ -124,7 +124,7 @@ def test_killed_in_the_middle(daemon, tree, tmp_path):
         while not (part.exists() and part.stat().st_size):
             assert process.poll() is None
         process.kill()
-        process.wait(10)
+        process.wait(60)
     buffer.leave()
     assert (tmp_path / "out" / ".tyger-incomplete").exists()
     assert (tmp_path / "out" / "notes").read_text() == "two\nlines\n"

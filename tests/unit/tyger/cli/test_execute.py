@@ -48,7 +48,7 @@ def test_standard_input_is_not_touched_when_nothing_is_joined_to_it(daemon):
     codespec(daemon, ["a"], ["o"])
     daemon.buffer("x", b"mapped")
     with cli.start(daemon.path, "run", "exec", "-c", "c", "-b", "a=x") as process:
-        out, _ = process.stdout.read(), process.wait(10)
+        out, _ = process.stdout.read(), process.wait(60)
         assert (process.returncode, out) == (0, b"mapped")
 
 
@@ -135,7 +135,7 @@ def test_a_daemon_that_goes_away_once_it_has_made_the_run(daemon):
         while b"away" not in (line := process.stderr.readline()):
             assert line
         os.rename(f"{daemon.path}.away", daemon.path)
-        out, err = process.communicate(b"data", timeout=20)
+        out, err = process.communicate(b"data", timeout=120)
     assert (process.returncode, out) == (0, b"data"), err.decode()
 
 

@@ -101,7 +101,7 @@ def test_a_signal(daemon):
     with cli.start(daemon.path, "buffer", "read", "b", "--errors", "json") as process:
         assert process.stdout.read(3) == b"abc"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == cli.ended_by(signal.SIGTERM)
+        assert process.wait(60) == cli.ended_by(signal.SIGTERM)
         said = json.loads(process.stderr.read().splitlines()[-1])
     assert said == {"code": "Interrupted", "message": "ended by SIGTERM", "exitStatus": 143}
 

@@ -137,5 +137,5 @@ def test_a_reader_that_has_enough(daemon):
     with cli.start(daemon.path, "buffer", "gen", "1G") as process:
         assert process.stdout.read(5) == b":;<=>"
         process.stdout.close()
-        assert process.wait(10) == 128 + signal.SIGPIPE
+        assert process.wait(60) == 128 + signal.SIGPIPE
         assert process.stderr.read() == b""

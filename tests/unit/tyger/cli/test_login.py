@@ -311,7 +311,7 @@ def test_a_login_file_from_standard_input(place, daemon):
         env=cli.environ(daemon.path, TYGER_SOCKET="", TYGER_CACHE_FILE=str(place)),
         input=f"serverUrl: unix://{daemon.path}\n".encode(),
         capture_output=True,
-        timeout=20,
+        timeout=120,
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support import daemon, scripted
 
-WAIT = 30
+WAIT = 120
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,8 @@ def test_the_users_own_daemon_is_started(home):
     lock = pathlib.Path(environ["XDG_STATE_HOME"], "tyger/lock")
     for number in range(2):
         if number == 0:
-            assert run(environ, "login").stdout == f"http+unix://{socket}:".encode()
+            done = run(environ, "login")
+            assert done.stdout == f"http+unix://{socket}:".encode(), done.stderr
         else:
             assert answer(run(environ, data=request(socket, "GET", "/metadata")).stdout)[0] == 200
         pid = int(lock.read_text().split()[0])

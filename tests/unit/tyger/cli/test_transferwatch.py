@@ -25,7 +25,7 @@ def test_lines_of_json(daemon):
         daemon.change("t", state="complete", waiting=None, paused=None)
         assert json.loads(process.stdout.readline())["state"] == "complete"
         assert process.stdout.read() == b""
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def test_one_that_fails(daemon):
@@ -52,7 +52,7 @@ def test_for_people(daemon):
         daemon.change("t", waiting="retrying block 2 after 503 ServerBusy")
         daemon.change("t", waiting=None, state="complete", shipped=4096)
         assert process.stdout.readline().split(b" ", 1)[1] == b"complete 4.0KiB, shipped 4.0KiB\n"
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def test_at_a_terminal(daemon):
@@ -64,10 +64,10 @@ def test_at_a_terminal(daemon):
         os.close(follower)
         shown = b""
         while shown.count(b"running 2.0KiB") < 2:  # the line, and the one that stays
-            select.select([leader], [], [], 10)
+            select.select([leader], [], [], 60)
             shown += os.read(leader, 4096)
         daemon.change("t", state="complete")
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     os.close(leader)
 
 
