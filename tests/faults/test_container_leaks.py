@@ -1,4 +1,4 @@
-"""Hundreds of containers, and daemons killed between any two words to the engine: nothing is left."""
+"""A hundred containers, and daemons killed between any two words to the engine: nothing is left."""
 
 from __future__ import annotations
 
