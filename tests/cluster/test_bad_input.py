@@ -34,6 +34,7 @@ def refused(text: str, namespace: str, *, more: str = "") -> tuple[int, str]:
             host="127.0.0.1", kubeconfig=path, namespace=namespace, registry="localhost"
         )
         with daemon.daemon(config=config + more) as it, commands_support.commands(it) as commands:
+            pods.answered(it)
             done = attempt(commands, place)
             listed = commands.run("run", "list")
         assert json.loads(listed.stdout or "[]") == []
@@ -49,6 +50,7 @@ def test_there_is_no_kubeconfig(namespace: str) -> None:
             host="127.0.0.1", kubeconfig=place / "gone", namespace=namespace, registry="localhost"
         )
         with daemon.daemon(config=config) as it, commands_support.commands(it) as commands:
+            pods.answered(it)
             done = attempt(commands, place)
     assert f"cannot read the kubeconfig {place}/gone: No such file or directory" in complaint(done)
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.support import daemon
+from tests.support import daemon, pods
 
 CONFIG = """
 [store.local]
@@ -40,6 +40,7 @@ def test_what_is_written_comes_back_while_the_job_runs(cluster, namespace, pump_
         host=cluster.host, kubeconfig=cluster.kubeconfig, namespace=namespace, pump=pump_image
     )
     with daemon.daemon(config=config) as server:
+        pods.answered(server)
         command = [*daemon.TYGER, "run", "exec", "-f", str(run_file)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": server.env}
         with subprocess.Popen(command, **pipes) as process:

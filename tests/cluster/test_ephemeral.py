@@ -43,6 +43,7 @@ def host(cluster, namespace, pump_image):
         )
         assert pump_image in text
         with daemon.daemon(config=text) as it:
+            pods.answered(it)
             made = Host(it, gate, cluster.busybox)
             yield made
             made.commands.close()

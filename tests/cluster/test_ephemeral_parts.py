@@ -60,6 +60,7 @@ def test_the_api_server_is_away(own):
             host=own.host, kubeconfig=own.kubeconfig, namespace=namespace, registry=own.registry
         )
         with daemon.daemon(config=text) as it:
+            pods.answered(it)
             host = commands.Commands(it.env)
             going = host.start("run", "exec", "-f", run_file(own, it), stderr=subprocess.DEVNULL)
             threading.Thread(target=feed, args=[going], daemon=True).start()

@@ -12,7 +12,7 @@ import pytest
 from tests.support import cluster as cluster_support
 from tests.support import pods
 
-PATIENCE = 60
+PATIENCE = 180
 """Seconds for one life."""
 
 CALLS = "/(pods|secrets|services|statefulsets)"

@@ -79,7 +79,7 @@ def test_the_api_server_is_away_for_a_minute(host: pods.Host, own: cluster_suppo
         host.logged(run, "1")
     own.script("stop", "apiserver")
     stopped = time.monotonic()
-    until(lambda: "is not known" in host.daemon.log, 30, "the daemon has not noticed")
+    until(lambda: "is not known" in host.daemon.log, 120, "the daemon has not noticed")
     with host.session() as session:
         time.sleep(6)  # what was found out of the cluster counts for five seconds
         refused = session.post(f"http://tyger/runs?{pods.V}", json=host.body("true"))
@@ -145,12 +145,12 @@ def test_a_node_is_not_ready(host: pods.Host, own: cluster_support.Cluster) -> N
         conditions = own.get("/api/v1/nodes/localhost")["status"]["conditions"]
         return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
-    until(lambda: not is_ready(), 90, "the node is ready without its kubelet")
+    until(lambda: not is_ready(), 180, "the node is ready without its kubelet")
     assert host.show(run)["status"] == "Running"
     own.script("start", "kubelet")
     host.ends(run)
     assert host.log(run) == numbers(12)
-    until(is_ready, 60, "the node does not come back")
+    until(is_ready, 180, "the node does not come back")
 
 
 def test_the_runtime_is_restarted(host: pods.Host, own: cluster_support.Cluster) -> None:

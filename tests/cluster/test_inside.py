@@ -32,7 +32,7 @@ cancel_grace = 1
 CLIENT = """
 set -e
 until [ -S $TYGER_SOCKET ]; do sleep 0.1; done
-tyger status >&2
+while tyger status | grep 'has not answered yet'; do :; done >&2
 for kind in stored ephemeral; do
     seq 20000 | tyger run exec -f /etc/tyger/$kind.yml >/tmp/out
     seq 20000 | tr 0-9 a-j | cmp - /tmp/out

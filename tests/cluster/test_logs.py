@@ -15,7 +15,7 @@ from tests.support import cluster as cluster_support
 from tygerd import enginesettings
 from tygerd.engines.kubernetes import access, api, logfile, logs, logsource
 
-PATIENCE = 60
+PATIENCE = 180
 """Seconds for one pod."""
 
 

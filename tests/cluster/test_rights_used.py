@@ -41,6 +41,7 @@ def host(cluster: cluster_support.Cluster, namespace: str, pump_image: str) -> I
         it = stack.enter_context(daemon.daemon(config=config, start=False))
         gate.token = manifests.token(cluster, namespace, "tygerd")
         it.start()
+        pods.answered(it)
         made = pods.Host(it, cluster, namespace, gate, witness)
         stack.callback(made.commands.close)
         yield made
@@ -103,5 +104,6 @@ def test_ephemeral_buffers(
     file = tmp_path / "run.yml"
     file.write_text(json.dumps({"job": {"codespec": codespec, "buffers": {"in": "_", "out": "_"}}}))
     with daemon.daemon(config=config) as it, commands_support.commands(it) as commands:
+        pods.answered(it)
         done = commands.run("run", "exec", "-f", file, data=data)
     assert (done.returncode, done.stdout) == (0, data), done.stderr

@@ -24,6 +24,7 @@ import requests
 from tests.support import apigate, daemon, unixrequests
 from tests.support import cluster as cluster_support
 from tests.support import commands as commands_support
+from tygerd.engines.kubernetes import probing
 
 CONFIG = """
 [store]
@@ -46,6 +47,14 @@ V = "api-version=1.0"
 
 CLEAN = 120.0
 """Seconds until a test gives up waiting for nothing to be left: a kubelet that is busy takes its time."""
+
+
+def answered(it: daemon.Daemon) -> None:
+    """Until a daemon knows whether its cluster is there: one that has just started may refuse runs before."""
+    deadline = time.monotonic() + CLEAN
+    with unixrequests.session(it.socket) as session:
+        while probing.UNKNOWN in (said := session.get("http://tyger/status").text):
+            assert time.monotonic() < deadline, said
 
 
 class Witness:
@@ -175,7 +184,11 @@ class Host(commands_support.Logs):
     def create(self, script: str, **more: Any) -> int:
         """Create a run; its number."""
         with self.session() as session:
-            made = session.post(f"http://tyger/runs?{V}", json=self.body(script, **more))
+            while (
+                probing.UNKNOWN
+                in (made := session.post(f"http://tyger/runs?{V}", json=self.body(script, **more))).text
+            ):
+                answered(self.daemon)
         assert made.status_code == 201, made.text
         return int(made.json()["id"])
 
@@ -282,6 +295,8 @@ def host(
         witness = Witness(gate, namespace)
         try:
             with daemon.daemon(config=text + config, start=start) as it:
+                if start:
+                    answered(it)
                 made = Host(it, cluster, namespace, gate, witness)
                 try:
                     yield made
