@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import pathlib
-import subprocess
 import time
 from typing import NamedTuple
 
@@ -125,9 +124,10 @@ def killed_after(podman, requests: int) -> str:
         run_to_its_end(host)
         source = host.commands.buffer(b"x")
         file = host.run_file(SCRIPT, job={"buffers": {"in": source}})
+        before = len(gate.requests)
         gate.close_after(requests)
         creating = host.commands.start("run", "create", "-f", file)
-        asked = stopped(gate, host, creating)
+        asked = stopped(gate, host, before)
         host.daemon.kill()
         gate.reopen()
         host.daemon.start()
@@ -143,12 +143,15 @@ def killed_after(podman, requests: int) -> str:
         return asked
 
 
-def stopped(gate: enginegate.Gate, host: containers.Host, creating: subprocess.Popen[bytes]) -> str:
-    """What was asked for when the gate closed, or last: a run may have fewer requests than the one before."""
+def stopped(gate: enginegate.Gate, host: containers.Host, before: int) -> str:
+    """What was asked for when the gate closed, or last: a run may have fewer requests than the one before.
+
+    `before` is how many there were when the run was created; the last thing is that its container is removed.
+    """
     deadline = time.monotonic() + daemon.PATIENCE
     while not gate.closed.wait(0.1):
-        over = creating.poll() is not None and not host.containers() + host.left()
-        if over or time.monotonic() > deadline:
+        removed = any(asked.startswith("DELETE /containers/") for asked in gate.requests[before:])
+        if (removed and not host.containers() + host.left()) or time.monotonic() > deadline:
             gate.reopen()
             break
     return gate.requests[-1]
