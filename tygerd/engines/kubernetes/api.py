@@ -91,11 +91,12 @@ class Api:
         """
         kind = body["kind"]
         what = f"create {_called(kind, body.get('metadata', {}).get('name', ''))}"
-        return await self._json("POST", kind, body=body, what=what)
+        return self._known(await self._json("POST", kind, body=body, what=what), what)
 
     async def get(self, kind: str, name: str) -> Object:
         """An object. Raises NotFound."""
-        return await self._json("GET", kind, name, what=f"read {_called(kind, name)}")
+        what = f"read {_called(kind, name)}"
+        return self._known(await self._json("GET", kind, name, what=what), what)
 
     async def list(self, kind: str, selector: str = "", *, fields: str = "") -> tuple[list[Object], str]:
         """All objects that a selector of labels, and one of fields, admit, and the version that they are of.
@@ -119,13 +120,15 @@ class Api:
                     raise
                 found, place = [], ""  # it took too long from one page to the next
                 continue
-            # The items of a list do not say of which kind they are.
-            found += [
-                {"apiVersion": page["apiVersion"], "kind": kind, **item} for item in page["items"] or []
-            ]
-            place = page["metadata"].get("continue") or ""
+            try:
+                # The items of a list do not say of which kind they are.
+                of_kind = {"apiVersion": page["apiVersion"], "kind": kind}
+                found += [self._known({**of_kind, **item}, what) for item in page["items"] or []]
+                place, version = page["metadata"].get("continue") or "", page["metadata"]["resourceVersion"]
+            except (KeyError, TypeError, AttributeError):
+                raise self._nonsense("no list", what) from None
             if not place:
-                return found, page["metadata"]["resourceVersion"]
+                return found, version
 
     async def delete(
         self, kind: str, name: str, *, grace: float | None = None, uid: str | None = None
@@ -242,6 +245,15 @@ class Api:
             ) from None
         return decoded
 
+    def _known(self, answer: Object, what: str) -> Object:
+        """An answer that is an object, as whoever else speaks JSON may be there. Raises Transient."""
+        if not isinstance(answer.get("metadata"), dict):
+            raise self._nonsense("no object", what)
+        return answer
+
+    def _nonsense(self, which: str, what: str) -> refusals.Transient:
+        return refusals.Transient(f"{self._access.where} answers with what is {which}", what=what)
+
     async def _hop(self, work: Callable[[], T]) -> T:
         self.calls += 1
         return await trio.to_thread.run_sync(work, limiter=self._limiter, abandon_on_cancel=True)
@@ -282,8 +294,8 @@ class Watch:
         for line in _lines(self._stream.pieces(path, WATCH_SECONDS + 30.0, what, opened)):
             try:
                 change: Object = msgspec.json.decode(line, type=dict)
-                kind, found = str(change["type"]), change["object"]
-            except (msgspec.DecodeError, KeyError) as error:
+                kind, found = str(change["type"]), dict(change["object"])
+            except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
                 raise refusals.Transient(
                     f"the watch has a line that is no change: {error}", what=what
                 ) from None

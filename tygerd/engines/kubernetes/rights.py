@@ -80,4 +80,5 @@ async def _may(cluster: api.Api, namespace: str, right: Right, verb: str) -> boo
             "spec": {"resourceAttributes": asked},
         }
     )
-    return bool(answer.get("status", {}).get("allowed"))
+    status = answer.get("status")
+    return isinstance(status, dict) and bool(status.get("allowed"))

@@ -306,3 +306,36 @@ async def test_without_a_kubeconfig_nothing_can_be_asked_yet(tmp_path):
     for call in calls:
         with pytest.raises(api.NoAccess, match="none: No such file or directory"):
             await call()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"items": []},
+        {"apiVersion": "v1", "metadata": {}, "items": []},
+        {"apiVersion": "v1", "metadata": 5, "items": []},
+        {"apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": [5]},
+        {"apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": [{"metadata": None}]},
+        {"apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": 5},
+    ],
+)
+async def test_a_server_that_speaks_json_and_is_no_cluster(server, cluster, said):
+    """Its address is wrong, say."""
+    server.answers[f"GET {PODS}"] = server.answers[f"POST {PODS}"] = said
+    with pytest.raises(api.Transient, match=r"cannot list pods: the cluster at .* answers with what is no "):
+        await cluster.list("Pod")
+    if not isinstance(said.get("metadata"), dict):
+        with pytest.raises(
+            api.Transient, match=r"cannot create the pod p: .* answers with what is no object"
+        ):
+            await cluster.create(POD)
+
+
+@pytest.mark.parametrize(
+    "said", [b"5", b"[]", b"{}", b'{"type":"ADDED","object":5}', b'{"type":"ADDED","object":[5]}']
+)
+async def test_a_watch_of_nonsense(server, cluster, said):
+    server.answers[f"GET {PODS}"] = apiserver.Reply(200, said + b"\n")
+    with pytest.raises(api.Transient, match="the watch has a line that is no change"):
+        await trio.to_thread.run_sync(lambda: list(cluster.watch("Pod", "", "1")))

@@ -102,7 +102,7 @@ async def test_whether_the_cluster_is_there_is_found_out_while_all_requests_are_
     server.answers["POST /api/v1/namespaces/runs/secrets"] = hold
     server.answers["GET /version"] = {"gitVersion": "v1"}
     reviews = "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-    server.answers[reviews] = {"status": {"allowed": True}}
+    server.answers[reviews] = {"metadata": {}, "status": {"allowed": True}}
     apis = []
 
     def reach(*arguments):

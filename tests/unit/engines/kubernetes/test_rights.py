@@ -65,7 +65,10 @@ def review(refused):
         asked = json.loads(request.body)["spec"]["resourceAttributes"]
         assert asked["namespace"] == "runs"
         resource = "/".join(filter(None, [asked["resource"], asked.get("subresource")]))
-        return {"status": {"allowed": (asked["group"], resource, asked["verb"]) not in refused}}
+        return {
+            "metadata": {},
+            "status": {"allowed": (asked["group"], resource, asked["verb"]) not in refused},
+        }
 
     return answer
 
