@@ -157,7 +157,7 @@ def test_a_non_blocking_standard_output_is_waited_for(console):
         thread = threading.Thread(target=drain)
         thread.start()
         console.data(b"x" * 300_000)
-        assert done.wait(5)
+        assert done.wait(60)
         thread.join()
     finally:
         os.dup2(saved, 1)

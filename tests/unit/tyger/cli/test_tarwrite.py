@@ -109,7 +109,7 @@ def test_a_reader_that_goes_away_ends_it(tmp_path):
     packer = tarwrite.Packer(str(tmp_path), lambda *_: None)
     packer.start()
     packer.close()
-    packer._thread.join(10)
+    packer._thread.join(60)
     assert not packer._thread.is_alive()
 
 
