@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from tygerd import config
@@ -39,8 +39,9 @@ def find() -> str | None:
 
 def probe(program: str) -> str | None:
     """Why bubblewrap doesn't work here (user namespaces may be forbidden); None when it does. Blocks."""
-    command = [program, *_ISOLATION, "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "/bin/true"]
     try:
+        words = [*_entries("/", _OWN), "--dev", "/dev", "--proc", "/proc", "--remount-ro", "/"]
+        command = [program, *_ISOLATION, *words, "/bin/true"]
         done = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
@@ -84,7 +85,7 @@ def argv(
 
 def _host(sandbox: Sandbox, image: config.Image) -> list[str]:
     """This host's file system, without what is private to users and to the daemon."""
-    words = ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
+    words: list[str] = []
     masked: list[str] = []
     hidden = [sandbox.state]
     if _is_private(os.path.dirname(sandbox.socket)):
@@ -93,6 +94,10 @@ def _host(sandbox: Sandbox, image: config.Image) -> list[str]:
         if not _below(directory, masked) and os.path.isdir(directory):
             masked.append(directory)
             words += ["--tmpfs", directory]
+    # What is masked as a whole is not bound before: bubblewrap fails where something mounted in there, such as
+    # the network of a container in /run, goes away while it goes through the mounts.
+    skipped = {"dev", "proc", *(directory[1:] for directory in masked)}
+    words = [*_entries("/", skipped), "--dev", "/dev", "--proc", "/proc", *words]
     for prefix in prefixes(image, sandbox.homes):
         if _below(prefix, masked) and not _below(prefix, hidden):
             words += ["--ro-bind", prefix, prefix]
@@ -102,20 +107,29 @@ def _host(sandbox: Sandbox, image: config.Image) -> list[str]:
     resolver = os.path.realpath("/etc/resolv.conf")
     if _below(resolver, masked) and os.path.isfile(resolver):
         words += ["--ro-bind", resolver, resolver]
-    return words
+    return [*words, "--remount-ro", "/"]
 
 
-def _root(root: str) -> list[str]:
-    """A directory's file system, entry by entry: it may lack the directories that we mount on."""
+_OWN = frozenset({"dev", "proc", "run", "tmp"})
+
+
+def _entries(root: str, skipped: Collection[str]) -> list[str]:
+    """The entries of a directory, but for those with these names, at the root."""
     words: list[str] = []
     with os.scandir(root) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.name in {"dev", "proc", "run", "tmp"}:
+            if entry.name in skipped:
                 continue
             if entry.is_symlink():
                 words += ["--symlink", os.readlink(entry.path), f"/{entry.name}"]
             else:
                 words += ["--ro-bind", entry.path, f"/{entry.name}"]
+    return words
+
+
+def _root(root: str) -> list[str]:
+    """A directory's file system, entry by entry: it may lack the directories that we mount on."""
+    words = _entries(root, _OWN)
     words += ["--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", "--tmpfs", "/run"]  # noqa: S108
     inside = os.path.join(root, "etc/resolv.conf")
     if os.path.isfile(inside) and not os.path.islink(inside) and os.path.isfile("/etc/resolv.conf"):

@@ -51,11 +51,18 @@ def test_the_host_without_what_is_private(sandbox, place):
     argv = words(sandbox, config.Image(image="x"))
     assert argv[0] == sandbox.program
     assert {"--die-with-parent", "--unshare-pid", "--cap-drop"} <= set(argv)
-    assert ["/", "/"] in pairs(argv, "--ro-bind", 2)
+    assert ["/usr", "/usr"] in pairs(argv, "--ro-bind", 2)
+    assert pairs(argv, "--remount-ro") == [["/"]]
     hidden = [path for (path,) in pairs(argv, "--tmpfs")]
     assert hidden == ["/tmp", "/run", f"{place}/home", f"{place}/state", f"{place}/socket"]
     assert pairs(argv, "--ro-bind", 2)[-1] == ["/srv/pipes", "/run/secrets/1/pipes"]
     assert argv[-6:] == ["--dir", bwrap.HOME, "--chdir", bwrap.HOME, "--", "a", "b"][-6:]
+
+
+def test_mounts_in_what_is_hidden_are_not_gone_through(sandbox):
+    """One that comes and goes there, as those of containers do, would let bubblewrap fail by chance."""
+    bound = {source for source, _ in pairs(words(sandbox, config.Image(image="x")), "--ro-bind", 2)}
+    assert not bound & {"/", "/tmp", "/run", "/dev", "/proc"}
 
 
 def test_a_working_directory(sandbox):
