@@ -94,8 +94,8 @@ def _host(sandbox: Sandbox, image: config.Image) -> list[str]:
         if not _below(directory, masked) and os.path.isdir(directory):
             masked.append(directory)
             words += ["--tmpfs", directory]
-    # What is masked as a whole is not bound before: bubblewrap fails where something mounted in there, such as
-    # the network of a container in /run, goes away while it goes through the mounts.
+    # What is masked as a whole is not bound before: bubblewrap fails where something mounted in there, such
+    # as the network of a container in /run, goes away while it goes through the mounts.
     skipped = {"dev", "proc", *(directory[1:] for directory in masked)}
     words = [*_entries("/", skipped), "--dev", "/dev", "--proc", "/proc", *words]
     for prefix in prefixes(image, sandbox.homes):
