@@ -113,7 +113,7 @@ def test_the_proxy_stands_on_its_own() -> None:
     closure = sources.closure("tyger_proxy.__main__")
     assert "tygerd.http.connection" in closure
     parts = {part_of(name) for name in closure if name.startswith("tygerd.")}
-    settings = {"config", "enginesettings", "storesettings", "tables"}
+    settings = {"config", "enginesettings", "storesettings", "tables", "quantity"}
     assert parts <= {"http", "identity", "osutil", "clock", "logs"} | settings
 
 

@@ -159,8 +159,6 @@ class Source:
     def can_tell(self) -> bool:
         """Whether the cluster can tell the two streams apart: then it names those that there are. Blocking.
 
-        One whose feature is off refuses whatever is asked for.
-
         Raises:
             Trouble: the cluster cannot say.
         """
@@ -170,7 +168,7 @@ class Source:
         except refusals.NotFound:
             raise
         except refusals.Refused as refusal:
-            return refusal.status == 422 and "Unsupported value" in refusal.message
+            return refusal.status == 422 and "Unsupported value" in refusal.message  # else it is off
         finally:
             answer.close()
         return False
