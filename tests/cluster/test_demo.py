@@ -64,7 +64,7 @@ def test_the_demo(cluster, tmp_path):
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
         env=os.environ,
     )

@@ -28,7 +28,7 @@ class Host:
         codespec = {"image": self._image, "command": ["sh", "-c", script], "buffers": names, **more}
         job = {"codespec": codespec, "buffers": dict.fromkeys((*inputs, *outputs), "_")}
         path = pathlib.Path(self.daemon.path, "run.yml")
-        path.write_text(json.dumps({"job": job, "timeoutSeconds": 100}))
+        path.write_text(json.dumps({"job": job, "timeoutSeconds": 600}))
         return path
 
     def exec(self, script, data=b"", **more):

@@ -217,7 +217,7 @@ def test_an_image_that_there_is_not(host: pods.Host) -> None:
 def test_resources_that_no_node_can_ever_give(host: pods.Host) -> None:
     """It says why it waits, and ends at its timeout."""
     requests = {"cpu": "1000"}
-    run = host.create("true", codespec={"resources": {"requests": requests}}, timeoutSeconds=20)
+    run = host.create("true", codespec={"resources": {"requests": requests}}, timeoutSeconds=30)
     while "Insufficient cpu" not in (shown := host.show(run)).get("statusReason", ""):
         assert shown["status"] == "Pending", shown
         time.sleep(0.1)  # a snapshot says it, whenever the scheduler has looked

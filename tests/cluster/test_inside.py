@@ -13,7 +13,7 @@ from tests.support import daemonimage
 
 IMAGE = "tyger-test-daemon:1"
 
-PATIENCE = 180
+PATIENCE = 600
 """Seconds for all of it: a daemon's start, and two runs."""
 
 CONFIG = """

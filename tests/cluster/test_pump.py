@@ -67,4 +67,4 @@ def test_a_main_that_crashes_while_the_kubelet_looks_away(tmp_path: pathlib.Path
                 os.kill(kubelet, signal.SIGCONT)
             host.ends(run, "Failed", "Main exited with code 7")
             assert reads(host, run)[0] is False
-            host.clean(60)
+            host.clean()
