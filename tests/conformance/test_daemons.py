@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import socket
+import contextlib
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support import containers, daemon
+from tests.support import containers, daemon, freeport
 from tests.support import podman as podman_support
 from tygerd.conformance.daemons import refusals, relays, stages
 from tygerd.conformance.daemons import site as conformance
@@ -44,18 +44,23 @@ class Site:
 
     unknown_image = "registry.example/unknown:1"
 
-    def __init__(self, it: daemon.Daemon, traits: base.Traits, image: str, starts_within: int) -> None:
+    def __init__(
+        self,
+        it: daemon.Daemon,
+        traits: base.Traits,
+        image: str,
+        starts_within: int,
+        ports: contextlib.ExitStack,
+    ) -> None:
         self.daemon = it
         self.socket = it.socket
         self.traits = traits
         self.image = image
         self.starts_within = starts_within
+        self._ports = ports
 
     def next_port(self) -> int:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port: int = free.getsockname()[1]
-            return port
+        return self._ports.enter_context(freeport.freeport())
 
     def restart(self) -> None:
         self.daemon.restart()
@@ -63,14 +68,15 @@ class Site:
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[Site]:
-    with daemon.daemon(config=PROCESS) as it:
-        yield Site(it, process_engine.ProcessEngine.traits, "here", 2)
+    with daemon.daemon(config=PROCESS) as it, contextlib.ExitStack() as ports:
+        yield Site(it, process_engine.ProcessEngine.traits, "here", 2, ports)
 
 
 @pytest.fixture(scope="module")
 def container(podman: podman_support.Podman) -> Iterator[Site]:
-    with daemon.daemon(config=containers.CONFIG.format(socket=podman.socket)) as it:
-        yield Site(it, CONTAINER, podman_support.BUSYBOX, 5)
+    config = containers.CONFIG.format(socket=podman.socket)
+    with daemon.daemon(config=config) as it, contextlib.ExitStack() as ports:
+        yield Site(it, CONTAINER, podman_support.BUSYBOX, 5, ports)
 
 
 @pytest.mark.parametrize("name", conformance.CHECKS)

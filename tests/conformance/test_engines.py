@@ -9,7 +9,6 @@ import os
 import pathlib
 import secrets
 import shutil
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 
@@ -17,7 +16,7 @@ import pytest
 import trio
 
 from tests.support import dockerd as dockerd_support
-from tests.support import dockerlog, transferdaemon
+from tests.support import dockerlog, freeport, transferdaemon
 from tests.support import podman as podman_support
 from tyger import paths
 from tygerd import config
@@ -47,12 +46,14 @@ class Bench:
         starts_within: int,
         make: Callable[[], base.Engine],
         nursery: trio.Nursery,
+        ports: contextlib.ExitStack,
     ) -> None:
         self.daemon = daemon
         self.image = image
         self.starts_within = starts_within
         self._make = make
         self._nursery = nursery
+        self._ports = ports
         self._numbers = itertools.count(1)
         self._life = trio.CancelScope()
         self._ended = trio.Event()
@@ -77,10 +78,7 @@ class Bench:
         return next(self._numbers)
 
     def next_port(self) -> int:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port: int = free.getsockname()[1]
-            return port
+        return self._ports.enter_context(freeport.freeport())
 
     async def filled(self, content: bytes) -> str:
         name = f"buffer{next(self._numbers)}"
@@ -106,11 +104,12 @@ async def running(
     daemon: transferdaemon.TransferDaemon, image: str, starts_within: int, make: Callable[[], base.Engine]
 ) -> AsyncIterator[Bench]:
     """A bench whose engine runs."""
-    async with trio.open_nursery() as nursery:
-        bench = Bench(daemon, image, starts_within, make, nursery)
-        await bench.start()
-        yield bench
-        nursery.cancel_scope.cancel()
+    with contextlib.ExitStack() as ports:
+        async with trio.open_nursery() as nursery:
+            bench = Bench(daemon, image, starts_within, make, nursery, ports)
+            await bench.start()
+            yield bench
+            nursery.cancel_scope.cancel()
 
 
 @pytest.fixture(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import http.client
 import select
 import socket
-import statistics
 import threading
 import time
 from urllib.parse import unquote, urlsplit
@@ -21,7 +20,8 @@ PIPES = 8 * 1024 * 1024
 """Bytes that all the pipes and sockets between a writer and a job that does not read may hold."""
 
 TRICKLE = 0.05
-"""Seconds in which half of the messages pass a relay, a job and a relay. On a quiet machine 5 ms will do."""
+"""Seconds in which some message passes a relay, a job and a relay: what collects them holds every one up. On
+a quiet machine 5 ms will do; on a busy one a request to the daemon says how much more it takes."""
 
 
 class _Connection(http.client.HTTPConnection):
@@ -184,17 +184,20 @@ def a_trickle_stays_a_trickle(site: suite.Site) -> None:
         return
     run = _echo(site)
     upload, download = Upload(run, "in"), Download(run, "out")
-    took = []
-    for line in suite.numbered(2_000):
+    took, asking = [], []
+    for line in suite.numbered(3_000):
         start = time.monotonic()
         upload.send(line)
         suite.expect(download.exactly(len(line)), line)
         took.append(time.monotonic() - start)
+        start = time.monotonic()
+        run.shown()
+        asking.append(time.monotonic() - start)
     suite.expect((upload.end(), download.rest()), (202, b""))
     download.close()
     suite.expect(run.ended()["status"], "Succeeded")
-    if statistics.median(took) > TRICKLE:
-        raise AssertionError(f"a message took {statistics.median(took) * 1000:.0f} ms")
+    if min(took) > max(TRICKLE, 10 * min(asking)):
+        raise AssertionError(f"no message took less than {min(took) * 1000:.0f} ms")
 
 
 @suite.check

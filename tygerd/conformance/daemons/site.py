@@ -18,7 +18,7 @@ from tyger import access, errors, reading, streams, writing
 from tyger import client as client_module
 from tygerd.engines import base
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 """Seconds until a check gives up on something that takes next to none."""
 
 FINAL = ("Succeeded", "Failed", "Canceled")
@@ -304,6 +304,11 @@ def content(site: Site, name: str) -> bytes:
 
 
 # --- verdicts --------------------------------------------------------------------------------------------
+
+
+def longer(seconds: int) -> tuple[int, ...]:
+    """Times to try in turn, where a busy machine may need longer to start a run."""
+    return tuple(seconds * factor for factor in (1, 3, 9, 27))
 
 
 def expect(found: object, wanted: object) -> None:

@@ -184,6 +184,11 @@ async def run(bench: Bench, script: str, **more: object) -> tuple[Ran, base.Obse
     return ran, await ran.end()
 
 
+def longer(seconds: int) -> tuple[int, ...]:
+    """Times to try in turn, where a busy machine may need longer to start a run."""
+    return tuple(seconds * factor for factor in (1, 3, 9, 27))
+
+
 def expect(found: object, wanted: object) -> None:
     """Fail with both where they differ."""
     if found != wanted:

@@ -199,7 +199,7 @@ async def a_socket_with_one_buffer(bench: suite.Bench) -> None:
     port = bench.next_port()
     ran, end = await suite.run(
         bench,
-        f"echo -n made | busybox nc -l -p {port}",
+        f"busybox nc -l -p {port} -e echo -n made",
         outputs=("out",),
         **_socket(port, output_buffer="out"),
     )
