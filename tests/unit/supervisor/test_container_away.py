@@ -113,12 +113,12 @@ def test_an_engine_that_does_not_come_in_time(tmp_path, monkeypatch, run):
 
 
 def test_a_canceled_run_ends_although_its_engine_is_gone_for_good(docker, run, monkeypatch):
-    monkeypatch.setattr(handle, "LOST", 0.2)
-    monkeypatch.setattr(container, "REMOVAL", 0.1)
-    monkeypatch.setattr(output, "PATIENCE", 0.2)
     it = run(docker.socket, "echo one; exec sleep 100")
     it.prints("one")
     docker.stop()
+    monkeypatch.setattr(handle, "LOST", 0.2)  # not before: it is also the patience with a start
+    monkeypatch.setattr(container, "REMOVAL", 0.1)
+    monkeypatch.setattr(output, "PATIENCE", 0.2)
     it.main.terminate()
     it.main.kill()
     code, reason = it.end()
@@ -151,11 +151,11 @@ def test_an_engine_that_hangs(restarted, run, monkeypatch):
 
 
 def test_a_run_that_is_canceled_while_its_engine_hangs(restarted, run, monkeypatch):
-    monkeypatch.setattr(handle, "LOST", 1.0)
-    monkeypatch.setattr(output, "PATIENCE", 0.2)
     it = run(restarted.socket, "echo one; exec sleep 100")
     it.prints("one")
     restarted.hang()
+    monkeypatch.setattr(handle, "LOST", 1.0)
+    monkeypatch.setattr(output, "PATIENCE", 0.2)
     try:
         it.main.terminate()
         it.main.kill()

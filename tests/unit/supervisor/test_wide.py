@@ -34,7 +34,8 @@ class Wide(NamedTuple):
         made = spec.ContainerSpec(self.engine.socket, f"tyger-{self.unique}-{name}", body, hosts)
         return spec.MainSpec(name, container=made, label=label)
 
-    def start(self, script, workers, image=podman_support.BUSYBOX, **more) -> conftest.Beside:
+    def start(self, script, workers, image=podman_support.BUSYBOX, changes="", **more) -> conftest.Beside:
+        under = conftest.changed(f"{conftest.LASTING}\n{changes}")
         names = [f"worker-{number}" for number in range(len(workers))]
         helpers = [
             self._program(name, worker, f"[{name}]", image)
@@ -42,7 +43,7 @@ class Wide(NamedTuple):
         ]
         hosts = {f"host-of-{name}": name for name in names}
         job = self._program("main", script, "[job]", image, **hosts)
-        return self.supervise(job, workers=tuple(helpers), **more)
+        return self.supervise(job, workers=tuple(helpers), under=under, **more)
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +96,7 @@ def test_an_engine_that_hangs_does_not_hold_up_the_end_of_a_run(supervise):
         wide = Wide(engine, "none", uuid.uuid4().hex[:8], supervise)
         engine.hang()
         # An engine that was hanging may take a while until it has created what nobody waits for any more.
-        busy = conftest.changed("handle.CREATION = 5")
-        run = wide.start("true", ["true"], cancel_grace=0.1, under=busy)
+        run = wide.start("true", ["true"], cancel_grace=0.1, changes="handle.CREATION = 5")
         events = run.connect()
         run.command(command="cancel", reason="enough")
         (end,) = [event["status"] for event in events if event["event"] == "finished"]
