@@ -2,16 +2,13 @@
 
 import base64
 import hashlib
-import os
 import re
-import shutil
-import ssl
 
 import pytest
 
-from tests.support import blobserver, certificates, webproxy
+from tests.support import blobserver, silences
 from tyger import errors
-from tygerd.stores import access, bandwidth, dataplane, network
+from tygerd.stores import access, bandwidth, dataplane
 
 CHAIN = {"cumulative_hash_chain": "Be2sTc2k0VLW0/rZazR8uFCREuD5k1d9OtCAk14ns4U="}
 
@@ -33,8 +30,8 @@ def plane(server):
     made.abort()
 
 
-def to(server, *url, settings=None):
-    return dataplane.DataPlane(access.locate(server.url(*url)), settings)
+def to(server, *url):
+    return dataplane.DataPlane(access.locate(server.url(*url)))
 
 
 def fetch(plane, name):
@@ -190,9 +187,10 @@ def test_what_is_likely_to_be_wrong(server, plane, fault, offline, crowded):
     assert (caught.value.offline, caught.value.crowded) == (offline, crowded)
 
 
-def test_silence(server):
+def test_silence(server, monkeypatch):
+    silences.clock(monkeypatch).step = 10.0
     server.fault("GET", "00/000", blobserver.SILENCE)
-    plane = to(server, settings=network.Network(silence=0.2))
+    plane = to(server)
     with pytest.raises(dataplane.TransientError, match="unable to send request: no sign of life") as caught:
         fetch(plane, "00/000")
     assert (caught.value.offline, caught.value.crowded) == (True, True)
@@ -314,89 +312,3 @@ def test_after_an_abort_another_client_goes_on(server, plane):
     again = plane.again()
     assert again.head("00/000").md5 == base64.b64encode(md5(b"x")).decode()
     again.abort()
-
-
-# --- TLS -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    return certificates.make(tmp_path_factory.mktemp("tls"), "store.example")
-
-
-@pytest.mark.parametrize("tcp", [True, False])
-def test_over_tls(certificate, tcp, tmp_path):
-    data = bytes(range(256)) * 10_000
-    path = tmp_path / "block"
-    path.write_bytes(data)
-    with blobserver.BlobServer(tls=certificates.server_context(certificate), tcp=tcp) as server:
-        plane = to(server, settings=network.Network(ca_file=certificate))
-        plane.put("00/000", dataplane.File(str(path), len(data)), md5(data), CHAIN)
-        assert server.stored("00/000") == data
-        memory = bytearray(len(data))
-        plane.get("00/000", lambda _: memoryview(memory))
-        assert memory == data
-        plane.abort()
-
-
-def test_a_certificate_that_nobody_vouches_for(certificate):
-    with blobserver.BlobServer(tls=certificates.server_context(certificate)) as server:
-        with pytest.raises(errors.Problem, match=r"is not trusted: self-signed .* ca_file$") as caught:
-            to(server).head("00/000")
-        assert caught.value.kind is errors.CONFIG
-
-
-def test_a_certificate_that_is_pinned(certificate, tmp_path):
-    """Whoever has signed it; others are trusted as ever; and what is pinned may change."""
-    host, key, _ = certificates.signed(tmp_path, "localhost")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(host, key)
-    pinned = tmp_path / "ca.pem"
-    shutil.copy(certificate, pinned)
-    with blobserver.BlobServer(tls=context) as server:
-        settings = network.Network(pinned=str(pinned))
-        plane = to(server, settings=settings)
-        with pytest.raises(dataplane.TransientError, match=r"is not trusted: [^;]*$"):
-            plane.put("00/000", b"x", md5(b"x"), CHAIN)
-        shutil.copy(host, tmp_path / "new")
-        os.rename(tmp_path / "new", pinned)
-        plane.put("00/000", b"x", md5(b"x"), CHAIN)
-        plane.abort()
-
-
-# --- proxies ---------------------------------------------------------------------------------------------
-
-
-def test_through_a_proxy(certificate, tmp_path):
-    data = bytes(range(256)) * 10_000
-    path = tmp_path / "block"
-    path.write_bytes(data)
-    context = certificates.server_context(certificate)
-    with blobserver.BlobServer(tls=context, tcp=True) as server, webproxy.WebProxy(server.port) as proxy:
-        url = server.url().replace(f"localhost:{server.port}", "store.example")
-        settings = network.settings({"https_proxy": f"http://127.0.0.1:{proxy.port}"}, ca_file=certificate)
-        plane = dataplane.DataPlane(access.locate(url), settings)
-        plane.put("00/000", dataplane.File(str(path), len(data)), md5(data), CHAIN)
-        memory = bytearray(len(data))
-        plane.get("00/000", lambda _: memoryview(memory))
-        assert memory == data
-        assert len(proxy.asked) == 1  # one tunnel, used twice
-        plane.abort()
-
-
-@pytest.mark.parametrize(
-    ("refusal", "kind", "words"),
-    [
-        (403, errors.CONFIG, r"the proxy \S+ refuses to connect to store.example:443 with status code 403$"),
-        (503, errors.UNAVAILABLE, "refuses to connect to store.example:443 with status code 503$"),
-        (407, errors.CONFIG, "status code 407; set transfer.proxy, http://NAME:PASSWORD@HOST:PORT$"),
-    ],
-)
-def test_a_proxy_that_refuses(refusal, kind, words):
-    with webproxy.WebProxy(0, refusal=refusal) as proxy:
-        settings = network.settings({}, proxy=f"127.0.0.1:{proxy.port}")
-        plane = dataplane.DataPlane(access.locate("https://store.example/c?sig=secret"), settings)
-        with pytest.raises(errors.Problem, match=words) as caught:
-            plane.head("00/000")
-        assert caught.value.kind is kind
-        assert isinstance(caught.value, dataplane.TransientError) is (refusal == 503)

@@ -3,9 +3,9 @@
 import pytest
 import trio
 
-from tests.support import blobserver, delivering, localwrites
+from tests.support import blobserver, delivering, localwrites, podapi, pumppods
 from tygerd.stores import access, dataplane, retrying
-from tygerd.streams import hashing, podpipes, ship
+from tygerd.streams import hashing, podmates, podpipes, pumppod, ship
 from tygerd.supervisor import ending
 
 
@@ -76,3 +76,13 @@ def scene():
         flush_interval=1.0,
     )
     end.close()
+
+
+@pytest.fixture
+def pod(tmp_path, server, monkeypatch):
+    """This host is none: nobody's processes are main's. How main ends is heard in time."""
+    monkeypatch.setattr(podmates, "main_lives", lambda: None)
+    monkeypatch.setattr(pumppod, "SLOW_SETTLE", 60.0)
+    (tmp_path / "api").mkdir()
+    with podapi.PodApi(tmp_path / "api") as api:
+        yield pumppods.Pod(tmp_path, server, api)

@@ -18,7 +18,8 @@ BUSY = delivering.BUSY
 LATER = delivering.LATER
 
 
-async def test_why_it_waits_and_whoever_knows_that_the_store_is_back_can_say_so(site, producer, server):
+async def test_why_it_waits(site, producer, server):
+    """And whoever knows that the store is back can say so."""
     server.fault("PUT", "00/004", LATER)
     async with site.daemon() as registry, delivering.writing(registry, producer) as entry:
         await delivering.write_all(entry, producer)
