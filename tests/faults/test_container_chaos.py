@@ -89,6 +89,20 @@ def executed(host: containers.Host, file: str, number: int) -> tuple[int, bool]:
     raise AssertionError(f"no run was ever created: {said.decode()}")
 
 
+def strange(found: list[str], wanted: list[str]) -> str:
+    """Where a log begins to differ, and what it has lost, doubled and made up."""
+    at = next((at for at, pair in enumerate(zip(found, wanted, strict=False)) if len(set(pair)) > 1), -1)
+    doubled = [line for line, count in collections.Counter(found).items() if count > 1]
+    lost, made_up = (
+        [line for line in these if line not in others]
+        for these, others in ((wanted, set(found)), (found, set(wanted)))
+    )
+    return (
+        f"at {at} of {len(found)}: {found[at - 1 : at + 2]}; {len(lost)} lost: {lost[:1]} to {lost[-1:]};"
+        f" {len(doubled)} doubled: {doubled[:1]} to {doubled[-1:]}; made up: {made_up}"
+    )
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 2])
 def test_whatever_is_killed_and_cut(seed):
@@ -118,7 +132,8 @@ def test_whatever_is_killed_and_cut(seed):
         for number, (run, well) in runs.items():
             last = host.commands.show(run)
             if last["status"] == "Succeeded":
-                assert host.log(run) == ["up", *lines(number), "down"]
+                found, wanted = host.log(run), ["up", *lines(number), "down"]
+                assert found == wanted, strange(found, wanted)
             else:
                 assert not well
                 assert HONEST in str(last["statusReason"]), last
