@@ -127,7 +127,12 @@ class Producer:
         return next(event for event in self.events if event["event"] == name)
 
     async def give(self, data):
-        await trio.to_thread.run_sync(os.write, self.writer, data)
+        await trio.to_thread.run_sync(self._give, data)
+
+    def _give(self, data):
+        view = memoryview(data)
+        while view:  # one who was stopped meanwhile has written a part
+            view = view[os.write(self.writer, view) :]
 
     def end(self):
         if self.writer >= 0:

@@ -84,7 +84,7 @@ class Pod:
 
 
 def write(path, *pieces):
-    with open(path, "wb", buffering=0) as file:
+    with open(path, "wb") as file:
         file.writelines(pieces)
 
 

@@ -27,7 +27,9 @@ class Pipe:
         self.r, self.w = os.pipe()
 
     def write(self, data):
-        os.write(self.w, data)
+        view = memoryview(data)
+        while view:  # one who was stopped meanwhile has written a part
+            view = view[os.write(self.w, view) :]
 
     def end(self):
         os.close(self.w)

@@ -30,7 +30,7 @@ async def filled(remote, scene, tmp_path, data):
     out = podpipes.Output("made", path, remote, scene, str(tmp_path / "spool"))
 
     def job():
-        with open(path, "wb", buffering=0) as file:
+        with open(path, "wb") as file:
             file.write(data)
 
     async with trio.open_nursery() as nursery:

@@ -36,7 +36,7 @@ def options(*argv):
 
 def write_all(path, data):
     """What a job does with its output."""
-    with open(path, "wb", buffering=0) as file:
+    with open(path, "wb") as file:
         file.write(data)
 
 
