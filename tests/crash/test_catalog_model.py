@@ -29,7 +29,7 @@ class InstantDaemon(daemon.Daemon):
 
 @pytest.mark.parametrize(
     ("operations", "kills", "seed"),
-    [(1500, 4, 1), pytest.param(6_000, 18, 2, marks=pytest.mark.long)],
+    [(1500, 4, 1), pytest.param(10_000, 30, 2, marks=pytest.mark.long)],
 )
 def test_the_catalog_agrees_with_its_model(tmp_path, operations, kills, seed):
     with daemon.directory() as path:

@@ -1,4 +1,4 @@
-"""Thirty `kill -9` of the daemon in half a GiB through a pipe, in as much read, and in as much never stored.
+"""Fifty `kill -9` of the daemon in a GiB through a pipe, in a GiB read, and in one that is never stored.
 
 Every byte comes once, in either store.
 
@@ -17,9 +17,9 @@ import pytest
 from tests.support import azurite as azurites
 from tests.support import commands, daemon, producer, streaming
 
-KILLS = 30
-SIZE = 1 << 29
-PIECES = SIZE // producer.PIECE
+KILLS = 50
+GIB = 1 << 30
+PIECES = GIB // producer.PIECE
 
 pytestmark = pytest.mark.long
 
@@ -60,19 +60,19 @@ def test_a_write(streams):
     plan = deaths(chance)
     buffer = streams.buffer()
     writing = streams.start("buffer", "write", buffer, stdin=subprocess.PIPE)
-    for number, piece in enumerate(producer.pieces(1, SIZE)):
+    for number, piece in enumerate(producer.pieces(1, GIB)):
         writing.process.stdin.write(piece)
         if number in plan:
             die(streams.daemon, plan[number])
     writing.process.stdin.close()
     assert writing.wait(600) == 0, writing.said
-    assert streams.read(buffer, 1).finish(600).sha256 == producer.digest(1, SIZE)
+    assert streams.read(buffer, 1).finish(600).sha256 == producer.digest(1, GIB)
 
 
 def test_a_read(streams):
     plan = deaths(random.Random(2))
     buffer = streams.buffer()
-    streams.write(buffer, 2, SIZE).finish(600)
+    streams.write(buffer, 2, GIB).finish(600)
     reading = streams.start("buffer", "read", buffer, stdout=subprocess.PIPE)
     digest = hashlib.sha256()
     for number in range(PIECES):
@@ -81,7 +81,7 @@ def test_a_read(streams):
             die(streams.daemon, plan[number])
     assert reading.process.stdout.read() == b""
     assert reading.wait() == 0, reading.said
-    assert digest.hexdigest() == producer.digest(2, SIZE)
+    assert digest.hexdigest() == producer.digest(2, GIB)
 
 
 def test_through_ephemeral_buffers_and_a_job(tmp_path):
@@ -99,11 +99,11 @@ def test_through_ephemeral_buffers_and_a_job(tmp_path):
 
         reading = threading.Thread(target=read)
         reading.start()
-        for number, piece in enumerate(producer.pieces(3, SIZE)):
+        for number, piece in enumerate(producer.pieces(3, GIB)):
             run.process.stdin.write(piece)
             if number in plan:
                 die(it, plan[number])
         run.process.stdin.close()
         assert run.wait(600) == 0, run.said
         reading.join()
-    assert digest.hexdigest() == producer.digest(3, SIZE)
+    assert digest.hexdigest() == producer.digest(3, GIB)

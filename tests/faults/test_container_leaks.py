@@ -1,4 +1,4 @@
-"""A hundred containers, and daemons killed between any two words to the engine: nothing is left."""
+"""Hundreds of containers, and daemons killed between any two words to the engine: nothing is left."""
 
 from __future__ import annotations
 
@@ -90,10 +90,10 @@ def test_a_few_runs_leave_nothing(podman):
 
 
 @pytest.mark.long
-def test_a_hundred_runs_leave_nothing(podman):
+def test_two_hundred_runs_leave_nothing(podman):
     """20 at a time."""
     with containers.host(podman) as host:
-        leaves_nothing(host, podman, 100, 20)
+        leaves_nothing(host, podman, 200, 20)
 
 
 # --- the daemon, or a supervisor, is killed between two requests -------------------------------------------

@@ -110,17 +110,17 @@ def test_a_limit_for_all_together(make_cloud):
 
 
 @pytest.mark.long
-def test_two_gibibytes(tmp_path):
+def test_eight_gibibytes(tmp_path):
     """The account is on a disk, and slower than the pipes: all of them want more than they get.
 
-    What the readers get is half as much again as the memory that the daemon may have.
+    What the readers get is many times the memory that the daemon may have.
     """
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(azurites.azurite(str(tmp_path)))
         config = '[transfer]\nproxy = "none"\n' + server.config()
         it = stack.enter_context(daemon.daemon(config=config))
         streams = stack.enter_context(streaming.streaming(it))
-        load = Load(streams, 256 * MIB, 900)
+        load = Load(streams, 1024 * MIB, 900)
         writings, readings = load.start_writing(), load.start_reading()
         load.check_shares()
         load.check_ends(writings, readings)
