@@ -185,6 +185,7 @@ async def test_an_input_that_main_leaves(pod, scene):
         daemon, transfer, path = await pod(nursery)
         nursery.start_soon(daemon.connect)
         os.close(await in_thread(os.open, path, os.O_RDONLY))
+        await daemon.session.hears(Kind.OPENED)
         await daemon.session.put(DATA)
         scene.over.set()
         assert await daemon.session.hears(Kind.CLOSED) is Kind.CLOSED
