@@ -97,10 +97,32 @@ def test_a_long_line_without_a_newline_stays_so_where_all_of_it_came(docker, cop
 
 def test_without_a_connection_all_of_it_is(docker, copying):
     docker.containers["x"].log = [dockerlog.frame(TEXT)]
+    docker.containers["x"].state["Running"] = True
     copying.begin("x", None)
     until_paused(copying)
     copying.resume()
     until_paused(copying)
+    copying.finish(damaged=False)
+    assert rest(copying) == TEXT
+
+
+def test_what_is_followed_counts_while_the_container_runs(docker, copying):
+    """Behind its end, Podman leaves lines out of a log that is followed, and the rest looks like a log."""
+    it = docker.containers["x"]
+    it.silent, it.state["Running"] = False, True
+    it.log = [dockerlog.frame(TEXT[:10])]
+    copying.begin("x", None)
+    until_paused(copying)
+    copying.resume()
+    out = copying.sources[0].fileno()
+    assert select.select([out], [], [], 30)[0]
+    with it.changed:
+        it.state["Running"] = False
+        it.silent = True
+        it.log.append(dockerlog.frame(b"not so fast\n"))
+        it.changed.notify_all()
+    until_paused(copying)
+    it.log[1:] = [dockerlog.frame(TEXT[10:])]
     copying.finish(damaged=False)
     assert rest(copying) == TEXT
 
