@@ -43,7 +43,7 @@ HOUR = retrying.Policy(deadline=7200, first=3600, cap=3600, offline_cap=3600)
 
 
 async def until(predicate):
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         while not predicate():
             await trio.lowlevel.checkpoint()
 
