@@ -283,8 +283,7 @@ async def test_a_pod_that_is_gone_before_anybody_saw_it(bench, monkeypatch):
     ran.cluster.reflector.hides = True
     async with ran.alive():
         await ran.created()
-        while not ran.directory.was_created:
-            await trio.lowlevel.checkpoint()
+        await ran.living._creation.wait()
         assert "get" not in {call[0] for call in ran.cluster.calls}, "it is about to be seen"
         del ran.cluster.objects["Pod", JOB0]
         ran.living._missed_from = trio.current_time()
