@@ -128,8 +128,8 @@ async def test_a_full_disk_is_waited_out(bench, monkeypatch, time_passes, what):
         await ran.says("Running", None)
         if what == "note_verdict":  # of a run that has to be stopped
             time_passes(ran)
-        else:
-            ran.exits(0)
+            await ran.cluster.until(lambda: JOB0 in ran.cluster.graces)
+        ran.exits(0)
     assert (len(refused), ran.end.status) == (3, "Failed" if what == "note_verdict" else "Succeeded")
 
 
