@@ -57,14 +57,19 @@ class _TakenError(Exception):
 
 
 def _lock(directory: str) -> None:
-    """Make the lock file and hold it while we live. It must not exist: a run is never started twice."""
+    """Make the lock file and hold it while we live. It must not exist: a run is never started twice.
+
+    It is locked before it has its name: one that is there and free is that of a supervisor that was killed.
+    """
+    path = os.path.join(directory, spec.LOCK)
+    fd = os.open(f"{path}.{os.getpid()}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_EX)  # the descriptor stays open until the process ends
     try:
-        fd = os.open(
-            os.path.join(directory, spec.LOCK), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
-        )
+        os.link(f"{path}.{os.getpid()}", path)
     except FileExistsError:
         raise _TakenError from None
-    fcntl.flock(fd, fcntl.LOCK_EX)  # the descriptor stays open until the process ends
+    finally:
+        os.unlink(f"{path}.{os.getpid()}")
 
 
 def _detach(errors: str) -> None:
