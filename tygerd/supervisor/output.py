@@ -115,7 +115,8 @@ class Output:
     def _run(self, answer: dockerapi.Answer | None) -> None:
         try:
             if answer is not None:
-                self._copy(answer, answer.frames(), {})
+                frames = answer.frames()
+                self._copy(answer, frames if self._local else self._from_the_start(frames), {})
             while (order := self._next()) == "resume":
                 self._damaged = True  # of a log that is followed, the end is not taken
                 with contextlib.suppress(dockerapi.Refused, dockerapi.Unreachable, dockerapi.Interrupted):
@@ -187,6 +188,43 @@ class Output:
         if follow:
             frames = self._while_it_runs(frames)
         return self._copy(answer, frames, dict(self._copied))
+
+    def _from_the_start(self, frames: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+        """Pieces of the attached connection, as long as it has had the first of each stream.
+
+        Podman's conmon takes a connection when it comes to that; on a busy machine it may have read from the
+        container before, and then only the log has what it read.
+        """
+        began: set[int] = set()
+        for stream, data in frames:
+            if stream not in began and not self._begins_with(stream, data):
+                self._damaged = True
+                return
+            began.add(stream)
+            yield stream, data
+
+    def _begins_with(self, stream: int, data: bytes) -> bool:
+        """Whether the log of a stream begins with these bytes, or with as many of them as it has.
+
+        Raises Unreachable, Interrupted.
+        """
+        query = {
+            "stdout": str(int(stream == dockerapi.STDOUT)),
+            "stderr": str(int(stream == dockerapi.STDERR)),
+        }
+        path = f"/containers/{self._container}/logs"
+        try:
+            answer = self._api.stream("GET", path, query={**query, "follow": "0"}, wake=self.ordered)
+        except dockerapi.Refused:
+            return True  # no log will ever say otherwise
+        logged = b""
+        with contextlib.closing(answer):
+            for _, piece in answer.frames():
+                logged += piece
+                if len(logged) >= len(data):
+                    break
+        size = min(len(logged), len(data))
+        return logged[:size] == data[:size]
 
     def _while_it_runs(self, frames: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
         """What is known to have come before the container's end. Raises Refused, Unreachable, Interrupted.
