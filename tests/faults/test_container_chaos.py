@@ -21,14 +21,17 @@ RUNS, AT_ONCE = 9, 4
 SCRIPT = 'echo up >&2; tee /dev/stderr < "$IN_PIPE" > "$OUT_PIPE"; echo down >&2'
 """One stream only, because two have no order between them."""
 
-HONEST = ("nothing tells whether that has run or runs", "cannot create main's container")
+HONEST = (
+    "nothing tells whether that has run or runs",
+    "cannot create main's container",
+    "no container engine answers",
+)
 """The ends that a job may have beside its own: a start is not repeated where it may have happened, and who finds
-no minute's peace to make a container gives up."""
+no peace for a minute to make a container, or for half of one to hear of an engine, gives up."""
 
 
 def is_honest(said: str) -> bool:
     return any(words in said for words in HONEST)
-
 
 
 class Trouble:
