@@ -26,8 +26,8 @@ HONEST = (
     "cannot create main's container",
     "no container engine answers",
 )
-"""The ends that a job may have beside its own: a start is not repeated where it may have happened, and who finds
-no peace for a minute to make a container, or for half of one to hear of an engine, gives up."""
+"""The ends that a job may have beside its own: a start is not repeated where it may have happened, and who
+finds no peace for a minute to make a container, or for half of one to hear of an engine, gives up."""
 
 
 def is_honest(said: str) -> bool:
