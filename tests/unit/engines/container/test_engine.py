@@ -255,7 +255,7 @@ def supervisor_of(directory):
             if os.readlink(entry / "cwd") == str(directory):
                 return int(entry.name)
             for fd in (entry / "fd").iterdir():
-                if os.readlink(fd) == f"{directory}/lock":
+                if os.path.samefile(fd, f"{directory}/lock"):
                     return int(entry.name)
     raise AssertionError(f"nobody has {directory}")
 
