@@ -171,7 +171,8 @@ async def a_server_that_listens_late_is_waited_for(bench: suite.Bench) -> None:
         outputs=("out",),
         **_socket(port, input_buffer="in", output_buffer="out"),
     )
-    suite.expect((end.status, await ran.written("out")), ("Succeeded", ("complete", b"late")))
+    wanted = ("Succeeded", None, ("complete", b"late"))
+    suite.expect((end.status, end.reason, await ran.written("out")), wanted)
 
 
 @suite.check
