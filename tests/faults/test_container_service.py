@@ -26,6 +26,7 @@ def gate(engine: podman_support.Podman) -> Iterator[enginegate.Gate]:
 @pytest.fixture(scope="module")
 def host(engine: podman_support.Podman, gate: enginegate.Gate) -> Iterator[containers.Host]:
     with containers.host(engine, gate.path) as made:
+        made.works()  # what the daemon tries once with an engine is not what a test holds or cuts
         yield made
 
 
