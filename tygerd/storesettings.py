@@ -71,14 +71,10 @@ class Azure(Table, frozen=True):
 
 
 def _is_endpoint(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
+    if not tables.is_http_url(url):
         return False
-    plain = url.isprintable() and " " not in url and not (parts.query or parts.fragment or parts.username)
-    host = parts.hostname or ""
-    return plain and parts.scheme in {"http", "https"} and bool(host) and tables.is_host(host)
+    parts = urlsplit(url)
+    return not (parts.query or parts.fragment or parts.username)
 
 
 class Local(Table, frozen=True):

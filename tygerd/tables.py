@@ -11,6 +11,7 @@ import re
 import types
 from collections.abc import Iterator
 from typing import Annotated, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -214,6 +215,17 @@ def _toml(value: object) -> str:
         case dict():
             return "{" + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + "}"
     return str(value)
+
+
+def is_http_url(url: str) -> bool:
+    """Whether this leads to a host, by http or https."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    plain = url.isprintable() and " " not in url and parts.scheme in {"http", "https"}
+    return plain and bool(parts.hostname) and is_host(parts.hostname or "")
 
 
 def is_host(name: str) -> bool:

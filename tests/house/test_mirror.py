@@ -27,6 +27,7 @@ ELSEWHERE: dict[str, str] = {
     "tygerd.conformance.engines.wide": "tests/conformance/test_engines.py",
     "tygerd.conformance.remote": "tests/conformance/test_stores.py",
     "tygerd.conformance.store": "tests/conformance/test_stores.py",
+    "tygerd.conformance.verdicts": "tests/conformance/test_engines.py",
 }
 
 

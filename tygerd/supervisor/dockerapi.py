@@ -28,6 +28,10 @@ _RECV = 256 * 1024
 _LONGEST = 1024 * 1024
 """Bytes of a head, and of a line; engines send some hundred."""
 
+REMOVABLE = 5.0
+"""Seconds in which an engine that refuses to remove a container may change its mind: Podman refuses while it
+notices that the container has just ended."""
+
 STDOUT, STDERR = 1, 2
 """Of a frame of a container's output."""
 

@@ -34,10 +34,6 @@ SETTLE = 0.1
 CREATION = 1.0
 """Seconds in which an engine that answers has obeyed an earlier request to create, or never will."""
 
-REMOVABLE = 5.0
-"""Seconds in which an engine that refuses to remove a container may change its mind: Podman refuses while it
-notices that the container has just ended."""
-
 TRIES = 5
 """Times that a container is made, as long as what is in the way is the rest of one before."""
 
@@ -243,7 +239,7 @@ class Handle:
                 gone = True
             except dockerapi.Refused as refusal:
                 if not (gone := refusal.status == 404):
-                    until = min(until, time.monotonic() + REMOVABLE)
+                    until = min(until, time.monotonic() + dockerapi.REMOVABLE)
             except dockerapi.Unreachable:
                 gone = False
             if gone and not self._pending:

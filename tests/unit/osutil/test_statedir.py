@@ -51,58 +51,39 @@ def test_two_daemons_do_not_share_it(tmp_path):
     statedir.StateDirectory.open(str(tmp_path)).close()
 
 
-HOLDER = """
-import sys
-from tygerd.osutil import statedir
-state = statedir.StateDirectory.open(sys.argv[1])
-state.leave()
-print("left", flush=True)
-sys.stdin.read()
-"""
-
-
-def test_a_daemon_that_is_leaving_is_waited_for(tmp_path):
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, tmp_path],
-        env={"PYTHONPATH": str(daemon.ROOT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as leaving:
-        assert leaving.stdout.readline() == b"left\n"
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            opening = pool.submit(statedir.StateDirectory.open, str(tmp_path))
-            with pytest.raises(TimeoutError):
-                opening.result(0.05)
-            leaving.stdin.close()
-            opening.result(statedir.PATIENCE).close()
-
-
-FORKED = """
+OPEN = """
 import os, sys
 from tygerd.osutil import statedir
 state = statedir.StateDirectory.open(sys.argv[1])
+"""
+LEAVE = "state.leave()"
+FORK = """
 if os.fork():
     os._exit(0)
-print("forked", flush=True)
+"""
+HOLD = """
+print("held", flush=True)
 sys.stdin.read()
 """
 
 
-def test_what_a_killed_daemon_was_starting_is_waited_for(tmp_path):
+@pytest.mark.parametrize("going", [LEAVE, FORK], ids=["is leaving", "was killed and leaves a child"])
+def test_a_daemon_that_goes_is_waited_for(tmp_path, going):
     """A child has the lock, too, until it is another program: a daemon may be killed just then."""
     with subprocess.Popen(
-        [sys.executable, "-c", FORKED, tmp_path],
+        [sys.executable, "-c", f"{OPEN}{going}{HOLD}", tmp_path],
         env={"PYTHONPATH": str(daemon.ROOT)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-    ) as killed:
-        assert killed.stdout.readline() == b"forked\n"
-        assert killed.wait() == 0
+    ) as held:
+        assert held.stdout.readline() == b"held\n"
+        if going == FORK:
+            assert held.wait() == 0
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             opening = pool.submit(statedir.StateDirectory.open, str(tmp_path))
             with pytest.raises(TimeoutError):
                 opening.result(0.05)
-            killed.stdin.close()
+            held.stdin.close()
             opening.result(statedir.PATIENCE).close()
 
 

@@ -14,12 +14,12 @@ import pytest
 
 from tests.support import fakedocker, joined, transferdaemon, watched
 from tests.support import podman as podman_support
-from tygerd.supervisor import container, control, ending, handle, sockets, spec
+from tygerd.supervisor import container, control, dockerapi, ending, sockets, spec
 
 PATIENT = "ending.SETTLE = 60"
 """For `changed`: how main has ended is waited for as long as a busy machine takes to tell."""
 
-LASTING = "container.REMOVAL = handle.REMOVABLE = 120"
+LASTING = "container.REMOVAL = dockerapi.REMOVABLE = 120"
 """For `changed`: an engine may take so long to remove a container."""
 
 HASTENED = """
@@ -34,7 +34,7 @@ def changed(statements: str) -> list[str]:
     """Words in front of a supervisor's own: it runs with something in it replaced."""
     text = f"""
 import os, runpy, sys
-from tygerd.supervisor import container, ending, handle, supervise
+from tygerd.supervisor import container, dockerapi, ending, handle, supervise
 sys.argv = sys.argv[-2:]
 {statements}
 runpy.run_module("tygerd.supervisor", run_name="__main__", alter_sys=True)
@@ -216,7 +216,7 @@ def docker():
 @pytest.fixture
 def run(monkeypatch):
     """`run(engine.socket, "shell text")`: a main that was started, closed afterwards."""
-    for module, name in ((container, "REMOVAL"), (handle, "REMOVABLE")):
+    for module, name in ((container, "REMOVAL"), (dockerapi, "REMOVABLE")):
         monkeypatch.setattr(module, name, watched.PATIENCE)  # an engine may be busy
     made: list[watched.Watched] = []
 

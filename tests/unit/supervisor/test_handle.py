@@ -189,7 +189,7 @@ def test_what_cannot_be_removed_at_first_is_removed_then(docker, handled):
 
 
 def test_what_can_never_be_removed_is_left_to_the_daemon(docker, handled, monkeypatch):
-    monkeypatch.setattr(handle, "REMOVABLE", -1.0)
+    monkeypatch.setattr(dockerapi, "REMOVABLE", -1.0)
     it = made(handled(docker.socket))
     docker.refuse("DELETE /", 500, "device busy")
     it.remove(60)

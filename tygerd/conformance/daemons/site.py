@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self
 
 from tyger import access, errors, reading, streams, writing
 from tyger import client as client_module
+from tygerd.conformance import verdicts
 from tygerd.engines import base
 
 PATIENCE = 120.0
@@ -306,15 +307,7 @@ def content(site: Site, name: str) -> bytes:
 # --- verdicts --------------------------------------------------------------------------------------------
 
 
-def longer(seconds: int) -> tuple[int, ...]:
-    """Times to try in turn, where a busy machine may need longer to start a run."""
-    return tuple(seconds * factor for factor in (1, 3, 9, 27))
-
-
-def expect(found: object, wanted: object) -> None:
-    """Fail with both where they differ."""
-    if found != wanted:
-        raise AssertionError(f"found {found!r}, wanted {wanted!r}")
+expect, longer = verdicts.expect, verdicts.longer
 
 
 def refused(ask: Callable[[], object]) -> errors.Problem:

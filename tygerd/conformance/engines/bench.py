@@ -14,6 +14,7 @@ import trio
 
 from tyger import model, units
 from tygerd import clock
+from tygerd.conformance import verdicts
 from tygerd.engines import base
 
 PATIENCE = 120.0
@@ -184,15 +185,7 @@ async def run(bench: Bench, script: str, **more: object) -> tuple[Ran, base.Obse
     return ran, await ran.end()
 
 
-def longer(seconds: int) -> tuple[int, ...]:
-    """Times to try in turn, where a busy machine may need longer to start a run."""
-    return tuple(seconds * factor for factor in (1, 3, 9, 27))
-
-
-def expect(found: object, wanted: object) -> None:
-    """Fail with both where they differ."""
-    if found != wanted:
-        raise AssertionError(f"found {found!r}, wanted {wanted!r}")
+expect, longer = verdicts.expect, verdicts.longer
 
 
 def expect_in(wanted: str, found: str | None) -> None:

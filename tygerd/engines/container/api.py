@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from tyger import errors
+from tygerd.supervisor import dockerapi
 
 if TYPE_CHECKING:
     import httpx
@@ -22,9 +23,8 @@ if TYPE_CHECKING:
 NEWEST = (1, 44)
 """The version of the API that the bodies here are of. An older engine is asked in its own."""
 
-REMOVABLE, REMOVAL_PAUSE = 5.0, 0.1
-"""Seconds in which an engine that refuses to remove a container is asked again, and between two attempts:
-Podman refuses while it notices that the container has just ended."""
+REMOVAL_PAUSE = 0.1
+"""Seconds between two attempts to remove a container that an engine does not let go yet."""
 
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 60.0
 """How long an engine may take until it is there, as systemd may have to start it, and how long any answer but
@@ -102,7 +102,7 @@ class Api:
         with contextlib.suppress(Refused):  # as it does where it runs no more
             # Podman, told to remove what runs, asks it to end and waits for ten seconds.
             await self.post(f"/containers/{name}/kill", signal="SIGKILL")
-        until = trio.current_time() + REMOVABLE
+        until = trio.current_time() + dockerapi.REMOVABLE
         while True:
             try:
                 await self.delete(f"/containers/{name}", force="1", v="1")

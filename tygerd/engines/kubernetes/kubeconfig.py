@@ -279,19 +279,13 @@ def check_proxy(url: str | None, who: str) -> None:
     Raises:
         Problem: CONFIG; `who` has it.
     """
-    if url is not None and not (url.startswith(("http://", "https://")) and _is_url(url)):
+    if url is not None and not _is_url(url):
         _fail(f"{who} that is not the URL of an http or https proxy")
 
 
 def _is_url(url: str) -> bool:
-    """Whether it leads to a host at all."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return False
-    plain = url.isascii() and url.isprintable() and " " not in url
-    return plain and bool(parts.hostname) and tables.is_host(parts.hostname or "")
+    """Whether it leads to a host, and can stand in a request as it is."""
+    return url.isascii() and tables.is_http_url(url)
 
 
 def _pod(settings: enginesettings.Kubernetes, environ: Mapping[str, str], service_account: str) -> Target:

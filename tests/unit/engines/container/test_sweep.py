@@ -6,6 +6,7 @@ import pytest
 
 from tests.support import podman as podman_support
 from tygerd.engines.container import api, sweep
+from tygerd.supervisor import dockerapi
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ class Stuck(api.Api):
 async def test_one_that_cannot_be_removed_is_left_for_the_next_time(
     engine, installation, started, caplog, monkeypatch
 ):
-    monkeypatch.setattr(api, "REMOVABLE", 0.0)
+    monkeypatch.setattr(dockerapi, "REMOVABLE", 0.0)
     started(1)
     assert await sweep.sweep(Stuck(engine[0], 1000), installation, lambda _: False) == 1
     assert "device busy" in caplog.text
