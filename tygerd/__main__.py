@@ -6,11 +6,15 @@ chosen.
 
 from __future__ import annotations
 
+import os
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from typing import NoReturn
+
+SIGPIPE = 13
 
 USAGE = """\
 usage: tygerd COMMAND ...
@@ -21,6 +25,35 @@ usage: tygerd COMMAND ...
   supervise    the process beside a run; started by the daemon
   version      print the version
 """
+
+
+def program() -> NoReturn:
+    """The process: do what `sys.argv` says and end with the exit code.
+
+    It leaves without taking the interpreter apart. Threads may still wait in system calls then, trio's among
+    them; each that came back would be ended by pthread_exit, and for that glibc aborts the process where
+    there is no libgcc_s, as in the pump's image (Python < 3.14).
+    """
+    code = 0
+    for step in (main, *(stream.flush for stream in (sys.stdout, sys.stderr) if stream is not None)):
+        try:
+            code = step() or code
+        except OSError as error:
+            code = code or _unwritten(error)
+    os._exit(code)
+
+
+def _unwritten(error: OSError) -> int:
+    """The exit code for what nobody could be told."""
+    import contextlib
+
+    from tyger import errors
+
+    if isinstance(error, BrokenPipeError):  # they had read enough
+        return 128 + SIGPIPE
+    with contextlib.suppress(OSError):
+        os.write(2, f"tygerd: cannot write: {error.strerror}\n".encode())
+    return errors.IO_ERROR.exit_code
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -117,7 +150,6 @@ def _serve(argv: list[str]) -> int:
 
 def _leave_parent() -> None:
     """Go on as nobody's child: the command that started us waits for this process, not for the daemon."""
-    import os
     import signal
 
     if os.fork():
@@ -127,4 +159,4 @@ def _leave_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

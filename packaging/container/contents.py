@@ -51,7 +51,7 @@ BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.c
 ENV = ["PATH=/usr/bin", f"SSL_CERT_FILE=/{CERTIFICATES}", "LANG=C.UTF-8"]
 
 # -I: nothing in the environment or the working directory decides what is imported; -S: nor does `site`.
-START = b"#!/usr/bin/python3 -IS\nimport sys\nfrom tygerd.__main__ import main\nsys.exit(main())\n"
+START = b"#!/usr/bin/python3 -IS\nfrom tygerd.__main__ import program\nprogram()\n"
 
 _ASK = """
 import importlib, json, sys

@@ -85,6 +85,24 @@ def test_it_starts(podman, image):
     assert "--socket" in run(podman, image, "pump", "pod", "--help")
 
 
+def test_it_leaves_whatever_its_threads_do(podman, image):
+    """There is no libgcc_s in it, without which glibc aborts a process whose thread is ended."""
+    script = (
+        "import threading, time\n"
+        "from tygerd import __main__ as program\n"
+        "def idle():\n"
+        "    while True: time.sleep(0.0001)\n"
+        "def main():\n"
+        "    for _ in range(8): threading.Thread(target=idle, daemon=True).start()\n"
+        "    time.sleep(0.02)\n"
+        "    print('said')\n"
+        "    return 0\n"
+        "program.main = main\n"
+        "program.program()\n"
+    )
+    assert run(podman, image, "-ISc", script, options=("--entrypoint=/usr/bin/python3",)) == "said"
+
+
 def test_everything_that_it_could_import_is_there(podman, image):
     ours = set().union(*map(sources.closure, ROOTS)) - NOT_FOR_PODS
     wanted = ours.union(*map(sources.imports, ours)) - NOT_FOR_PODS

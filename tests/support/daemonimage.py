@@ -36,7 +36,7 @@ for number, entry in enumerate(contents.entries(root)):
 print(json.dumps(made))
 """
 
-_START = "#!/usr/bin/python3 -IS\nimport sys\nfrom {package}.__main__ import main\nsys.exit(main())\n"
+_START = "#!/usr/bin/python3 -IS\nfrom {package}.__main__ import {function}\n{function}()\n"
 
 
 def files() -> dict[str, bytes]:
@@ -49,6 +49,6 @@ def files() -> dict[str, bytes]:
         found = {path: pathlib.Path(place, str(number)).read_bytes() for path, number in numbers.items()}
     (library,) = [path.rpartition("/")[0] for path in found if path.endswith("/os.pyc")]
     found[f"{library}/lib-dynload/mark"] = b""  # without the directory the interpreter does not start
-    for package in ("tyger", "tygerd"):
-        found[f"usr/bin/{package}"] = _START.format(package=package).encode()
+    for package, function in {"tyger": "main", "tygerd": "program"}.items():
+        found[f"usr/bin/{package}"] = _START.format(package=package, function=function).encode()
     return found
