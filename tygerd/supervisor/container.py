@@ -52,6 +52,7 @@ class ContainerMain(mains.Main):
         self._lock = threading.Lock()
         self._running = False
         self._killed = False
+        self._looking = False
         self._closed = False
         self._threads: list[threading.Thread] = []
 
@@ -72,7 +73,9 @@ class ContainerMain(mains.Main):
         """See `Main`. Never raises: what goes wrong is how it ends."""
         self._handle = handle.Handle(self._container, f"{self.name}'s container")
         logged = self._container.body.get("HostConfig", {}).get("LogConfig", {})
-        self._output = output.Output(self._handle.api, self._source, local=logged.get("Type") == "local")
+        self._output = output.Output(
+            self._handle.api, self._source, local=logged.get("Type") == "local", ending=self._is_ending
+        )
         self.sources = self._output.sources
         self._nudged = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._thread(self._live)
@@ -118,6 +121,10 @@ class ContainerMain(mains.Main):
         thread = threading.Thread(target=target, args=arguments, name=self.name, daemon=True)
         self._threads.append(thread)
         thread.start()
+
+    def _is_ending(self) -> bool:
+        """Whether its end may be near, or a look at it is under way. From any thread."""
+        return self._looking or self._handle.stopping or self.doubtful
 
     # --- its life ------------------------------------------------------------------------------------------
 
@@ -206,7 +213,9 @@ class ContainerMain(mains.Main):
 
     def _look(self) -> dict[str, Any]:
         """Its state; what else there is to see of it is noted."""
+        self._looking = True
         found = self._handle.look()
+        self._looking = False
         self._note(found)
         state: dict[str, Any] = found["State"]
         return state

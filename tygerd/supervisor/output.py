@@ -29,6 +29,10 @@ broke."""
 STUCK = 10.0
 """Seconds after the container's end that we wait for room in a pipe: there is none while the disk is full."""
 
+UNREAD = 2.0
+"""Seconds without reading from the attached connection while the engine may wait for the container's end.
+Podman waits 5 s for conmon, which cannot end before it is rid of the output, and then loses the exit code."""
+
 PATIENCE = 60.0
 """Seconds after the container's end that we wait for an engine that has the rest of the log."""
 
@@ -38,14 +42,21 @@ Order = Literal["pause", "resume", "finish", "stop"]
 class Output:
     """The two streams of one container, `sources` their read ends. To be closed.
 
-    `local`: the engine is Docker, which keeps the log with its driver of that name.
+    `local`: the engine is Docker, which keeps the log with its driver of that name. `ending`, from any
+    thread: whether the container may be about to end, or somebody asks the engine how it is.
     """
 
     def __init__(
-        self, api: dockerapi.Api, source: Callable[[int, bytes], log.Source], *, local: bool = False
+        self,
+        api: dockerapi.Api,
+        source: Callable[[int, bytes], log.Source],
+        *,
+        local: bool = False,
+        ending: Callable[[], bool] = lambda: False,
     ) -> None:
         self._api = api
         self._local = local
+        self._ending = ending
         self._container = ""
         out, out_in = os.pipe2(os.O_CLOEXEC)
         err, err_in = os.pipe2(os.O_CLOEXEC)
@@ -57,6 +68,7 @@ class Output:
         self._order: Order | None = None
         self._until = 0.0
         self._damaged = self._lost = False
+        self._attached = False
         self._lock = threading.Lock()
         self.paused = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         """Readable when the copying has come to an end and waits for an order."""
@@ -116,7 +128,9 @@ class Output:
         try:
             if answer is not None:
                 frames = answer.frames()
+                self._attached = True
                 self._copy(answer, frames if self._local else self._from_the_start(frames), {})
+                self._attached = False
             while (order := self._next()) == "resume":
                 self._damaged = True  # of a log that is followed, the end is not taken
                 with contextlib.suppress(dockerapi.Refused, dockerapi.Unreachable, dockerapi.Interrupted):
@@ -214,7 +228,9 @@ class Output:
         }
         path = f"/containers/{self._container}/logs"
         try:
-            answer = self._api.stream("GET", path, query={**query, "follow": "0"}, wake=self.ordered)
+            answer = self._api.stream(
+                "GET", path, query={**query, "follow": "0"}, wake=self.ordered, patience=UNREAD
+            )
         except dockerapi.Refused:
             return True  # no log will ever say otherwise
         logged = b""
@@ -279,7 +295,14 @@ class Output:
             poller.register(self.ordered, select.POLLIN)
         self.blocked = True
         try:
-            ready = poller.poll(STUCK * 1000 if last else None)
+            if last:
+                ready = poller.poll(STUCK * 1000)
+            elif self._attached:
+                while not (ready := poller.poll(UNREAD * 1000)):
+                    if self._ending():  # who would say `detach` may himself wait for the engine
+                        raise dockerapi.Interrupted
+            else:
+                ready = poller.poll()
         finally:
             self.blocked = False
         if self._order == "stop" or not ready:

@@ -144,6 +144,7 @@ def test_output_that_nobody_takes_does_not_hide_the_end(engine, run, monkeypatch
     """As on a full disk: the run can still be stopped, and its end does not wait for room for ever."""
     monkeypatch.setattr(container, "LOOK_CLOSELY", 0.05)
     monkeypatch.setattr(output, "STUCK", 0.1)
+    monkeypatch.setattr(output, "UNREAD", 0.2)
     it = run(engine.socket, "cat /dev/zero", reads=False)
     select.select([it.main.sources[0]], [], [])
     it.main.kill()

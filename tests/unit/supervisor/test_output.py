@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from tests.support import dockerlog, fakedocker
+from tests.support import dockerlog, enginegate, fakedocker
 from tygerd.supervisor import dockerapi, log, output
 
 TEXT = b"".join(b"line %d\n" % number for number in range(2000))
@@ -29,9 +29,20 @@ def docker(driver):
 
 
 @pytest.fixture
-def copying(docker, driver):
+def ending() -> list[bool]:
+    """The answers to whether the container may be about to end; the last is taken on, the rest used up."""
+    return [False]
+
+
+@pytest.fixture
+def copying(docker, driver, ending):
     stamps, api = log.Stamps(), dockerapi.Api(docker.socket)
-    it = output.Output(api, lambda fd, stream: log.Source(fd, stream, stamps), local=driver == "local")
+    it = output.Output(
+        api,
+        lambda fd, stream: log.Source(fd, stream, stamps),
+        local=driver == "local",
+        ending=lambda: ending.pop(0) if ending[1:] else ending[0],
+    )
     yield it
     it.close()
     for source in it.sources:
@@ -184,6 +195,33 @@ def test_a_container_is_let_go_where_nobody_reads(docker, copying):
     until_paused(copying)
     copying.finish(damaged=False)
     assert rest(copying) == TEXT * 20
+
+
+def test_a_container_that_may_end_is_let_go_though_nobody_says_so(docker, copying, ending, monkeypatch):
+    """Who would say it waits for an engine, which waits for the container's end."""
+    monkeypatch.setattr(output, "UNREAD", 0.02)
+    ending[:] = [False, False, True]
+    docker.containers["x"].log = [dockerlog.frame(TEXT * 20)]
+    copying.begin("x", attached(dockerlog.frame(TEXT * 20)[: 150 * 1024]))
+    until_paused(copying)
+    assert ending == [True]
+    copying.finish(damaged=False)
+    assert rest(copying) == TEXT * 20
+
+
+@pytest.mark.parametrize("driver", ["json-file"])
+def test_a_connection_is_left_where_the_engine_hangs(docker, copying, monkeypatch):
+    """It may wait for the container's end, which waits for us."""
+    monkeypatch.setattr(output, "UNREAD", 0.02)
+    docker.containers["x"].log = [dockerlog.frame(TEXT)]
+    with enginegate.gate(docker.socket) as gate, gate.held("GET", "/containers/x/logs") as hold:
+        copying._api = dockerapi.Api(gate.path)
+        copying.begin("x", attached(dockerlog.frame(TEXT)))
+        hold.arrived()
+        until_paused(copying)
+        hold.release()
+        copying.finish(damaged=False)
+        assert rest(copying) == TEXT
 
 
 def test_who_closes_does_not_wait_for_room(docker, copying):
