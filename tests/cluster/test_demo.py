@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.support import daemon, pods
+from tests.support import daemon, ending, pods
 
 CONFIG = """
 [store.local]
@@ -43,7 +43,7 @@ def test_what_is_written_comes_back_while_the_job_runs(cluster, namespace, pump_
         pods.answered(server)
         command = [*daemon.TYGER, "run", "exec", "-f", str(run_file)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": server.env}
-        with subprocess.Popen(command, **pipes) as process:
+        with ending.Popen(command, **pipes) as process:
             for number in range(5):
                 process.stdin.write(b"%d\n" % number)
                 process.stdin.flush()

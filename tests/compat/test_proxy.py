@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support import commands, daemon, exchanges, runs
+from tests.support import commands, daemon, ending, exchanges, runs
 from tests.support.answers import JSON, ask
 
 V = "api-version=1.0"
@@ -24,7 +24,7 @@ def port(host):
         options = json.dumps(
             {"serverUrl": f"unix://{host.socket}", "port": 0, "allowedClientCIDRs": ["127.0.0.1"]}
         )
-        with subprocess.Popen(
+        with ending.Popen(
             [sys.executable, "-m", "tyger_proxy", "run", "-f", "-", "--log-format", "json"],
             env=daemon.environment(home),
             stdin=subprocess.PIPE,

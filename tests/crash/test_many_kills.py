@@ -15,7 +15,7 @@ import time
 import pytest
 
 from tests.support import azurite as azurites
-from tests.support import commands, daemon, producer, streaming
+from tests.support import commands, daemon, ending, producer, streaming
 
 KILLS = 50
 GIB = 1 << 30
@@ -47,7 +47,7 @@ def deaths(chance):
 def die(it, life):
     if life is not None:
         it.kill()
-        with subprocess.Popen(
+        with ending.Popen(
             it.command(), env=it.env, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as brief:
             time.sleep(life)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 
-from tests.support import daemon
+from tests.support import daemon, ending
 
 CONFIG = """
 [engine.process]
@@ -96,7 +96,7 @@ def start_job(it, tmp_path):
     body = {"job": {"codespec": {"image": "here", "command": ["sh", "-c", "echo $$$$; exec sleep 600"]}}}
     (tmp_path / "run.yml").write_text(json.dumps(body))
     run_id = tyger(it, "run", "create", "-f", str(tmp_path / "run.yml")).strip()
-    with subprocess.Popen(
+    with ending.Popen(
         [*daemon.TYGER, "run", "logs", run_id, "--follow"], env=it.env, stdout=subprocess.PIPE
     ) as follower:
         pid = int(follower.stdout.readline())

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from tests.support import daemon
+from tests.support import daemon, ending
 
 KILLS = 8
 PIECE = 256 * 1024
@@ -24,7 +24,7 @@ def running():
 
 
 def tyger(it, *arguments, **options):
-    return subprocess.Popen([*daemon.TYGER, "--log-level", "error", *arguments], env=it.env, **options)
+    return ending.Popen([*daemon.TYGER, "--log-level", "error", *arguments], env=it.env, **options)
 
 
 def output(it, *arguments):

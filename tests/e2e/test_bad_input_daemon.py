@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from tests.support import commands as support
-from tests.support import daemon
+from tests.support import daemon, ending
 from tests.support.commands import complaint, run_file, until
 
 
@@ -124,7 +124,7 @@ def test_a_user_without_a_name(nobody):
     if run(nobody.env, *become, sys.executable, "-c", "").returncode != 0:
         pytest.skip("this Python is not for other users")
     os.chown(nobody.path, 54321, 54321)
-    with subprocess.Popen([*become, *nobody.command()], env=nobody.env, stderr=subprocess.PIPE) as started:
+    with ending.Popen([*become, *nobody.command()], env=nobody.env, stderr=subprocess.PIPE) as started:
         until(started, b"ready on")
         assert b"uid: 54321" in run(nobody.env, *become, *daemon.TYGER, "status").stdout
         started.terminate()

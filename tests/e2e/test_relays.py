@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import commands as support
 from tests.support import daemon as daemons
-from tests.support import producer
+from tests.support import ending, producer
 
 PATIENCE = 60
 BOTH = {"buffers": {"in": "_", "out": "_"}}
@@ -157,7 +157,7 @@ def test_a_job_that_fails_after_half_a_stream(commands, tmp_path):
 def test_a_job_that_leaves_early_is_no_failure(commands, tmp_path):
     script = "head -c 5 < $IN_PIPE > $OUT_PIPE"
     file = support.run_file(tmp_path, script, **BOTH)
-    with subprocess.Popen(["yes"], stdout=subprocess.PIPE) as endless:
+    with ending.Popen(["yes"], stdout=subprocess.PIPE) as endless:
         done = commands.run("run", "exec", "-f", file, stdin=endless.stdout)
         endless.stdout.close()
     assert (done.returncode, done.stdout) == (0, b"y\ny\ny"), done.stderr
@@ -299,7 +299,7 @@ def test_a_stream_goes_on_over_a_restart_of_the_daemon(host, commands, tmp_path,
     file = support.run_file(tmp_path, "cat < $IN_PIPE > $OUT_PIPE", **BOTH)
     process = commands.start("run", "exec", "-f", file)
     making = threading.Thread(target=make, args=(process.stdin,))
-    with subprocess.Popen(producer.checking(seed), stdin=process.stdout, stdout=subprocess.PIPE) as checking:
+    with ending.Popen(producer.checking(seed), stdin=process.stdout, stdout=subprocess.PIPE) as checking:
         process.stdout.close()
         making.start()
         try:

@@ -17,7 +17,7 @@ import time
 import pytest
 
 from tests.support import daemon as daemons
-from tests.support import tlspeer, unixrequests
+from tests.support import ending, tlspeer, unixrequests
 
 PATIENCE = 120
 """Seconds that only what hangs takes."""
@@ -75,7 +75,7 @@ class Site:
         fifo = self.daemon.path / "fifo"
         with contextlib.suppress(FileExistsError):
             os.mkfifo(fifo)
-        with open(pumped, "wb") as out, subprocess.Popen(["cat", fifo], stdout=out) as reading:
+        with open(pumped, "wb") as out, ending.Popen(["cat", fifo], stdout=out) as reading:
             subprocess.run(
                 [*daemons.TYGERD, "pump", "input", self.url, "-o", str(fifo)],
                 env=self.daemon.env | {"SSL_CERT_FILE": os.path.join(self.daemon.state, "keys", "tls.pem")},

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.support import fakedaemon
+from tests.support import ending, fakedaemon
 from tyger import __main__ as program
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -35,7 +35,7 @@ def environ(socket_path, **more):
 def start(socket_path, *arguments, environment=None, **options):
     """The installed program as a process; pipes unless said otherwise."""
     options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-    return subprocess.Popen(
+    return ending.Popen(
         [sys.executable, "-m", "tyger", *arguments],
         env=environ(socket_path, **(environment or {})),
         **options,

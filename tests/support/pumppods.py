@@ -13,6 +13,7 @@ import sys
 import trio
 
 from tests.house import sources
+from tests.support import ending
 from tygerd.streams import pumpoptions, pumppod
 
 COMPLETE, FAILED = '{"status":"complete"}', '{"status":"failed"}'
@@ -50,7 +51,7 @@ class Pod:
 
     def start(self, *argv):
         """The program, as a pod starts it."""
-        return subprocess.Popen(
+        return ending.Popen(
             [sys.executable, "-m", "tygerd", "pump", *self.argv(*argv), "--log-format", "human"],
             env={"PYTHONPATH": str(sources.ROOT), **self.api.environ},
             stdin=subprocess.DEVNULL,

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterator
 from http import server
 
-from tests.support import freeport
+from tests.support import ending, freeport
 from tests.support import podman as podman_support
 
 USER, PASSWORD = "tyger", "secret"
@@ -44,7 +44,7 @@ def _serve(program: str, directory: pathlib.Path, place: str, *, password: bool)
     if password:
         config["auth"] = {"htpasswd": {"realm": "tests", "path": str(directory / "htpasswd")}}
     (directory / "config.yml").write_text(json.dumps(config))  # JSON is YAML
-    with subprocess.Popen(
+    with ending.Popen(
         [program, "serve", str(directory / "config.yml")], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
     ) as process:
         assert process.stderr is not None

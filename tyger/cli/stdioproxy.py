@@ -13,8 +13,6 @@ import select
 import signal
 import socket
 import threading
-from types import FrameType
-from typing import NoReturn
 
 import click
 
@@ -189,11 +187,7 @@ def login(invocation: session.Session, server_url: str | None, preflight: bool) 
 )
 def sleep() -> None:
     """Until a signal that ends programs; the first process of a container has to ask for them."""
-
-    def end(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise session.Exit(0)
-
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
-    while True:
-        signal.pause()
+    wanted = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, wanted)  # one that comes just before we wait is not lost
+    signal.sigwait(wanted)
+    raise session.Exit(0)

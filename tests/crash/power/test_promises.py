@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support import daemon, powerloss, powerstory, tracing
+from tests.support import daemon, ending, powerloss, powerstory, tracing
 from tests.support import rebuiltdisks as disks
 from tygerd.blocks import container
 
@@ -60,7 +60,7 @@ def test_a_daemon_with_power_vouches_for_what_one_without_it_began(place):
             it.start()
             buffer = powerstory.tyger(it, "buffer", "create").decode().strip()
             command = [*daemon.TYGER, "--log-level", "error", "buffer", "write", buffer, "-b", "8K"]
-            with subprocess.Popen(command, env=it.env, stdin=subprocess.PIPE) as writing:
+            with ending.Popen(command, env=it.env, stdin=subprocess.PIPE) as writing:
                 assert writing.stdin is not None
                 writing.stdin.write(DATA[:20_000])
                 writing.stdin.flush()
@@ -88,7 +88,7 @@ def test_a_daemon_with_power_vouches_for_what_one_without_it_began(place):
 def wait_for_blocks(it: daemon.Daemon, buffer: str, count: int) -> None:
     """Wait until a buffer that is being written has so many blocks."""
     command = [*daemon.TYGER, "buffer", "read", buffer]
-    with subprocess.Popen(command, env=it.env, stdout=subprocess.PIPE) as reading:
+    with ending.Popen(command, env=it.env, stdout=subprocess.PIPE) as reading:
         assert reading.stdout is not None
         reading.stdout.read(count * 8192)
         reading.kill()

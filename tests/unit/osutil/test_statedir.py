@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tests.support import daemon, disks
+from tests.support import daemon, disks, ending
 from tyger import errors
 from tygerd.osutil import statedir
 
@@ -70,7 +70,7 @@ sys.stdin.read()
 @pytest.mark.parametrize("going", [LEAVE, FORK], ids=["is leaving", "was killed and leaves a child"])
 def test_a_daemon_that_goes_is_waited_for(tmp_path, going):
     """A child has the lock, too, until it is another program: a daemon may be killed just then."""
-    with subprocess.Popen(
+    with ending.Popen(
         [sys.executable, "-c", f"{OPEN}{going}{HOLD}", tmp_path],
         env={"PYTHONPATH": str(daemon.ROOT)},
         stdin=subprocess.PIPE,

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from tests.house import sources
-from tests.support import blobserver
+from tests.support import blobserver, ending
 from tyger import errors
 from tygerd.stores import dataplane
 from tygerd.streams import pump, pumpmoves, pumpoptions
@@ -265,7 +265,7 @@ async def test_an_access_file_that_is_replaced_when_the_url_expires(server, pipe
 
 
 def start(*argv):
-    return subprocess.Popen(
+    return ending.Popen(
         [sys.executable, "-m", "tygerd", "pump", *map(str, argv), "--log-format", "human"],
         env={"PYTHONPATH": str(sources.ROOT), "PATH": os.environ["PATH"]},
         stdin=subprocess.DEVNULL,

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from tests.house import sources
+from tests.support import ending
 from tygerd.streams import pumpprepare
 
 
@@ -59,7 +60,7 @@ def test_usage(capsys):
 def test_it_can_be_stopped_and_loads_little(tmp_path):
     """The program, as a pod starts it; a name under .invalid never resolves."""
     argv = ["pump", "prepare", f"--fifos={tmp_path}", "--fifo=in", "--host=a.invalid"]
-    with subprocess.Popen(
+    with ending.Popen(
         [sys.executable, "-X", "importtime", "-m", "tygerd", *argv],
         env={"PYTHONPATH": str(sources.ROOT), "RES_OPTIONS": "timeout:1 attempts:1"},  # nobody may answer
         stderr=subprocess.PIPE,

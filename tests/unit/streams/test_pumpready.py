@@ -1,14 +1,14 @@
 """`tygerd pump ready`: it waits for the pump's first sign of life, and not for ever."""
 
-import subprocess
 import sys
 
 from tests.house import sources
+from tests.support import ending
 from tygerd.streams import podlife, pumpready
 
 
 def test_it_returns_once_a_life_has_begun(tmp_path):
-    with subprocess.Popen(
+    with ending.Popen(
         [sys.executable, "-m", "tygerd", "pump", "ready", f"--state={tmp_path}"],
         env={"PYTHONPATH": str(sources.ROOT)},
     ) as process:

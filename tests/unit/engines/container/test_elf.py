@@ -2,10 +2,10 @@
 
 import os
 import platform
-import subprocess
 
 import pytest
 
+from tests.support import ending
 from tygerd.engines.container import elf
 
 
@@ -18,7 +18,7 @@ def test_it_carries_bytes_from_one_pipe_to_the_other(tmp_path, text):
     (tmp_path / "program").chmod(0o700)
     os.mkfifo(tmp_path / "pipe.in")
     os.mkfifo(tmp_path / "pipe.out")
-    with subprocess.Popen(["./program"], cwd=tmp_path) as process:
+    with ending.Popen(["./program"], cwd=tmp_path) as process:
         (tmp_path / "pipe.in").write_bytes(text)
         assert (tmp_path / "pipe.out").read_bytes() == text
     assert process.returncode == 0

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.support import bufferwrites, cli
+from tests.support import bufferwrites, cli, ending
 from tyger.cli import data
 
 
@@ -111,7 +111,7 @@ def test_a_producer_that_does_not_obey_is_killed(daemon):
         "data.PRODUCER_GRACE = 0.05\n"
         "program.main()\n"
     )
-    with subprocess.Popen(
+    with ending.Popen(
         [sys.executable, "-c", code, "buffer", "write", "b", "--", "sh", "-c", script],
         env=cli.environ(daemon.path),
         stderr=subprocess.PIPE,

@@ -3,10 +3,10 @@
 import os
 import pathlib
 import shutil
-import subprocess
 
 import pytest
 
+from tests.support import ending
 from tyger import errors, streams
 from tyger.cli import data, output
 
@@ -56,7 +56,7 @@ def test_words_about_signals():
 def test_who_is_called_from_powershell_is_told_what_it_may_do(tmp_path, capfd, name, warned):
     program = tmp_path / name
     program.symlink_to(shutil.which("sleep"))
-    with subprocess.Popen([program, "10"]) as parent:
+    with ending.Popen([program, "10"]) as parent:
         while name not in pathlib.Path(f"/proc/{parent.pid}/comm").read_text():
             pass  # the kernel names a process a moment after it has let go of the caller's descriptors
         data.warn_of_powershell(output.Console({}), parent.pid)

@@ -11,7 +11,8 @@ import threading
 import h11
 import pytest
 
-from tests.support import daemon, scripted
+from tests.support import daemon, ending, scripted
+from tyger.cli import session, stdioproxy
 
 WAIT = 120
 
@@ -181,7 +182,7 @@ def test_another_scheme(home):
 
 
 def start(environ, *arguments):
-    return subprocess.Popen(
+    return ending.Popen(
         remote(*arguments),
         env=environ,
         stdin=subprocess.PIPE,
@@ -284,11 +285,36 @@ def test_memory_stays_bounded(home):
     assert int(peak) < 64 << 10, "KiB"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_sleep(home, number):
+ENDING = [signal.SIGHUP, signal.SIGINT, signal.SIGTERM]
+
+
+@pytest.fixture
+def masked():
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_sleep(home, number, masked):
+    """A signal ends it however early it comes, here as early as can be."""
     with start(home, "sleep") as process:
-        mask = pathlib.Path(f"/proc/{process.pid}/status")
-        while not int(mask.read_text().split("SigCgt:")[1].split()[0], 16) >> (signal.SIGTERM - 1) & 1:
-            os.sched_yield()
         process.send_signal(number)
         assert process.wait(WAIT) == 0
+
+
+def test_no_signal_comes_between(monkeypatch):
+    """Each stays pending until it is waited for."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+    def waited(numbers):
+        assert set(ENDING) == numbers
+        assert numbers <= signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+    monkeypatch.setattr(signal, "sigwait", waited)
+    try:
+        with pytest.raises(session.Exit) as ended:
+            stdioproxy.sleep.callback()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert ended.value.code == 0
