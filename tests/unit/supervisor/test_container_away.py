@@ -63,13 +63,33 @@ def test_an_engine_that_is_restarted_loses_nothing_of_what_is_printed(restarting
     assert it.printed["e"] == b"half\n"
 
 
-@pytest.mark.parametrize("requests", range(5))
+@pytest.mark.parametrize("requests", range(4))
 def test_an_engine_that_is_killed_between_two_requests(restarted, run, requests):
-    """Create, attach, start, inspect, inspect or logs: whichever is next, it runs once and loses nothing."""
+    """Create, attach, start, inspect: whichever is next, it runs once and loses nothing.
+
+    The log may be asked for before the start is answered.
+    """
     with enginegate.gate(restarted.socket) as gate:
-        gate.close_after(requests)
+        gate.close_after(requests, pattern="^(?!.*/logs)")
         it = run(gate.path, "echo once; exit 3")
         assert gate.closed.wait(watched.PATIENCE), gate.requests
+        restarted.kill()
+        gate.reopen()
+        restarted.start()
+        assert it.end() == (3, None)
+        assert it.printed["o"] == b"once\n"
+        it.main.close()
+        assert not watched.is_left(restarted, it)
+
+
+@pytest.mark.parametrize("requests", range(2))
+def test_an_engine_that_is_killed_while_the_log_is_asked_for(restarted, run, requests):
+    """For its beginning, or when all has ended."""
+    with enginegate.gate(restarted.socket) as gate:
+        gate.close_after(requests, pattern="/logs")
+        it = run(gate.path, "echo once; exit 3")
+        assert gate.closed.wait(watched.PATIENCE), gate.requests
+        it.until(lambda main: main.started_at is not None)
         restarted.kill()
         gate.reopen()
         restarted.start()
