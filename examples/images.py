@@ -153,6 +153,7 @@ def mrd() -> Image:
         if not path.startswith(system) and "site-packages" not in path
     }
     paths = ["ENV PATH=/usr/local/bin:/usr/bin:/bin", "ENV LD_LIBRARY_PATH=/usr/local/lib"]
+    paths.append(f"ENV PYTHONPATH=/usr/local/lib/{version}/site-packages")  # Debian's looks in another place
     return Image(files, [*paths, 'CMD ["python3"]'])
 
 
