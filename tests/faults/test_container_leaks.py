@@ -22,16 +22,18 @@ class Descriptors(NamedTuple):
     """How many a process has open, without those of the catalog: each thread of its pool has its own."""
 
     sockets: int
-    others: int
+    others: list[str]
 
 
 def descriptors(pid: int) -> Descriptors:
-    found = []
+    found: list[str] = []
     for entry in pathlib.Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
             found.append(os.readlink(entry))
-    sockets = sum(target.startswith("socket:") for target in found)
-    return Descriptors(sockets, sum("catalog.sqlite3" not in target for target in found) - sockets)
+    others = [each for each in found if not each.startswith("socket:")]
+    return Descriptors(
+        len(found) - len(others), sorted(each for each in others if "catalog.sqlite3" not in each)
+    )
 
 
 def podmans(directory: pathlib.Path) -> int:
@@ -68,9 +70,9 @@ def settled(host: containers.Host, podman, before: Descriptors | None = None) ->
         # The container of a run is gone before its supervisor, which waits for that and then ends.
         processes = (podmans(podman.directory), len(host.supervisors()))
         found = descriptors(host.daemon.pid)
-        if processes == (1, 1) and (before is None or found.others <= before.others):
+        if processes == (1, 1) and (before is None or len(found.others) <= len(before.others)):
             return found
-        assert time.monotonic() < deadline, (processes, found, before)
+        assert time.monotonic() < deadline, f"{processes}: {found}, before {before}"
         time.sleep(0.05)  # nothing tells when a process of another is gone
 
 

@@ -43,6 +43,7 @@ class Gate(gating.Stops):
         self._server_at = urllib.parse.urlsplit(cluster.server)
         self._rules = apigate_rules.Rules()
         self.fail, self.lose = self._rules.fail, self._rules.lose
+        self.broken: list[str] = []
         self._is_shut = False
         self._generation = 0
         self._streams: list[apigate_passage.Stream] = []

@@ -12,6 +12,7 @@ import http.server
 import json
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
@@ -70,6 +71,8 @@ class Gate(Protocol):
     """What decides (`apigate.Gate`)."""
 
     headers: Mapping[str, str]
+    broken: list[str]
+    """Why connections ended, where nobody had ended them in order."""
 
     def accepts(self, sock: socket.socket) -> bool:
         """Whether a new connection is served."""
@@ -99,10 +102,12 @@ class Server(http.server.ThreadingHTTPServer):
     request_queue_size = 1000
 
     def __init__(self, gate: Gate) -> None:
+        self._gate = gate
         super().__init__(("127.0.0.1", 0), type("Handler", (_Handler,), {"gate": gate}))
 
     def handle_error(self, *_: object) -> None:
-        """A connection that was cut."""
+        """A connection that was cut, or so it seems."""
+        self._gate.broken.append(repr(sys.exc_info()[1]))
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

@@ -189,7 +189,7 @@ class Host(commands_support.Logs):
                 in (made := session.post(f"http://tyger/runs?{V}", json=self.body(script, **more))).text
             ):
                 answered(self.daemon)
-        assert made.status_code == 201, made.text
+        assert made.status_code == 201, (made.text, self.gate.broken)
         return int(made.json()["id"])
 
     def show(self, run: int) -> dict[str, Any]:

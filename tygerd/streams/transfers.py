@@ -84,9 +84,10 @@ class Transfers:
             await self._restore()
             task_status.started()
             await trio.sleep(self._grace)
-            for pending in list(self._writes.values()):
-                if pending.state is states.State.SUSPENDED:
-                    self._nursery.start_soon(pending.abandon, None)
+            # By name: a variable of ours would keep the last of them, and its container open, for ever.
+            suspended = [name for name, each in self._writes.items() if each.state is states.State.SUSPENDED]
+            for name in suspended:
+                self._nursery.start_soon(self._writes[name].abandon, None)
             await trio.sleep_forever()
 
     # --- writes ------------------------------------------------------------------------------------------

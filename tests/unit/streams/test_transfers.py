@@ -79,10 +79,29 @@ async def test_what_is_over_holds_no_descriptor(tmp_path, client):
         with trio.fail_after(60):
             while daemon.transfers._writes:  # until its row says that it is over
                 await trio.lowlevel.checkpoint()
-        gc.collect()
-        journals = [path for path in map(_target, os.listdir("/proc/self/fd")) if path.endswith("/journal")]
-        assert not [path for path in journals if path.startswith(str(tmp_path))]
+        assert not _journals(tmp_path)
         assert (await daemon.transfers.show(ID)).state == "complete"
+
+
+async def test_what_nobody_came_back_for_holds_no_descriptor(tmp_path, client):
+    async with localwrites.running(tmp_path) as daemon, trio.open_nursery() as nursery:
+        entry = await daemon.transfers.create_write(localwrites.request(), 1)
+        nursery.start_soon(localwrites.attached, entry, client)
+        await client.heard("attached")
+        nursery.cancel_scope.cancel()
+    del entry, nursery, daemon
+    async with localwrites.running(tmp_path, grace=0) as daemon:
+        with trio.fail_after(60):
+            while daemon.transfers._writes:
+                await trio.lowlevel.checkpoint()
+        assert not _journals(tmp_path)
+        assert (await daemon.transfers.show(ID)).state == "failed"
+
+
+def _journals(place):
+    gc.collect()
+    journals = [path for path in map(_target, os.listdir("/proc/self/fd")) if path.endswith("/journal")]
+    return [path for path in journals if path.startswith(str(place))]
 
 
 def _target(fd):
