@@ -6,13 +6,18 @@ network that drops packets answers after many seconds.
 
 from __future__ import annotations
 
+import math
+
 import trio
 
 from tyger import errors
 from tygerd.engines.kubernetes import api, refusals, rights
 
-FRESH_SECONDS = 5.0
-"""For so long it counts what was found out."""
+FRESH_SECONDS, TROUBLE_SECONDS = 5.0, 0.5
+"""For so long it counts what was found out; the latter if it was trouble, which may be over."""
+
+AGAIN_SECONDS = 1.0
+"""An attempt that broke in less is repeated once: one connection that is cut says nothing of the server."""
 
 QUICK_SECONDS = 2.0
 """So long somebody waits who wants to know it now; then counts what was known."""
@@ -30,7 +35,7 @@ class Probe:
         self._cluster = cluster
         self._allowed = False
         self._known: str | None = UNKNOWN
-        self._since = -FRESH_SECONDS
+        self._since = -math.inf
         self._wanted = trio.Event()
         self._news = trio.Event()
 
@@ -39,7 +44,7 @@ class Probe:
         self._wanted.set()
         while True:
             await self._wanted.wait()
-            self._known = await self._ask()
+            self._known = await self._found()
             self._since = trio.current_time()
             self._wanted = trio.Event()
             news, self._news = self._news, trio.Event()
@@ -47,15 +52,32 @@ class Probe:
 
     async def trouble(self) -> str | None:
         """Why nothing can be executed there, in a line; None: it can."""
-        if trio.current_time() >= self._since + FRESH_SECONDS:
+        counts = FRESH_SECONDS if self._known is None else TROUBLE_SECONDS
+        if trio.current_time() >= self._since + counts:
             news = self._news
             self._wanted.set()
             with trio.move_on_after(FIRST_SECONDS if self._known == UNKNOWN else QUICK_SECONDS):
                 await news.wait()
         return self._known
 
+    async def _found(self) -> str | None:
+        began = trio.current_time()
+        try:
+            return await self._ask()
+        except refusals.Transient as broken:
+            if trio.current_time() > began + AGAIN_SECONDS:
+                return str(broken)
+        try:
+            return await self._ask()
+        except refusals.Transient as broken:
+            return str(broken)
+
     async def _ask(self) -> str | None:
-        """Whether it is there, and until that was so once, whether we have the rights."""
+        """Whether it is there, and until that was so once, whether we have the rights.
+
+        Raises:
+            Transient: nobody answers.
+        """
         try:
             await self._cluster.version()
             if not self._allowed:
@@ -63,9 +85,10 @@ class Probe:
                     return said
                 self._allowed = True
         except refusals.Transient as trouble:
-            return str(trouble) if trouble.status is None else None  # what answers is there
+            if trouble.status is None:
+                raise
         except refusals.Trouble as trouble:
             return str(trouble)
         except errors.Problem as problem:
             return problem.message
-        return None
+        return None  # what answers is there
