@@ -145,7 +145,8 @@ def test_a_run_with_more_output_than_there_is_room(place, commands, tmp_path):
     buffer = commands.show(run)["job"]["buffers"]["out"]
     assert commands.run("buffer", "read", buffer).returncode == 74
     assert commands.run("buffer", "delete", buffer).returncode == 0
-    commands.run("buffer", "purge", buffer, "--force")
+    purged = commands.run("buffer", "purge", buffer, "--force")
+    assert purged.returncode == 0, purged.stderr
     assert commands.buffer(b"room again")
 
 
