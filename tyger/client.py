@@ -177,6 +177,8 @@ class Client:
         self.socket_path = socket_path
         self.ensure = ensure
         self.server_version: str | None = None
+        self.connected = False
+        """Whether somebody has listened there, be it only to be gone before there was an answer."""
 
     def request(
         self,
@@ -264,12 +266,14 @@ class Client:
 
     def _connect(self) -> socket.socket:
         try:
-            return sockets.connect(self.socket_path)
+            connection = sockets.connect(self.socket_path)
         except sockets.Disconnected:
             if self.ensure is None:
                 raise
-        self.ensure()
-        return sockets.connect(self.socket_path)
+            self.ensure()
+            connection = sockets.connect(self.socket_path)
+        self.connected = True
+        return connection
 
 
 def answer_on(channel: sockets.Channel) -> Stream:

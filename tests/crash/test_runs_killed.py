@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 
-from tests.support import daemon, ending
+from tests.support import daemon, ending, enginegate
 
 CONFIG = """
 [engine.process]
@@ -89,6 +89,34 @@ def test_a_run_goes_on_over_kills(tmp_path):
             )  # fmt: skip
             assert read.stdout == b"".join(content)
         assert tyger(it, "run", "logs", str(run["id"])) == "[main] ended\n"
+
+
+def test_a_daemon_that_is_killed_before_it_has_made_the_run(tmp_path):
+    """The next one makes it, and only once."""
+    body = {"job": {"codespec": {"image": "here", "command": ["true"]}}}
+    (tmp_path / "run.yml").write_text(json.dumps(body))
+    with daemon.daemon(config=CONFIG) as it, enginegate.gate(it.socket) as gate:
+        with (
+            gate.held("POST", "/runs$") as hold,
+            ending.Popen(
+                [*daemon.TYGER, "run", "create", "-f", str(tmp_path / "run.yml")],
+                env=it.env | {"TYGER_SOCKET": gate.path},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            ) as client,
+        ):
+            hold.arrived()
+            it.kill()
+            hold.release()
+            said = b""
+            while b"The daemon is away; waiting for it" not in said:
+                said += (line := client.stderr.readline())
+                assert line, said
+            it.start()
+            out, rest = client.communicate(timeout=daemon.PATIENCE)
+        assert (client.returncode, out) == (0, b"1\n"), rest.decode()
+        assert last_state(it, "1")["status"] == "Succeeded"
+        assert len(json.loads(tyger(it, "run", "list"))) == 1
 
 
 def start_job(it, tmp_path):

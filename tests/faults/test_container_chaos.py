@@ -98,7 +98,7 @@ def executed(host: containers.Host, file: str, number: int) -> tuple[int, bool]:
         if b"Run created" in said:
             assert (process.returncode == 0 and out == data) or is_honest(said.decode()), said.decode()
             return int(said.split(b"runId=")[1].split()[0]), process.returncode == 0
-        # Nothing was made: nobody is there who could have made it.
+        # Nothing was made: nobody was there who could have made it. Who was there is waited for.
         assert process.returncode == 69, said.decode()
     raise AssertionError(f"no run was ever created: {said.decode()}")
 

@@ -30,6 +30,9 @@ PATIENCE = 120
 """Seconds until a test gives up. A daemon starts in half a second on a quiet machine; with forty processes
 for two processors half a minute was too short."""
 
+SHOWN = 50
+"""Lines of a daemon's log that are shown with a test that failed."""
+
 
 class Daemon:
     """One state directory, one socket, and the daemon that serves them now.
@@ -152,5 +155,9 @@ def daemon(*arguments: str, config: str = "", start: bool = True) -> Iterator[Da
             if start:
                 it.start()
             yield it
+        except Exception:
+            # pytest shows this with the failure, and it is all that is left of a daemon elsewhere.
+            sys.stderr.write("\n".join(["The end of its log:", *it.log.splitlines()[-SHOWN:], ""]))
+            raise
         finally:
             it.kill()

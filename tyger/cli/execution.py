@@ -128,9 +128,8 @@ class Execution:
 
     def _submit(self, request: runrequest.Request) -> dict[str, Any]:
         """Create the run. A signal gives it up while its images are fetched; otherwise it is obeyed after."""
-        wake = self._signalled.fileno()
         try:
-            return runrequest.submit(self._invocation, request, wake)
+            return runrequest.submit(self._invocation, request, self._signalled)
         except errors.Problem:
             if (number := self._interrupts.received()) is not None:
                 raise session.Exit(128 + number) from None

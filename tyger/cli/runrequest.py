@@ -11,8 +11,8 @@ from urllib.parse import unquote
 
 import click
 
-from tyger import errors, sockets, units
-from tyger.cli import flags, session
+from tyger import client, errors, sockets, streams, units
+from tyger.cli import flags, runfollow, session
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -159,25 +159,26 @@ def _can_pull(invocation: session.Session, engine: str) -> bool:
     return "Docker" in invocation.ask("GET", "/metadata").get("capabilities", ())
 
 
-def submit(invocation: session.Session, wanted: Request, wake: int | None = None) -> dict[str, Any]:
-    """Create the run; repeating it after a lost answer would not make a second one.
+def submit(invocation: session.Session, wanted: Request, stop: streams.Stop) -> dict[str, Any]:
+    """Create the run. Where its daemon is killed meanwhile, the next is asked, and makes no second one.
 
-    While its images are fetched people are told how far they have come; when the descriptor `wake` becomes
-    readable meanwhile, the run is given up.
+    While its images are fetched people are told how far they have come; when `stop` is requested meanwhile,
+    the run is given up.
 
     Raises:
         Problem: the daemon's; also when it was given up.
     """
     key = str(uuid.uuid4())
-    answer = invocation.request(
-        "POST",
-        "/runs",
-        query=[("engine", wanted.engine), *([("pull", "true")] if wanted.pull else [])],
-        body=wanted.body,
-        headers={"Idempotency-Key": key},
-        meanwhile=lambda: _tell_progress(invocation, key, wake),
-        at_once=AT_ONCE,
-    )
+    patience = runfollow.Patience(invocation, stop, streams.Patience(first=True))
+    while True:
+        try:
+            answer = _post(invocation, wanted, key, stop)
+            break
+        except errors.Problem as problem:
+            # One that nobody was there to take was not created.
+            if not invocation.client.connected or not patience.again(problem):
+                raise
+    patience.reached()
     run = session.as_object(answer.json())
     if reason := answer.headers.get("tyger-engine-reason"):
         engine = answer.headers.get("tyger-engine", "")
@@ -188,7 +189,19 @@ def submit(invocation: session.Session, wanted: Request, wake: int | None = None
     return run
 
 
-def _tell_progress(invocation: session.Session, key: str, wake: int | None) -> None:
+def _post(invocation: session.Session, wanted: Request, key: str, stop: streams.Stop) -> client.Answer:
+    return invocation.request(
+        "POST",
+        "/runs",
+        query=[("engine", wanted.engine), *([("pull", "true")] if wanted.pull else [])],
+        body=wanted.body,
+        headers={"Idempotency-Key": key},
+        meanwhile=lambda: _tell_progress(invocation, key, stop.fileno()),
+        at_once=AT_ONCE,
+    )
+
+
+def _tell_progress(invocation: session.Session, key: str, wake: int) -> None:
     """Say what the daemon does for a run that it is about to create, until it has done it."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.suppress(errors.Problem, sockets.Interrupted))

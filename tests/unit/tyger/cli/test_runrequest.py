@@ -6,6 +6,10 @@ import uuid
 
 import pytest
 
+from tests.support import scripted
+from tyger import client, errors, streams
+from tyger.cli import output, runrequest, session
+
 
 def created(tyger, daemon, *arguments):
     daemon.answers["POST", "/runs"] = (201, {"id": 17})
@@ -196,3 +200,43 @@ def test_each_run_has_a_key_of_its_own(tyger, daemon):
     for key in keys:
         assert str(uuid.UUID(key)) == key
         assert (uuid.UUID(key).version, uuid.UUID(key).variant) == (4, uuid.RFC_4122)
+
+
+@pytest.fixture
+def stop():
+    stop = streams.Stop()
+    yield stop
+    stop.close()
+
+
+def submitted(socket, stop):
+    asking = session.Session(output.Console({}), {"TYGER_SOCKET": str(socket)})
+    return runrequest.submit(asking, runrequest.Request({}), stop)
+
+
+def test_a_run_whose_answer_is_lost_is_asked_for_until_it_is_there(stop, monkeypatch):
+    """Its daemon was killed, perhaps after it had made it: one key says that it is the same run."""
+    monkeypatch.setenv("TYGER_AUTOSTART", "0")
+    away = [scripted.hanging_up] * (2 * client.ATTEMPTS)
+    with scripted.Peer(*away, scripted.replying(scripted.answer(201, b'{"id": 17}'))) as peer:
+        assert submitted(peer.path, stop) == {"id": 17}
+    lines = [line for one in peer.requests for line in one.head.split(b"\r\n")]
+    keys = [line for line in lines if line.lower().startswith(b"idempotency-key:")]
+    assert len(keys) == len(away) + 1
+    assert len(set(keys)) == 1
+
+
+def test_a_daemon_that_is_not_there_is_not_waited_for(tmp_path, stop, monkeypatch):
+    monkeypatch.setenv("TYGER_AUTOSTART", "0")
+    with pytest.raises(errors.Problem, match="unable to connect to server: no daemon answers"):
+        submitted(tmp_path / "s", stop)
+
+
+def test_whoever_waits_for_a_daemon_can_be_stopped(stop, monkeypatch):
+    monkeypatch.setenv("TYGER_AUTOSTART", "0")
+    stop.request("a signal came")
+    with (
+        scripted.Peer(*[scripted.hanging_up] * client.ATTEMPTS) as peer,
+        pytest.raises(errors.Problem, match="unable to connect to server"),
+    ):
+        submitted(peer.path, stop)
