@@ -7,10 +7,10 @@ nobody polls.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from typing import NamedTuple
 
 import trio
@@ -64,7 +64,7 @@ class _Checked:
         if md5 != self.block.md5:
             self.problem = _corrupt(self.block.number, "MD5 mismatch")
 
-    @contextmanager
+    @contextlib.contextmanager
     def _judging(self) -> Iterator[None]:
         try:
             yield
@@ -210,7 +210,7 @@ def _corrupt(number: int, why: str) -> errors.Problem:
     return errors.Problem(errors.CORRUPT, f"block {number} is damaged and was not delivered: {why}")
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def reading(
     source: container.Container,
     *,
@@ -229,14 +229,15 @@ async def reading(
     else:
         number = start = 0
     failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
-        fetch = Fetch(source, nursery, hasher, number, offset - start, wanted, on_waiting)
-        try:
-            yield fetch
-        except Exception as error:  # noqa: BLE001 - raised again below, without the nursery's wrapping
-            failure = error
-        finally:
-            nursery.cancel_scope.cancel()
-    fetch.close()
+    with contextlib.ExitStack() as stack:
+        async with trio.open_nursery() as nursery:
+            fetch = Fetch(source, nursery, hasher, number, offset - start, wanted, on_waiting)
+            stack.callback(fetch.close)  # after the nursery, and also where the reader was cancelled
+            try:
+                yield fetch
+            except Exception as error:  # noqa: BLE001 - raised again below, without the nursery's wrapping
+                failure = error
+            finally:
+                nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure

@@ -188,3 +188,16 @@ async def test_cancelled_in_a_wait_no_descriptor_stays_open(target):
     assert nursery.cancel_scope.cancelled_caught
     assert target.feed.waiting == 0
     assert not leftovers.descriptors() - before
+
+
+async def test_cancelled_while_blocks_are_delivered_no_descriptor_stays_open(target):
+    """The client is gone, or its run has ended: one block is on its way, others were opened ahead."""
+    add(writer.Writer.create(target, 1 << 20), *BLOCKS)
+    before = leftovers.descriptors()
+    with trio.CancelScope() as scope:
+        async with reading(target) as ahead:
+            await ahead.next()
+            assert leftovers.descriptors() - before
+            scope.cancel()
+            await trio.sleep_forever()
+    assert not leftovers.descriptors() - before
