@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import threading
 from typing import Literal, NamedTuple
 
@@ -75,6 +76,8 @@ class Container:
         """Held while the journal is opened: of two of them one would not see what the other appends."""
         self._put_is_durable = False
         """Whether `put/` and what leads to it were synced."""
+        self._staged = False
+        """Whether files in `staging/` may be ours."""
 
     def close(self) -> None:
         """Release the journal. Reading opens it again."""
@@ -201,7 +204,11 @@ class Container:
     def staging(self) -> tuple[int, str]:
         """A new file to receive a blob's bytes: its descriptor, the caller's to close, and its path."""
         directory = os.path.join(self.path, "staging")
-        _ensure(directory)
+        with self._opening:
+            if not self._staged:  # what is there was left by a daemon that was killed
+                shutil.rmtree(directory, ignore_errors=True)
+                self._staged = True
+            _ensure(directory)
         path = os.path.join(directory, secrets.token_hex(16))
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), path
 
@@ -224,26 +231,27 @@ class Container:
             {"file": file, "length": length, "md5": base64.b64encode(md5).decode(), "meta": meta}
         )
         draft = staged + ".json"
-        with open(draft, "x", encoding="utf-8") as out:
-            out.write(text)
-            if self.sync:
-                out.flush()
-                os.fsync(out.fileno())
+        published = False
         try:
+            with open(draft, "x", encoding="utf-8") as out:
+                out.write(text)
+                if self.sync:
+                    out.flush()
+                    os.fsync(out.fileno())
             os.link(staged, data_path)
             if self.sync:  # a name is never on the disk before what it stands for
                 durable.sync_path(self._put("data"))
             try:
                 os.link(draft, target)
-            except FileExistsError:
-                os.unlink(data_path)
-                raise
+                published = True
             finally:
                 # Also where it was there: a client whose first answer was lost takes the refusal for success.
                 if self.sync:
                     durable.sync_path(self._put("meta"))
         finally:
-            os.unlink(draft)
+            _remove(draft)
+            if not published:
+                _remove(data_path)
         os.unlink(staged)
 
     def mark_failed(self, reason: str) -> bool:
@@ -260,14 +268,15 @@ class Container:
                 return True
         fd, path = self.staging()
         try:
-            os.write(fd, END_MARKERS["failed"])
-        finally:
-            os.close(fd)
-        try:
+            try:
+                os.write(fd, END_MARKERS["failed"])
+            finally:
+                os.close(fd)
             self.publish(path, names.END, _md5(END_MARKERS["failed"]), {})
         except FileExistsError:
-            os.unlink(path)
             return False
+        finally:
+            _remove(path)
         return True
 
     def fail(self, reason: str) -> None:
@@ -314,6 +323,11 @@ _ENDS: dict[int, End] = {journal.COMPLETE: "complete", journal.FAILED: "failed"}
 def _flat(name: str) -> str:
     """A blob's name as one file name, which no other blob's name gives."""
     return name.replace("%", "%25").replace(",", "%2C").replace("/", ",")
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def _ensure(directory: str) -> None:

@@ -108,11 +108,12 @@ class Journal:
         """
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            journal = cls(fd, _decode_header(path, os.pread(fd, _HEADER.size, 0)), 0)
-            journal.refresh()
+            header = _decode_header(path, os.pread(fd, _HEADER.size, 0))
         except BaseException:
             os.close(fd)
             raise
+        journal = cls(fd, header, 0)  # which closes it from now on
+        journal.refresh()
         return journal
 
     def refresh(self) -> None:

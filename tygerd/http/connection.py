@@ -106,8 +106,10 @@ class Connection:
         except (_Closed, sending.PeerGone):
             pass
         finally:
-            await self._receiver.aclose()
-            self._sock.close()
+            try:
+                await self._receiver.aclose()
+            finally:
+                self._sock.close()
 
     async def _serve_one(self) -> bool:
         """Serve one request; whether another may follow."""

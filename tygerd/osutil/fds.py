@@ -7,6 +7,8 @@ would be shared with the user's shell.
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 import os
 import warnings
 from collections.abc import Callable
@@ -14,6 +16,8 @@ from types import TracebackType
 from typing import Self
 
 import trio
+
+logger = logging.getLogger(__name__)
 
 CLOSE_PATIENCE = 1.0
 """Seconds that `aclose` waits for its thread."""
@@ -60,13 +64,14 @@ class OwnedFd:
         """As `close`, for a descriptor that somebody passed: never blocks the daemon.
 
         Closing a pipe waits for its lock, which its other end can hold for ever (a `splice` from a terminal
-        into it does). So a thread closes it, which is left alone after `CLOSE_PATIENCE`. Not cancelled.
+        into it does). So a thread closes it, which is left alone after `CLOSE_PATIENCE`. Not cancelled. That
+        the file system of whoever passed it reports an error is logged.
         """
         if (fd := self._forget()) >= 0:
             trio.lowlevel.notify_closing(fd)
             with trio.move_on_after(CLOSE_PATIENCE, shield=True):
                 await trio.to_thread.run_sync(
-                    os.close, fd, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1)
+                    _close, fd, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1)
                 )
 
     def detach(self) -> int:
@@ -99,3 +104,12 @@ class OwnedFd:
 
     def __repr__(self) -> str:
         return f"<OwnedFd {self._fd if self._fd >= 0 else 'closed'}>"
+
+
+def _close(fd: int) -> None:
+    try:
+        os.close(fd)
+    except OSError as error:  # it is closed nevertheless, and what it leads to may be anything
+        if error.errno == errno.EBADF:
+            raise
+        logger.warning("a descriptor that was passed reports when it is closed: %s", error.strerror)

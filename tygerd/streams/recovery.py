@@ -26,19 +26,20 @@ async def recover(
         Problem: DamagedError, it cannot be gone on with; CONFLICT, somebody else has begun it.
     """
     waits = False
-    while True:
-        try:
-            made = await trio.to_thread.run_sync(_recover, target, settings, limiter=limiter)
-        except OSError as error:
-            if error.errno not in capture.FULL:
-                raise
+    try:
+        while True:
+            try:
+                made = await trio.to_thread.run_sync(_recover, target, settings, limiter=limiter)
+                break
+            except OSError as error:
+                if error.errno not in capture.FULL:
+                    raise
             waits = True
             on_waiting(capture.NO_SPACE)
             await trio.sleep(capture.FULL_DISK_PAUSE)
-        else:
-            break
-    if waits:
-        on_waiting(None)
+    finally:
+        if waits:
+            on_waiting(None)
     target.feed.notify()
     return made
 

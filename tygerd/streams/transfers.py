@@ -302,13 +302,13 @@ class Transfers:
     async def watch(self, transfer_id: str, send: Callable[[model.Transfer], Awaitable[None]]) -> None:
         """Send a transfer now and whenever it has changed, five times a second at most, until it is over.
 
-        Raises:
-            Problem: NOT_FOUND, before anything is sent.
+        Raises NOT_FOUND before anything is sent.
         """
         last: model.Transfer | None = None
         while True:
-            entry = self._reads.live.get(transfer_id) or self._writes.get(transfer_id)
-            moved = entry.moved if entry is not None else None
+            live = self._reads.live.get(transfer_id), self._writes.get(transfer_id)
+            moved = next((entry.moved for entry in live if entry is not None), None)
+            del live  # whoever is slow to take what is sent would keep its container open
             now = await self.show(transfer_id)
             if now != last:
                 await send(now)

@@ -1,6 +1,8 @@
 """A container as readers and the data plane see it; its writer; recovery."""
 
 import concurrent.futures
+import contextlib
+import errno
 import hashlib
 import os
 
@@ -231,6 +233,39 @@ def test_a_blob_is_put_once_and_a_refused_put_leaves_nothing(target, tmp_path):
     os.close(fd)
     assert os.listdir(tmp_path / "staging") == []
     assert len(os.listdir(tmp_path / "put" / "data")) == 1
+
+
+@pytest.mark.parametrize("call", ["link", "open"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_put_that_the_disk_refuses_leaves_nothing(target, tmp_path, monkeypatch, call, times):
+    """Neither the bytes nor the draft of its name: a client repeats it for as long as the disk is full."""
+    put(target, "00/000", b"there")
+    real, calls = getattr(container.os, call), iter(range(10))
+
+    def refuse(path, *rest, **more):
+        if "staging" in str(path) and next(calls) == times - 1:
+            raise OSError(errno.ENOSPC, "No space left on device", path)
+        return real(path, *rest, **more)
+
+    monkeypatch.setattr(container.os, call, refuse)
+    if call == "open":  # the second one is that of the draft
+        monkeypatch.setattr("builtins.open", refuse)
+    with contextlib.suppress(OSError):
+        put(target, "00/001", b"data")
+    monkeypatch.undo()
+    assert target.blob("00/001") is None
+    assert os.listdir(tmp_path / "staging") == []
+    assert len(os.listdir(tmp_path / "put" / "data")) == 1
+
+
+def test_what_a_killed_daemon_was_receiving_is_removed(target, tmp_path):
+    fd, path = target.staging()
+    os.close(fd)
+    fd, other = target.staging()
+    os.close(fd)
+    assert sorted(os.listdir(tmp_path / "staging")) == sorted(map(os.path.basename, (path, other)))
+    put(container.Container(str(tmp_path)), "00/000", b"data")
+    assert os.listdir(tmp_path / "staging") == []
 
 
 def test_capture_and_put_exclude_each_other(target, tmp_path_factory):

@@ -1,5 +1,6 @@
 """The journal: its bytes, torn tails, damage."""
 
+import gc
 import os
 
 import pytest
@@ -126,3 +127,16 @@ def test_a_full_disk_adds_nothing(path):
     for fd in (full, whole):
         os.close(fd)
     book.close()
+
+
+def test_one_that_cannot_be_counted_is_closed_once(path, monkeypatch):
+    """A failing disk: the number must not be closed again when it is somebody else's."""
+    filled(path).close()
+    closed = []
+    real = os.close
+    monkeypatch.setattr(journal.Journal, "refresh", lambda _: os.open("/nonexistent", 0))
+    monkeypatch.setattr(os, "close", lambda fd: (closed.append(fd), real(fd)))
+    with pytest.raises(FileNotFoundError):
+        journal.Journal.open(path)
+    gc.collect()
+    assert len(closed) == 1

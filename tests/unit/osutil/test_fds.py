@@ -1,5 +1,6 @@
 """Who owns a descriptor closes it once, and forgets the number."""
 
+import errno
 import os
 import pathlib
 import pty
@@ -109,3 +110,26 @@ async def test_closing_in_a_thread_when_cancelled():
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(reader)
     os.close(writer)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+async def test_an_error_of_whoever_passed_it_is_logged(pipe, monkeypatch, caplog, number):
+    """A file on a network file system says only now that something could not be stored."""
+    close = os.close
+
+    def report(fd):
+        close(fd)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "close", report)
+    await fds.OwnedFd(pipe).aclose()
+    monkeypatch.undo()
+    assert not is_open(pipe)
+    assert os.strerror(number) in caplog.text
+
+
+async def test_a_number_that_is_not_ours_any_more_is_a_defect(pipe):
+    fd = fds.OwnedFd(pipe)
+    os.close(pipe)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        await fd.aclose()

@@ -59,3 +59,12 @@ async def test_a_full_disk_is_waited_for(tmp_path, autojump_clock):
         assert made.next_number == 0
         assert said == ["the disk is full", None]
         target.close()
+
+
+async def test_cancelled_in_that_wait_it_is_not_said_any_more(tmp_path, autojump_clock):
+    with disks.mounted(tmp_path / "disk", "-o", "size=1m") as disk:
+        disks.fill(disk / "filler")
+        target, said = container.Container(str(disk)), []
+        with trio.move_on_after(10):
+            await recover(target, said.append)
+        assert said[-2:] == ["the disk is full", None]

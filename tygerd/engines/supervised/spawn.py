@@ -7,7 +7,6 @@ us.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import subprocess
@@ -155,11 +154,20 @@ async def _line(process: subprocess.Popen[bytes]) -> bytes:
 
 async def _collect(process: subprocess.Popen[bytes]) -> None:
     """Reap a supervisor when it ends."""
-    with contextlib.suppress(ProcessLookupError):
-        fd = os.pidfd_open(process.pid)
+    try:
+        try:
+            fd = os.pidfd_open(process.pid)
+        except ProcessLookupError:
+            return
+        except OSError:  # too many descriptors, or a filter of system calls that does not know this one
+            await trio.to_thread.run_sync(
+                process.wait, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1)
+            )
+            return
         try:
             await trio.lowlevel.wait_readable(fd)
         finally:
             os.close(fd)
-            if process.poll() is None:
-                process.returncode = 0  # it outlives us on purpose, and subprocess must not warn of that
+    finally:
+        if process.poll() is None:
+            process.returncode = 0  # it outlives us on purpose, and subprocess must not warn of that

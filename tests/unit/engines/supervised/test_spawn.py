@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
@@ -118,3 +119,16 @@ async def test_a_program_that_is_not_there(running):
     supervisors = await running(lambda argument: ["/no/such/program", argument])
     with pytest.raises(errors.Problem, match="No such file or directory"):
         await supervisors.start("/x")
+
+
+async def test_one_is_collected_where_there_is_no_descriptor_for_that(running, tmp_path, monkeypatch):
+    """Too many are open, or a filter of system calls is older than pidfd_open."""
+    monkeypatch.setattr(os, "pidfd_open", lambda _: os.open("/nonexistent", 0))
+    supervisors = await running(supervisor(STANDBY, tmp_path / "log"))
+    await standby_made(supervisors, tmp_path / "log", 1)
+    process = supervisors._standby
+    await supervisors.start(str(tmp_path / "run"))
+    with trio.fail_after(60):
+        while process.returncode is None:  # noqa: ASYNC110 - rings no bell
+            await trio.sleep(0.005)
+    assert process.returncode == 0
