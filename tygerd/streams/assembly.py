@@ -5,6 +5,7 @@ Rows come in, `write.Write` objects go out. What all writes share stands in `Par
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Callable
@@ -100,8 +101,14 @@ class Assembly:
                 clienturl.remember(target.path, url, renewable=renewable)
             writer.Writer.create(target, row.block_size, sync=self._parts.sync)
 
-        with local.disk_problems():
-            await trio.to_thread.run_sync(begin)
+        try:
+            with local.disk_problems():
+                await trio.to_thread.run_sync(begin)
+        except errors.Problem:
+            if not self._is_local(row):  # where it holds the client's access URL
+                with contextlib.suppress(errors.Problem):
+                    await self._spool.delete(row.id)
+            raise
 
     def require_reachable(self, url: access.Url) -> None:
         """Refuse a URL that would make the system's daemon open a socket that its client could not.

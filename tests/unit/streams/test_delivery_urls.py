@@ -1,11 +1,13 @@
 """Writes and reads by access URL: renewed, expired, of no socket that is not ours."""
 
+import errno
 import os
 
 import pytest
 
 from tests.support import delivering
 from tyger import errors
+from tygerd.blocks import writer
 from tygerd.streams import assembly, span
 
 BUFFER = delivering.BUFFER
@@ -102,3 +104,15 @@ async def test_the_systems_daemon_opens_no_other_sockets(site, server):
             await registry.create_write(delivering.request(buffer=None, url=server.url()), 1)
         with pytest.raises(errors.Problem, match="does not connect to other Unix sockets"):
             registry.new_read_by_url(server.url(), span.Span(), 1)
+
+
+async def test_a_write_that_the_disk_refuses_leaves_no_access_url(site, server, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(writer.Writer, "create", refuse)
+    async with site.daemon() as registry:
+        with pytest.raises(errors.Problem) as refused:
+            await registry.create_write(delivering.request(buffer=None, url=server.url()), 1)
+        assert refused.value.kind is errors.STORAGE_FULL
+        assert os.listdir(site.path / "spool") == []

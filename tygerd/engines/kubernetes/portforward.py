@@ -142,7 +142,11 @@ def dial(reached: access.Access, pod: str, port: int) -> Forward:
         raise refusals.answered(error.status_code, _body(error.resp_body), what=what) from None
     except (websocket.WebSocketException, OSError) as error:
         raise refusals.Transient(f"the API server {server} does not answer: {error}", what=what) from error
-    return Forward(link, what)
+    try:
+        return Forward(link, what)
+    except BaseException:
+        link.shutdown()
+        raise
 
 
 def _headers(client: Any) -> list[str]:

@@ -1,6 +1,7 @@
 """What an API server is told for a port-forward, and what refusals mean; `tests/cluster` has a real one."""
 
 import contextlib
+import errno
 import ssl
 
 import pytest
@@ -99,6 +100,19 @@ async def test_bytes_go_there_and_back(forwarding, forward):
         "GET /api/v1/namespaces/runs/pods/p/portforward?ports=52173 HTTP/1.1"
     )
     assert forward.error is None
+
+
+async def test_one_for_which_nothing_is_left_is_closed(forwarding, reach, monkeypatch):
+    """No descriptor for its other end: the connection would be in the way of the next attempt."""
+
+    def refuse(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(portforward, "Forward", refuse)
+    reached = reach(cluster={"server": f"https://127.0.0.1:{forwarding.port}"})
+    with pytest.raises(OSError, match="Too many open files"):
+        await trio.to_thread.run_sync(portforward.dial, reached, "p", 52173)
+    assert await trio.to_thread.run_sync(forwarding.closed.wait, 60)
 
 
 async def test_what_the_cluster_says_ends_it(forward):
