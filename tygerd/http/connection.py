@@ -106,10 +106,8 @@ class Connection:
         except (_Closed, sending.PeerGone):
             pass
         finally:
-            try:
-                await self._receiver.aclose()
-            finally:
-                self._sock.close()
+            await self._receiver.aclose()
+            self._sock.close()
 
     async def _serve_one(self) -> bool:
         """Serve one request; whether another may follow."""

@@ -29,6 +29,9 @@ broke."""
 STUCK = 10.0
 """Seconds after the container's end that we wait for room in a pipe: there is none while the disk is full."""
 
+BEGINNING = 2.0
+"""Seconds in which an engine shows how a log begins: it may wait for the container, which waits for us."""
+
 UNREAD = 2.0
 """Seconds without reading from the attached connection while the engine may wait for the container's end.
 Podman waits 5 s for conmon, which cannot end before it is rid of the output, and then loses the exit code."""
@@ -229,7 +232,7 @@ class Output:
         path = f"/containers/{self._container}/logs"
         try:
             answer = self._api.stream(
-                "GET", path, query={**query, "follow": "0"}, wake=self.ordered, patience=UNREAD
+                "GET", path, query={**query, "follow": "0"}, wake=self.ordered, patience=BEGINNING
             )
         except dockerapi.Refused:
             return True  # no log will ever say otherwise

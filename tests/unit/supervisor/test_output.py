@@ -212,7 +212,7 @@ def test_a_container_that_may_end_is_let_go_though_nobody_says_so(docker, copyin
 @pytest.mark.parametrize("driver", ["json-file"])
 def test_a_connection_is_left_where_the_engine_hangs(docker, copying, monkeypatch):
     """It may wait for the container's end, which waits for us."""
-    monkeypatch.setattr(output, "UNREAD", 0.02)
+    monkeypatch.setattr(output, "BEGINNING", 0.02)
     docker.containers["x"].log = [dockerlog.frame(TEXT)]
     with enginegate.gate(docker.socket) as gate, gate.held("GET", "/containers/x/logs") as hold:
         copying._api = dockerapi.Api(gate.path)
