@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tyger import errors, streams
+from tyger import errors
 from tyger.cli import fields, flags, groups, layouts, listing, resource, runrequest, session
 
 NO_SUCH = "0 on success, 66 when there is no such run"
@@ -45,6 +45,8 @@ that are not mapped get new buffers, which `tyger run show` names.
 @click.pass_obj
 def create(invocation: session.Session, /, **given: Any) -> None:
     """POST /runs."""
+    from tyger import streams
+
     created = runrequest.submit(invocation, runrequest.build(invocation, given), streams.Stop())
     invocation.console.text(str(created.get("id")))
 

@@ -6,13 +6,16 @@ import contextlib
 import json
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import unquote
 
 import click
 
-from tyger import client, errors, sockets, streams, units
-from tyger.cli import flags, runfollow, session
+from tyger import client, errors, sockets, units
+from tyger.cli import flags, session
+
+if TYPE_CHECKING:
+    from tyger import streams
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -168,6 +171,9 @@ def submit(invocation: session.Session, wanted: Request, stop: streams.Stop) -> 
     Raises:
         Problem: the daemon's; also when it was given up.
     """
+    from tyger import streams  # `run list` and its like do without
+    from tyger.cli import runfollow
+
     key = str(uuid.uuid4())
     patience = runfollow.Patience(invocation, stop, streams.Patience(first=True))
     while True:
