@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 import secrets
-import shutil
 import threading
 from typing import Literal, NamedTuple
 
@@ -77,7 +76,7 @@ class Container:
         self._put_is_durable = False
         """Whether `put/` and what leads to it were synced."""
         self._staged = False
-        """Whether files in `staging/` may be ours."""
+        """Whether `staging/` is there, and what is in it is ours."""
 
     def close(self) -> None:
         """Release the journal. Reading opens it again."""
@@ -205,10 +204,11 @@ class Container:
         """A new file to receive a blob's bytes: its descriptor, the caller's to close, and its path."""
         directory = os.path.join(self.path, "staging")
         with self._opening:
-            if not self._staged:  # what is there was left by a daemon that was killed
-                shutil.rmtree(directory, ignore_errors=True)
+            if not self._staged:
+                _ensure(directory)
+                for name in os.listdir(directory):  # left by a daemon that was killed
+                    _remove(os.path.join(directory, name))
                 self._staged = True
-            _ensure(directory)
         path = os.path.join(directory, secrets.token_hex(16))
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), path
 
