@@ -17,6 +17,7 @@ import hypothesis
 import pytest
 import trio
 
+from tests.support import daemon
 from tests.support import podman as podman_support
 from tygerd import enginesettings
 from tygerd.engines.container import link
@@ -51,6 +52,16 @@ def known_podman(podman: podman_support.Podman, tmp_path_factory: pytest.TempPat
 
     trio.run(find_out)
     return state / "container-engine.json"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With a failure, show what Podman's service has written: it is all that is left of one elsewhere."""
+    report = yield
+    engine = getattr(item, "funcargs", {}).get("podman")
+    if report.failed and isinstance(engine, podman_support.Podman):
+        report.sections.append(("Podman's log", "\n".join(engine.log.splitlines()[-daemon.SHOWN :])))
+    return report
 
 
 @pytest.hookimpl(wrapper=True)

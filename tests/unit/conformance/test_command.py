@@ -48,7 +48,7 @@ def containers(server):
 
 def test_an_account_that_does_what_it_must(server, check):
     code, out, err = check(server.config())
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, ""), out
     *lines, last = out.splitlines()
     assert all(line.startswith("ok      ") for line in lines)
     assert "ok      a blob is written once" in lines
@@ -78,7 +78,7 @@ def test_over_https_with_tokens(check, tmp_path):
             authority = "{authority.authority}"
             """
         )
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, ""), out
     assert out.splitlines()[-1].endswith("checks are ok")
     assert authority.asked == 1
 

@@ -36,6 +36,7 @@ SECONDS = 20.0
 """From the program's start to its word; a container that works takes a fraction of a second."""
 
 CLEANING_SECONDS = 30.0
+"""In which an engine is asked again to remove what a probe has made."""
 
 
 class Answer(NamedTuple):
@@ -59,7 +60,8 @@ async def pipes(engine: api.Api, place: body.Place, directory: str) -> Answer:
     if program is None:
         logger.warning("no way to tell whether pipes work in containers on %s", place.facts.architecture)
         return Answer(init=False, reason=None)
-    await clean(engine, place.installation)
+    with contextlib.suppress(api.Refused, errors.Problem):  # it is tried again at the end
+        await clean(engine, place.installation)
     try:
         image = await _import_image(engine, place, program)
         with _Pipes(directory) as own:
@@ -72,19 +74,41 @@ async def pipes(engine: api.Api, place: body.Place, directory: str) -> Answer:
             errors.IO_ERROR, f"cannot make pipes in {directory}: {error.strerror}"
         ) from error
     finally:
-        with trio.move_on_after(CLEANING_SECONDS, shield=True):
-            await clean(engine, place.installation)
+        await _clean_up(engine, place.installation)
     return answer
 
 
 async def clean(engine: api.Api, installation: str) -> None:
-    """Remove what probes of this installation have made. What cannot be removed stays for the next time."""
+    """Remove what probes of this installation have made.
+
+    Raises:
+        Refused: the engine does not want to, now.
+        Problem: UNAVAILABLE.
+    """
     wanted = _mine(installation)
-    with contextlib.suppress(api.Refused, errors.Problem):
-        for container in await engine.get("/containers/json", all="1", **wanted):
-            await engine.remove_container(container["Id"])
-        for image in await engine.get("/images/json", **wanted):
-            await engine.delete(f"/images/{image['Id']}", force="1")
+    for container in await engine.get("/containers/json", all="1", **wanted):
+        await engine.remove_container(container["Id"])
+    for image in await engine.get("/images/json", **wanted):
+        await engine.delete(f"/images/{image['Id']}", force="1")
+
+
+async def _clean_up(engine: api.Api, installation: str) -> None:
+    """`clean`, also when cancelled; what cannot be removed is logged, and stays for the next probe."""
+    reason = "the engine takes too long"
+    unanswered = 0
+    with trio.move_on_after(CLEANING_SECONDS, shield=True):
+        while unanswered < 2:  # one connection may be cut; an engine that is away is not waited for
+            try:
+                await clean(engine, installation)
+            except api.Refused as refusal:
+                reason = refusal.message
+            except errors.Problem as problem:
+                reason = str(problem)
+                unanswered += 1
+            else:
+                return
+            await trio.sleep(api.REMOVAL_PAUSE)
+    logger.warning("what the probe of the container engine has made is left there: %s", reason)
 
 
 def _mine(installation: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from tests.support import podman as podman_support
 from tyger import errors
 from tygerd import enginesettings
 from tygerd.engines.container import api, body, probe
+from tygerd.supervisor import dockerapi
 
 INSTALLATION = "fedcba98" * 4
 
@@ -128,6 +129,64 @@ async def test_a_probe_that_is_cancelled_leaves_nothing(engine, podman, tmp_path
 
         await probe.pipes(Refusing(engine[0], starts, ""), place_of(engine), str(tmp_path))
     assert nursery.cancel_scope.cancelled_caught
+    assert left(podman, tmp_path) == NOTHING
+
+
+class Reluctant(api.Api):
+    """An engine that refuses so many times to do something, or does not answer."""
+
+    def __init__(self, real, error, method, path, times):
+        self._real = real
+        self._error = error
+        self._which = (method, path)
+        self.times = times
+
+    async def call(self, method, path, **request):
+        if (method, path.rpartition("/")[0]) == self._which and self.times > 0:
+            self.times -= 1
+            raise self._error
+        return await self._real.call(method, path, **request)
+
+
+REFUSED = api.Refused(500, "device busy")
+UNANSWERED = errors.Problem(errors.UNAVAILABLE, "cannot reach the engine")
+
+
+@pytest.mark.parametrize(
+    ("error", "method", "path", "times"),
+    [
+        (REFUSED, "DELETE", "/containers", 4),
+        (REFUSED, "DELETE", "/images", 4),
+        (UNANSWERED, "DELETE", "/containers", 1),
+    ],
+)
+async def test_an_engine_that_does_not_let_go_is_asked_again(
+    engine, podman, tmp_path, monkeypatch, error, method, path, times
+):
+    monkeypatch.setattr(dockerapi, "REMOVABLE", 0.0)
+    reluctant = Reluctant(engine[0], error, method, path, times)
+    answer = await probe.pipes(reluctant, place_of(engine), str(tmp_path))
+    assert answer.reason is None
+    assert reluctant.times == 0
+    assert left(podman, tmp_path) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds", "words"),
+    [(REFUSED, 0.5, "device busy"), (UNANSWERED, 3600.0, "cannot reach the engine")],
+)
+async def test_an_engine_that_never_lets_go_is_not_waited_for(
+    engine, podman, tmp_path, monkeypatch, caplog, error, seconds, words
+):
+    monkeypatch.setattr(dockerapi, "REMOVABLE", 0.0)
+    monkeypatch.setattr(probe, "CLEANING_SECONDS", seconds)
+    reluctant = Reluctant(engine[0], error, "DELETE", "/containers", 1000)
+    with trio.fail_after(600):
+        answer = await probe.pipes(reluctant, place_of(engine), str(tmp_path))
+    assert answer.reason is None
+    assert f"is left there: {words}" in caplog.text
+    assert left(podman, tmp_path) != NOTHING
+    await probe.clean(engine[0], INSTALLATION)
     assert left(podman, tmp_path) == NOTHING
 
 
