@@ -177,8 +177,10 @@ class Client:
         self.socket_path = socket_path
         self.ensure = ensure
         self.server_version: str | None = None
-        self.connected = False
-        """Whether somebody has listened there, be it only to be gone before there was an answer."""
+        self.connections = 0
+        """How often somebody has listened there, be it only to be gone before there was an answer."""
+        self.starts = 0
+        """How often `ensure` was needed, and has brought a daemon."""
 
     def request(
         self,
@@ -271,8 +273,9 @@ class Client:
             if self.ensure is None:
                 raise
             self.ensure()
+            self.starts += 1
             connection = sockets.connect(self.socket_path)
-        self.connected = True
+        self.connections += 1
         return connection
 
 

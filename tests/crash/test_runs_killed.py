@@ -119,6 +119,29 @@ def test_a_daemon_that_is_killed_before_it_has_made_the_run(tmp_path):
         assert len(json.loads(tyger(it, "run", "list"))) == 1
 
 
+def test_a_daemon_that_stays_away_after_it_was_asked_for_a_run(tmp_path):
+    """It is waited for so long as is said; whoever gives up is told that the run may be there."""
+    body = {"job": {"codespec": {"image": "here", "command": ["true"]}}}
+    (tmp_path / "run.yml").write_text(json.dumps(body))
+    with daemon.daemon(config=CONFIG) as it, enginegate.gate(it.socket) as gate:
+        with (
+            gate.held("POST", "/runs$") as hold,
+            ending.Popen(
+                [*daemon.TYGER, "run", "exec", "--retry-for", "1s", "-f", str(tmp_path / "run.yml")],
+                env=it.env | {"TYGER_SOCKET": gate.path},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            ) as client,
+        ):
+            hold.arrived()
+            it.kill()
+            hold.release()
+            _, said = client.communicate(timeout=daemon.PATIENCE)
+        assert client.returncode == 69, said.decode()
+        assert b"The run may have been created; see: tyger run list" in said
+
+
 def start_job(it, tmp_path):
     """A run whose job waits; its id, and the job's pid."""
     body = {"job": {"codespec": {"image": "here", "command": ["sh", "-c", "echo $$$$; exec sleep 600"]}}}

@@ -129,7 +129,8 @@ class Execution:
     def _submit(self, request: runrequest.Request) -> dict[str, Any]:
         """Create the run. A signal gives it up while its images are fetched; otherwise it is obeyed after."""
         try:
-            return runrequest.submit(self._invocation, request, self._signalled)
+            seconds = self._patience(self._settings.source).seconds
+            return runrequest.submit(self._invocation, request, self._signalled, seconds)
         except errors.Problem:
             if (number := self._interrupts.received()) is not None:
                 raise session.Exit(128 + number) from None

@@ -46,8 +46,10 @@ that are not mapped get new buffers, which `tyger run show` names.
 def create(invocation: session.Session, /, **given: Any) -> None:
     """POST /runs."""
     from tyger import streams
+    from tyger.cli import data
 
-    created = runrequest.submit(invocation, runrequest.build(invocation, given), streams.Stop())
+    request = runrequest.build(invocation, given)
+    created = runrequest.submit(invocation, request, streams.Stop(), data.PATIENCE_WITH_FILES)
     invocation.console.text(str(created.get("id")))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import unquote
 
@@ -21,6 +21,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 AT_ONCE = 0.2
 """Seconds in which a run is there, unless its images have to be fetched, of which people are told then."""
+
+STARTS = 3
+"""How many daemons are started for one request, if each goes away under it: it may be the request that ends
+them, and with each what others do there.
+"""
+
+WENT_AWAY = "each daemon that was started has gone away under this request; see its log"
+MAY_BE_THERE = "The run may have been created; see: tyger run list"
 
 PULL_UNSUPPORTED = "The --pull parameter is only supported when running Tyger in Docker."
 
@@ -162,11 +170,13 @@ def _can_pull(invocation: session.Session, engine: str) -> bool:
     return "Docker" in invocation.ask("GET", "/metadata").get("capabilities", ())
 
 
-def submit(invocation: session.Session, wanted: Request, stop: streams.Stop) -> dict[str, Any]:
+def submit(
+    invocation: session.Session, wanted: Request, stop: streams.Stop, seconds: float | None
+) -> dict[str, Any]:
     """Create the run. Where its daemon is killed meanwhile, the next is asked, and makes no second one.
 
-    While its images are fetched people are told how far they have come; when `stop` is requested meanwhile,
-    the run is given up.
+    The next is waited for within `seconds`; None is for ever. While the run's images are fetched people are
+    told how far they have come; when `stop` is requested meanwhile, the run is given up.
 
     Raises:
         Problem: the daemon's; also when it was given up.
@@ -175,15 +185,23 @@ def submit(invocation: session.Session, wanted: Request, stop: streams.Stop) -> 
     from tyger.cli import runfollow
 
     key = str(uuid.uuid4())
-    patience = runfollow.Patience(invocation, stop, streams.Patience(first=True))
+    patience = runfollow.Patience(invocation, stop, streams.Patience(seconds, first=True))
+    there = invocation.client
+    taken, starts = False, there.starts
     while True:
+        connections = there.connections
         try:
             answer = _post(invocation, wanted, key, stop)
             break
         except errors.Problem as problem:
-            # One that nobody was there to take was not created.
-            if not invocation.client.connected or not patience.again(problem):
-                raise
+            taken = taken or there.connections > connections
+            if problem.answer is not None or not taken:
+                raise  # it was refused, or nobody was there to take it
+            with _doubtful(invocation):
+                if there.starts - starts >= STARTS:
+                    raise errors.Problem(errors.UNAVAILABLE, WENT_AWAY) from None
+                if not patience.again(problem):
+                    raise
     patience.reached()
     run = session.as_object(answer.json())
     if reason := answer.headers.get("tyger-engine-reason"):
@@ -193,6 +211,16 @@ def submit(invocation: session.Session, wanted: Request, stop: streams.Stop) -> 
         for image in _images(run):
             invocation.console.log("info", f"Pulled image {image}", image=image)
     return run
+
+
+@contextlib.contextmanager
+def _doubtful(invocation: session.Session) -> Iterator[None]:
+    """Say, with what is raised, that the run may be there."""
+    try:
+        yield
+    except errors.Problem:
+        invocation.console.log("warn", MAY_BE_THERE)
+        raise
 
 
 def _post(invocation: session.Session, wanted: Request, key: str, stop: streams.Stop) -> client.Answer:

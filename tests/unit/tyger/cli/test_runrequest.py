@@ -1,5 +1,6 @@
 """The request that `run create` sends: file, flags, and flags over the file."""
 
+import contextlib
 import json
 import threading
 import uuid
@@ -209,9 +210,9 @@ def stop():
     stop.close()
 
 
-def submitted(socket, stop):
+def submitted(socket, stop, seconds=None):
     asking = session.Session(output.Console({}), {"TYGER_SOCKET": str(socket)})
-    return runrequest.submit(asking, runrequest.Request({}), stop)
+    return runrequest.submit(asking, runrequest.Request({}), stop, seconds)
 
 
 def test_a_run_whose_answer_is_lost_is_asked_for_until_it_is_there(stop, monkeypatch):
@@ -226,13 +227,47 @@ def test_a_run_whose_answer_is_lost_is_asked_for_until_it_is_there(stop, monkeyp
     assert len(set(keys)) == 1
 
 
-def test_a_daemon_that_is_not_there_is_not_waited_for(tmp_path, stop, monkeypatch):
+def test_a_daemon_that_is_not_there_is_not_waited_for(tmp_path, stop, monkeypatch, capfd):
     monkeypatch.setenv("TYGER_AUTOSTART", "0")
     with pytest.raises(errors.Problem, match="unable to connect to server: no daemon answers"):
         submitted(tmp_path / "s", stop)
+    assert capfd.readouterr().err == ""
 
 
-def test_whoever_waits_for_a_daemon_can_be_stopped(stop, monkeypatch):
+def test_a_request_that_ends_each_daemon_is_not_repeated_for_ever(tmp_path, stop, capfd):
+    asking = session.Session(output.Console({}), {"TYGER_SOCKET": str(tmp_path / "s")})
+    with contextlib.ExitStack() as started:
+
+        def ensure():
+            asking.client.socket_path = started.enter_context(scripted.Peer(scripted.hanging_up)).path
+
+        asking.client.ensure = ensure
+        with pytest.raises(errors.Problem, match="each daemon that was started has gone away"):
+            runrequest.submit(asking, runrequest.Request({}), stop, None)
+        assert runrequest.STARTS <= asking.client.starts <= runrequest.STARTS + client.ATTEMPTS
+    assert runrequest.MAY_BE_THERE in capfd.readouterr().err
+
+
+def test_a_daemon_that_stays_away_is_waited_for_so_long(stop, monkeypatch, capfd):
+    monkeypatch.setenv("TYGER_AUTOSTART", "0")
+    with (
+        scripted.Peer(*[scripted.hanging_up] * client.ATTEMPTS) as peer,
+        pytest.raises(errors.Problem, match="it was waited for"),
+    ):
+        submitted(peer.path, stop, seconds=0.2)
+    assert runrequest.MAY_BE_THERE in capfd.readouterr().err
+
+
+def test_an_answer_that_says_no_more_than_unavailable_is_an_answer(stop, monkeypatch, capfd):
+    monkeypatch.setenv("TYGER_AUTOSTART", "0")
+    refusing = scripted.replying(scripted.answer(503, b"<html>no</html>"))
+    with scripted.Peer(refusing) as peer, pytest.raises(errors.Problem):
+        submitted(peer.path, stop)
+    assert len(peer.requests) == 1
+    assert capfd.readouterr().err == ""
+
+
+def test_whoever_waits_for_a_daemon_can_be_stopped(stop, monkeypatch, capfd):
     monkeypatch.setenv("TYGER_AUTOSTART", "0")
     stop.request("a signal came")
     with (
@@ -240,3 +275,4 @@ def test_whoever_waits_for_a_daemon_can_be_stopped(stop, monkeypatch):
         pytest.raises(errors.Problem, match="unable to connect to server"),
     ):
         submitted(peer.path, stop)
+    assert runrequest.MAY_BE_THERE in capfd.readouterr().err
