@@ -70,7 +70,14 @@ class Producer:
             self._pid = self._spawned()
         except OSError as error:
             raise _refusal(self.name, error) from None
-        self._pidfd = os.pidfd_open(self._pid)
+        try:
+            self._pidfd = os.pidfd_open(self._pid)
+        except OSError as error:  # no descriptor is left, or a filter forbids it
+            with contextlib.suppress(PermissionError):  # it may be another user's, and is left as in `end`
+                os.kill(self._pid, signal.SIGKILL)
+                os.waitpid(self._pid, 0)
+            self._pid = 0
+            raise _refusal(self.name, error) from None
         os.close(self._writer)
         self._writer = -1
 

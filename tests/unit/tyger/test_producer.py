@@ -1,5 +1,6 @@
 """Commands that we run as producers: found or refused before all else, started as in a pipeline, ended."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -134,6 +135,23 @@ def test_what_only_the_kernel_refuses(make, tmp_path):
         it.start()
     assert caught.value.kind is errors.NOT_FOUND
     assert not it.started
+
+
+def test_one_that_cannot_be_watched_does_not_stay(make, monkeypatch):
+    """Where no descriptor is left, or a filter forbids pidfd_open."""
+    watched = []
+
+    def refused(pid):
+        watched.append(pid)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "pidfd_open", refused)
+    it = make("sleep", "1000")
+    with pytest.raises(errors.Problem, match="cannot start sleep: Too many open files"):
+        it.start()
+    assert not it.started
+    with pytest.raises(ChildProcessError):
+        os.waitpid(watched[0], 0)
 
 
 def test_ending_one_that_obeys(make):
