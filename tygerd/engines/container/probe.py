@@ -8,6 +8,7 @@ a few bytes (`elf`) carries a word from one pipe to another, as restricted as th
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import logging
@@ -79,17 +80,29 @@ async def pipes(engine: api.Api, place: body.Place, directory: str) -> Answer:
 
 
 async def clean(engine: api.Api, installation: str) -> None:
-    """Remove what probes of this installation have made.
+    """Remove what probes of this installation have made; what is refused keeps nothing else.
 
     Raises:
-        Refused: the engine does not want to, now.
+        Refused: the engine does not want to, now; the first of all.
         Problem: UNAVAILABLE.
     """
     wanted = _mine(installation)
-    for container in await engine.get("/containers/json", all="1", **wanted):
-        await engine.remove_container(container["Id"])
-    for image in await engine.get("/images/json", **wanted):
-        await engine.delete(f"/images/{image['Id']}", force="1")
+    first: api.Refused | None = None
+    removals = [
+        functools.partial(engine.remove_container, container["Id"])
+        for container in await engine.get("/containers/json", all="1", **wanted)
+    ]
+    removals += [
+        functools.partial(engine.delete, f"/images/{image['Id']}", force="1")
+        for image in await engine.get("/images/json", **wanted)
+    ]
+    for remove in removals:
+        try:
+            await remove()
+        except api.Refused as refusal:
+            first = first or refusal
+    if first is not None:
+        raise first
 
 
 async def _clean_up(engine: api.Api, installation: str) -> None:
