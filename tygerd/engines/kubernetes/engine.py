@@ -210,9 +210,7 @@ class KubernetesEngine:
         """See `base.Engine`. Waits until the cluster has been told, and a while for its pods to be gone."""
         await self._clean(run)
         with trio.move_on_after(self._settings.cancel_grace + GONE_SECONDS):
-            seen = -1
-            while self._reflector.pods(run):
-                seen = await self._reflector.changed(run, seen)
+            await self._gone(run)
         self._unkept.pop(run, None)
         with _disk():
             await trio.to_thread.run_sync(self._of(run).remove)
@@ -249,6 +247,15 @@ class KubernetesEngine:
         finally:
             if not lock.locked() and self._cleaning.get(run) is lock:
                 del self._cleaning[run]
+
+    async def _gone(self, run: int) -> None:
+        """Wait until none of a run's pods is there."""
+        if not await trio.to_thread.run_sync(lambda: self._of(run).was_begun):
+            return
+        await self._reflector.synced.wait()  # before that it knows of none
+        seen = -1
+        while self._reflector.pods(run):
+            seen = await self._reflector.changed(run, seen)
 
     async def _keep_swept(self) -> None:
         await self._reflector.synced.wait()
@@ -288,6 +295,9 @@ class Former(KubernetesEngine):
 
     async def _clean(self, run: int) -> None:
         """See `sweep`."""
+
+    async def _gone(self, run: int) -> None:
+        """Nothing is heard of them."""
 
 
 @contextlib.contextmanager

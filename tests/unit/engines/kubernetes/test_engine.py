@@ -152,6 +152,26 @@ async def test_a_run_is_remembered_until_it_is_removed(make, cluster):
     assert (await again.knows(7), again.has(7), cluster.objects) == (False, False, {})
 
 
+async def test_a_run_is_not_removed_before_it_is_known_that_its_pods_are_gone(make, cluster):
+    """As by a daemon that has just started."""
+    await ended(make(), cluster, 3)
+    synced, asked = trio.Event(), trio.Event()
+
+    class Synced:
+        async def wait(self):
+            asked.set()
+            await synced.wait()
+
+    cluster.reflector.synced = Synced()
+    again = make()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(again.remove, 7)
+        await asked.wait()
+        assert again.has(7)
+        synced.set()
+    assert (again.has(7), cluster.objects) == (False, {})
+
+
 @pytest.mark.parametrize("verb", ["delete", "patch", "get"])
 async def test_a_cluster_that_lets_nothing_be_taken_away_is_asked_again(make, cluster, monkeypatch, verb):
     """Rights can be taken, and given back: that is no end of the daemon."""
