@@ -1,5 +1,6 @@
 """`kill -9` of the daemon while a run is at work: the next one adopts it; no byte, no run is doubled."""
 
+import contextlib
 import json
 import os
 import random
@@ -91,23 +92,32 @@ def test_a_run_goes_on_over_kills(tmp_path):
         assert tyger(it, "run", "logs", str(run["id"])) == "[main] ended\n"
 
 
-def test_a_daemon_that_is_killed_before_it_has_made_the_run(tmp_path):
-    """The next one makes it, and only once."""
+@contextlib.contextmanager
+def asking(it, tmp_path, *words):
+    """A command that has asked for a run; its daemon was killed before it heard of that."""
     body = {"job": {"codespec": {"image": "here", "command": ["true"]}}}
     (tmp_path / "run.yml").write_text(json.dumps(body))
-    with daemon.daemon(config=CONFIG) as it, enginegate.gate(it.socket) as gate:
-        with (
-            gate.held("POST", "/runs$") as hold,
-            ending.Popen(
-                [*daemon.TYGER, "run", "create", "-f", str(tmp_path / "run.yml")],
-                env=it.env | {"TYGER_SOCKET": gate.path},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            ) as client,
-        ):
-            hold.arrived()
-            it.kill()
-            hold.release()
+    with (
+        enginegate.gate(it.socket) as gate,
+        gate.held("POST", "/runs$") as hold,
+        ending.Popen(
+            [*daemon.TYGER, "run", *words, "-f", str(tmp_path / "run.yml")],
+            env=it.env | {"TYGER_SOCKET": gate.path},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as client,
+    ):
+        hold.arrived()
+        it.kill()
+        hold.release()
+        yield client
+
+
+def test_a_daemon_that_is_killed_before_it_has_made_the_run(tmp_path):
+    """The next one makes it, and only once."""
+    with daemon.daemon(config=CONFIG) as it:
+        with asking(it, tmp_path, "create") as client:
             said = b""
             while b"The daemon is away; waiting for it" not in said:
                 said += (line := client.stderr.readline())
@@ -121,25 +131,13 @@ def test_a_daemon_that_is_killed_before_it_has_made_the_run(tmp_path):
 
 def test_a_daemon_that_stays_away_after_it_was_asked_for_a_run(tmp_path):
     """It is waited for so long as is said; whoever gives up is told that the run may be there."""
-    body = {"job": {"codespec": {"image": "here", "command": ["true"]}}}
-    (tmp_path / "run.yml").write_text(json.dumps(body))
-    with daemon.daemon(config=CONFIG) as it, enginegate.gate(it.socket) as gate:
-        with (
-            gate.held("POST", "/runs$") as hold,
-            ending.Popen(
-                [*daemon.TYGER, "run", "exec", "--retry-for", "1s", "-f", str(tmp_path / "run.yml")],
-                env=it.env | {"TYGER_SOCKET": gate.path},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            ) as client,
-        ):
-            hold.arrived()
-            it.kill()
-            hold.release()
-            _, said = client.communicate(timeout=daemon.PATIENCE)
-        assert client.returncode == 69, said.decode()
-        assert b"The run may have been created; see: tyger run list" in said
+    with (
+        daemon.daemon(config=CONFIG) as it,
+        asking(it, tmp_path, "exec", "--retry-for", "1s") as client,
+    ):
+        _, said = client.communicate(timeout=daemon.PATIENCE)
+    assert client.returncode == 69, said.decode()
+    assert b"The run may have been created; see: tyger run list" in said
 
 
 def start_job(it, tmp_path):
