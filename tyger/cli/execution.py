@@ -32,6 +32,9 @@ REASON_GRACE = 5.0
 STOP_GRACE = 3.0
 """Seconds that transfers get to tell the daemon that they stopped."""
 
+ANSWER_GRACE = 5.0
+"""Seconds that the daemon gets, after a signal, to say what has become of the run that it was asked for."""
+
 _FAILED = {
     "input": "Failed to write input",
     "output": "Failed to read output",
@@ -109,6 +112,7 @@ class Execution:
         self._meters: dict[str, progress.Meter] = {}
         self._over = threading.Event()  # the run has reached a terminal state
         self._input_comes = settings.source is not None  # its end has not been seen
+        self._submitting = False
         self._run_id = 0
         self._status = ""
         self._waits_for = ""
@@ -127,14 +131,26 @@ class Execution:
             self._see_through(self._submit(request), "Run created")
 
     def _submit(self, request: runrequest.Request) -> dict[str, Any]:
-        """Create the run. A signal gives it up while its images are fetched; otherwise it is obeyed after."""
+        """Create the run. A signal gives it up while its images are fetched; otherwise it is obeyed after.
+
+        A daemon that hangs is left alone: without its answer there is no run that could be cancelled.
+        """
+        limit = self._patience(self._settings.source)
+        self._submitting = True
         try:
-            seconds = self._patience(self._settings.source).seconds
-            return runrequest.submit(self._invocation, request, self._signalled, seconds)
+            return runrequest.submit(self._invocation, request, self._signalled, limit)
         except errors.Problem:
             if (number := self._interrupts.received()) is not None:
                 raise session.Exit(128 + number) from None
             raise
+        finally:
+            self._submitting = False
+            signals.after(0, lambda: None)
+
+    def _unanswered(self, number: int) -> None:
+        if self._submitting:
+            self._console.log("warn", runrequest.MAY_BE_THERE)
+            raise session.Exit(128 + number)
 
     def attach(self, run: Mapping[str, Any], said: str = "Attached to the run") -> None:
         """See a run through that is there already; the same ends as `run`. Raises as `run` does."""
@@ -153,6 +169,8 @@ class Execution:
 
     def _note(self, number: int) -> None:
         self._signalled.request("a signal came")
+        if self._submitting:
+            signals.after(ANSWER_GRACE, lambda: self._unanswered(number))
         self._events.put(Signal(number))
 
     # --- threads ----------------------------------------------------------------------------------------

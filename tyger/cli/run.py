@@ -49,7 +49,8 @@ def create(invocation: session.Session, /, **given: Any) -> None:
     from tyger.cli import data
 
     request = runrequest.build(invocation, given)
-    created = runrequest.submit(invocation, request, streams.Stop(), data.PATIENCE_WITH_FILES)
+    limit = streams.Patience(data.PATIENCE_WITH_FILES, first=True)
+    created = runrequest.submit(invocation, request, streams.Stop(), limit)
     invocation.console.text(str(created.get("id")))
 
 

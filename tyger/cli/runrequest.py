@@ -171,31 +171,28 @@ def _can_pull(invocation: session.Session, engine: str) -> bool:
 
 
 def submit(
-    invocation: session.Session, wanted: Request, stop: streams.Stop, seconds: float | None
+    invocation: session.Session, wanted: Request, stop: streams.Stop, limit: streams.Patience
 ) -> dict[str, Any]:
     """Create the run. Where its daemon is killed meanwhile, the next is asked, and makes no second one.
 
-    The next is waited for within `seconds`; None is for ever. While the run's images are fetched people are
-    told how far they have come; when `stop` is requested meanwhile, the run is given up.
+    The next is waited for within `limit`. While the run's images are fetched people are told how far they
+    have come; when `stop` is requested meanwhile, the run is given up.
 
     Raises:
         Problem: the daemon's; also when it was given up.
     """
-    from tyger import streams  # `run list` and its like do without
-    from tyger.cli import runfollow
+    from tyger.cli import runfollow  # `run list` and its like do without
 
     key = str(uuid.uuid4())
-    patience = runfollow.Patience(invocation, stop, streams.Patience(seconds, first=True))
+    patience = runfollow.Patience(invocation, stop, limit)
     there = invocation.client
-    taken, starts = False, there.starts
+    connections, starts = there.connections, there.starts
     while True:
-        connections = there.connections
         try:
             answer = _post(invocation, wanted, key, stop)
             break
         except errors.Problem as problem:
-            taken = taken or there.connections > connections
-            if problem.answer is not None or not taken:
+            if problem.answer is not None or there.connections == connections:
                 raise  # it was refused, or nobody was there to take it
             with _doubtful(invocation):
                 if there.starts - starts >= STARTS:

@@ -69,6 +69,12 @@ class Interrupts:
         self._on_first(number)
 
 
+def after(seconds: float, act: Callable[[], None]) -> None:
+    """Call `act` in the main thread then, whatever that waits for; replaces an earlier call. 0 is never."""
+    signal.signal(signal.SIGALRM, lambda *_: act())
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
 def end_by(number: int) -> NoReturn:
     """End this process at once as the signal asks; nothing is cleaned up, the kernel closes all.
 

@@ -11,7 +11,8 @@ import threading
 
 import pytest
 
-from tests.support import cli, fakedaemon
+from tests.support import cli, fakedaemon, scripted
+from tyger.cli import execution, output, runrequest, session
 
 
 @pytest.fixture
@@ -324,3 +325,23 @@ def test_a_daemon_that_stays_away_is_given_up(daemon):
         daemon.go_away()
         assert process.wait(60) == 69
         assert b"waited for 0.05 s" in process.stderr.read()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_what_a_daemon_does_not_answer(monkeypatch, capfd, number):
+    """One that hangs: whether it has created the run cannot be known."""
+    monkeypatch.setattr(execution, "ANSWER_GRACE", 0.3)
+
+    def hanging(connection):
+        connection.read_request()
+        os.kill(os.getpid(), number)
+        connection.wait_closed()
+
+    with scripted.Peer(hanging) as peer:
+        asking = session.Session(output.Console({}), {"TYGER_SOCKET": peer.path})
+        settings = execution.Settings(show_logs=False, on_exit="cancel")
+        with pytest.raises(session.Exit) as ended:
+            execution.Execution(asking, settings).run(runrequest.Request({}))
+    assert ended.value.code == 128 + number
+    assert runrequest.MAY_BE_THERE in capfd.readouterr().err
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)

@@ -212,7 +212,7 @@ def stop():
 
 def submitted(socket, stop, seconds=None):
     asking = session.Session(output.Console({}), {"TYGER_SOCKET": str(socket)})
-    return runrequest.submit(asking, runrequest.Request({}), stop, seconds)
+    return runrequest.submit(asking, runrequest.Request({}), stop, streams.Patience(seconds, first=True))
 
 
 def test_a_run_whose_answer_is_lost_is_asked_for_until_it_is_there(stop, monkeypatch):
@@ -243,7 +243,7 @@ def test_a_request_that_ends_each_daemon_is_not_repeated_for_ever(tmp_path, stop
 
         asking.client.ensure = ensure
         with pytest.raises(errors.Problem, match="each daemon that was started has gone away"):
-            runrequest.submit(asking, runrequest.Request({}), stop, None)
+            runrequest.submit(asking, runrequest.Request({}), stop, streams.Patience(first=True))
         assert runrequest.STARTS <= asking.client.starts <= runrequest.STARTS + client.ATTEMPTS
     assert runrequest.MAY_BE_THERE in capfd.readouterr().err
 

@@ -89,3 +89,24 @@ def test_the_second_signal_ends_the_process_at_once():
 
 def test_names():
     assert signals.name(15) == "SIGTERM"
+
+
+def test_a_call_that_ends_waiting():
+    class Called(Exception):
+        pass
+
+    def act():
+        raise Called
+
+    reader, writer = os.pipe()
+    try:
+        signals.after(3600, pytest.fail)
+        signals.after(0.05, act)
+        with pytest.raises(Called):
+            os.read(reader, 1)
+        signals.after(3600, act)
+        signals.after(0, pytest.fail)
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    finally:
+        os.close(reader)
+        os.close(writer)
