@@ -152,16 +152,7 @@ class Podman:
         pathlib.Path(self.socket).unlink(missing_ok=True)
         with open(self.directory / "log", "ab") as log:
             self._process = subprocess.Popen(
-                [
-                    *self.command,
-                    "--log-level",
-                    "info",
-                    "system",
-                    "service",
-                    "--time",
-                    "0",
-                    f"unix://{self.socket}",
-                ],
+                [*self.command, "--log-level=info", "system", "service", "--time=0", f"unix://{self.socket}"],
                 env=self.env,
                 cwd=self.directory,  # conmon leaves files where it is
                 stdin=subprocess.DEVNULL,

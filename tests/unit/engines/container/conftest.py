@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from tygerd import enginesettings
-from tygerd.engines.container import body, find
+from tygerd.engines.container import api, body, find
 
 INSTALLATION = "0123456789abcdef0123456789abcdef"
 
@@ -30,6 +30,25 @@ def place():
     """What bodies depend on, of an engine that is made up."""
     facts = find.Facts("Docker", "28", "amd64", rootless=False, limits=True, gpu=True, cpus=2)
     return body.Place(INSTALLATION, facts, enginesettings.Container(), init=True)
+
+
+BUSY = api.Refused(500, "device busy")
+
+
+class Reluctant(api.Api):
+    """An engine that fails so many times to remove what is below `path`."""
+
+    def __init__(self, real, times, error=BUSY, path="/"):
+        self._real = real
+        self._error = error
+        self._path = path
+        self.times = times
+
+    async def call(self, method, path, **request):
+        if method == "DELETE" and path.startswith(self._path) and self.times > 0:
+            self.times -= 1
+            raise self._error
+        return await self._real.call(method, path, **request)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from tests.support import podman as podman_support
+from tests.unit.engines.container import conftest
 from tyger import errors
 from tygerd import enginesettings
 from tygerd.engines.container import api, body, probe
@@ -132,34 +133,18 @@ async def test_a_probe_that_is_cancelled_leaves_nothing(engine, podman, tmp_path
     assert left(podman, tmp_path) == NOTHING
 
 
-class Reluctant(api.Api):
-    """An engine that refuses so many times to remove what is below `path`, or does not answer."""
-
-    def __init__(self, real, error, path, times):
-        self._real = real
-        self._error = error
-        self._path = path
-        self.times = times
-
-    async def call(self, method, path, **request):
-        if method == "DELETE" and path.startswith(self._path) and self.times > 0:
-            self.times -= 1
-            raise self._error
-        return await self._real.call(method, path, **request)
-
-
-REFUSED = api.Refused(500, "device busy")
 UNANSWERED = errors.Problem(errors.UNAVAILABLE, "cannot reach the engine")
 
 
 @pytest.mark.parametrize(
-    ("error", "path", "times"), [(REFUSED, "/", 4), (REFUSED, "/images", 2), (UNANSWERED, "/containers", 1)]
+    ("error", "path", "times"),
+    [(conftest.BUSY, "/", 4), (conftest.BUSY, "/images", 2), (UNANSWERED, "/containers", 1)],
 )
 async def test_an_engine_that_does_not_let_go_is_asked_again(
     engine, podman, tmp_path, monkeypatch, error, path, times
 ):
     monkeypatch.setattr(dockerapi, "REMOVABLE", 0.0)
-    reluctant = Reluctant(engine[0], error, path, times)
+    reluctant = conftest.Reluctant(engine[0], times, error, path)
     answer = await probe.pipes(reluctant, place_of(engine), str(tmp_path))
     assert answer.reason is None
     assert reluctant.times == 0
@@ -168,14 +153,14 @@ async def test_an_engine_that_does_not_let_go_is_asked_again(
 
 @pytest.mark.parametrize(
     ("error", "seconds", "words"),
-    [(REFUSED, 0.5, "device busy"), (UNANSWERED, 3600.0, "cannot reach the engine")],
+    [(conftest.BUSY, 0.5, "device busy"), (UNANSWERED, 3600.0, "cannot reach the engine")],
 )
 async def test_an_engine_that_never_lets_go_is_not_waited_for(
     engine, podman, tmp_path, monkeypatch, caplog, error, seconds, words
 ):
     monkeypatch.setattr(dockerapi, "REMOVABLE", 0.0)
     monkeypatch.setattr(probe, "CLEANING_SECONDS", seconds)
-    reluctant = Reluctant(engine[0], error, "/", 1000)
+    reluctant = conftest.Reluctant(engine[0], 1000, error)
     with trio.fail_after(600):
         answer = await probe.pipes(reluctant, place_of(engine), str(tmp_path))
     assert answer.reason is None

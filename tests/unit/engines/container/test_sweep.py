@@ -5,7 +5,8 @@ import secrets
 import pytest
 
 from tests.support import podman as podman_support
-from tygerd.engines.container import api, sweep
+from tests.unit.engines.container import conftest
+from tygerd.engines.container import sweep
 from tygerd.supervisor import dockerapi
 
 
@@ -53,31 +54,17 @@ async def test_of_one_run(engine, podman, installation, started):
     assert there(podman) & {one, other} == {other}
 
 
-class Stuck(api.Api):
-    """An engine that refuses to remove a container so many times."""
-
-    def __init__(self, real, times):
-        self._real = real
-        self._times = times
-
-    async def call(self, method, path, **request):
-        if method == "DELETE" and self._times > 0:
-            self._times -= 1
-            raise api.Refused(500, "device busy")
-        return await self._real.call(method, path, **request)
-
-
 async def test_one_that_cannot_be_removed_is_left_for_the_next_time(
     engine, installation, started, caplog, monkeypatch
 ):
     monkeypatch.setattr(dockerapi, "REMOVABLE", 0.0)
     started(1)
-    assert await sweep.sweep(Stuck(engine[0], 1000), installation, lambda _: False) == 1
+    assert await sweep.sweep(conftest.Reluctant(engine[0], 1000), installation, lambda _: False) == 1
     assert "device busy" in caplog.text
 
 
 async def test_one_that_cannot_be_removed_at_first_is_removed_then(engine, podman, installation, started):
     """Podman refuses while it notices that a container has just ended."""
     name = started(1)
-    assert await sweep.sweep(Stuck(engine[0], 2), installation, lambda _: False) == 0
+    assert await sweep.sweep(conftest.Reluctant(engine[0], 2), installation, lambda _: False) == 0
     assert name not in there(podman)
