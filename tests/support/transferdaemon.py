@@ -119,7 +119,7 @@ class TransferDaemon:
             self._write(sock, {"buffer": parts[1], "id": parts[1]}, fds[0])
         elif method == "POST" and parts[0] == "relays" and parts[2] == "read":
             self._fill(sock, parts[1], fds)
-        elif method == "POST" and parts[2:] == ["outcome"]:
+        elif method == "POST" and parts[2:] == ["outcome"] and parts[1] in self.transfers:
             buffer, event = self.transfers[parts[1]]
             self._note(self.outcomes, buffer, (body["outcome"], body.get("reason")))
             event.set()
